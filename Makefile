@@ -1,0 +1,80 @@
+# Two commands matter: `make demo` shows the main job, `make test` runs everything.
+# Needs Rust (cargo) and Python 3.10 or newer; the rest is installed into .venv and target/.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CARGO  ?= cargo
+# Kills in the store's kill -9 loop; `make soak` raises it.
+SECURITY_KILLS ?= 200
+
+.PHONY: demo test test-rust test-python lint wheel bench audit soak clean help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make demo    build the wheel and walk through the main job on an embedded store
+demo: $(VENV)/.wheel
+	@$(BIN)/python examples/demo.py
+
+## make test    lints, Rust tests, wheel, stubs, types, Python tests, real servers
+test: lint test-rust test-python
+	@echo "make test: everything passed"
+
+## make lint    formatting and static checks of Rust and Python
+lint: $(VENV)/.tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(BIN)/ruff check python tests examples benches
+	$(BIN)/ruff format --check python tests examples benches
+
+test-rust:
+	SECURITY_KILLS=$(SECURITY_KILLS) SECURITY_TEST_PYTHON=$(PYTHON) $(CARGO) test --locked
+
+test-python: $(VENV)/.wheel
+	$(BIN)/mypy --strict python/security tests
+	cd tests && ../$(BIN)/python -m mypy.stubtest security --ignore-disjoint-bases
+	$(BIN)/python -W error::ResourceWarning -m unittest discover -s tests
+
+## make wheel   build the wheel and install it into .venv
+wheel: $(VENV)/.wheel
+
+## make bench   timings beside the Python floor and peers, as a table
+bench: $(VENV)/.wheel $(VENV)/.bench
+	$(BIN)/python benches/bench.py
+
+## make audit   licences, bans and advisories of every dependency (cargo-deny)
+audit:
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny --all-features check licenses bans sources
+	@$(CARGO) deny fetch db >/dev/null 2>&1 \
+	  && $(CARGO) deny --all-features check --disable-fetch advisories \
+	  || echo "make audit: the advisory database cannot be reached from here; advisories were NOT checked"
+
+## make soak    the kill -9 loop a thousand times
+soak:
+	SECURITY_KILLS=1000 $(CARGO) test --locked -p security-store --test processes
+
+## make clean   forget the virtual environment and every build product
+clean:
+	rm -rf $(VENV) target
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.tools: tests/requirements.txt $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+$(VENV)/.bench: benches/requirements.txt $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
+	@touch $@
+
+# The wheel depends on every source file; cargo decides what to compile.
+SOURCES := Cargo.toml Cargo.lock pyproject.toml $(shell find crates python -name '*.rs' -o -name '*.py' -o -name '*.pyi' -o -name 'Cargo.toml' -o -name 'py.typed')
+
+$(VENV)/.wheel: $(SOURCES) $(VENV)/.tools
+	CARGO_TARGET_DIR=$(CURDIR)/target $(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	@touch $@

@@ -1,0 +1,36 @@
+//! What happened to credentials, for ever.
+
+use security_core::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialEvent {
+    /// The operator set a value never seen before.
+    Seen,
+    /// A key was issued.
+    Issued,
+    /// A new value was made.
+    Rotated,
+    /// A rotation was planned.
+    RotationPlanned,
+    /// A key was revoked.
+    Revoked,
+}
+
+/// One line of the append-only history; holds no secret and no digest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When.
+    pub at: Timestamp,
+    /// `API_KEY` and its like, or an issued key's id.
+    pub credential: String,
+    /// What happened.
+    pub event: CredentialEvent,
+    /// The request that did it.
+    pub request_id: String,
+    /// More about it.
+    #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    pub details: serde_json::Map<String, serde_json::Value>,
+}

@@ -1,0 +1,140 @@
+//! Keys that we issue.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use ipnet::IpNet;
+use security_core::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{CredentialError, Digest, KeyRate, label};
+
+/// What is stored of an issued key: everything but its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedKey {
+    /// The id that stands in the token; unique, public.
+    pub id: String,
+    /// Count of changes; a change is made only on top of the version it was read at. Each method that changes
+    /// something adds one, so store the key after each.
+    pub version: u64,
+    /// The token's prefix, for example `sk`.
+    pub prefix: String,
+    /// A name people choose.
+    pub name: String,
+    /// Whom it was issued to.
+    pub owner: Option<String>,
+    /// What it may do; exact names, `*` is everything, the empty set is nothing.
+    pub scopes: Vec<String>,
+    /// When it was issued.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// Where it may be used from; empty is anywhere.
+    pub allowed_networks: Vec<IpNet>,
+    /// Its own limit; `None` is the default.
+    pub rate_limit: Option<KeyRate>,
+    /// Any use raises an alert.
+    pub canary: bool,
+    /// The application's own words.
+    pub metadata: BTreeMap<String, serde_json::Value>,
+    /// Digest of the token in force.
+    pub digest: Digest,
+    /// Digest of the token before the last rotation, and until when it is accepted.
+    pub previous: Option<(Digest, Timestamp)>,
+    /// When and why it was revoked.
+    pub revoked: Option<(Timestamp, String)>,
+}
+
+impl IssuedKey {
+    /// Makes `digest` the token in force; the one before is accepted for `grace` longer, zero is not at all. The
+    /// one before that is refused at once, whatever grace it had.
+    /// # Errors
+    /// [`CredentialError::KeyEnded`] for a revoked or expired key: a new secret would open nothing.
+    pub fn rotate(&mut self, digest: Digest, now: Timestamp, grace: Duration) -> Result<(), CredentialError> {
+        let state = match self.expires_at {
+            _ if self.revoked.is_some() => Some("revoked"),
+            Some(end) if now >= end => Some("expired"),
+            _ => None,
+        };
+        if let Some(state) = state {
+            return Err(CredentialError::KeyEnded { id: self.id.clone(), state });
+        }
+        self.previous = Some((self.digest, now.plus(grace)));
+        self.digest = digest;
+        self.version += 1;
+        Ok(())
+    }
+
+    /// Revokes the key, for ever; tells whether that changed anything. A key that is revoked already keeps the
+    /// time and the reason it has.
+    /// # Errors
+    /// [`CredentialError::Label`] for a reason of more than 512 characters, or with control characters.
+    pub fn revoke(&mut self, now: Timestamp, reason: &str) -> Result<bool, CredentialError> {
+        label::check("reason", reason, 512)?;
+        if self.revoked.is_some() {
+            return Ok(false);
+        }
+        self.revoked = Some((now, reason.to_owned()));
+        self.version += 1;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::KeyDraft;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(1_800_000_000 + seconds)
+    }
+
+    fn digest(number: u8) -> Digest {
+        Digest::from_bytes([number; 32])
+    }
+
+    fn key() -> IssuedKey {
+        let draft = KeyDraft { expires_at: Some(at(100)), ..KeyDraft::new("reporting") };
+        IssuedKey::issue(draft, "0123456789abcdefg", digest(1), at(0)).unwrap()
+    }
+
+    #[test]
+    fn a_rotation_keeps_the_last_token_for_its_grace() {
+        let mut key = key();
+        key.rotate(digest(2), at(10), Duration::from_secs(5)).unwrap();
+        assert_eq!((key.digest, key.previous, key.version), (digest(2), Some((digest(1), at(15))), 2));
+        key.rotate(digest(3), at(11), Duration::MAX).unwrap();
+        assert_eq!((key.digest, key.previous), (digest(3), Some((digest(2), Timestamp::MAX))));
+    }
+
+    #[test]
+    fn an_ended_key_is_not_renewed() {
+        let mut expired = key();
+        let refused = expired.rotate(digest(2), at(100), Duration::ZERO);
+        assert_eq!(refused.unwrap_err().to_string(), "key `0123456789abcdefg` is expired");
+        let mut revoked = key();
+        revoked.revoke(at(1), "").unwrap();
+        let before = revoked.clone();
+        let refused = revoked.rotate(digest(2), at(2), Duration::ZERO);
+        assert_eq!(refused.unwrap_err().to_string(), "key `0123456789abcdefg` is revoked");
+        assert_eq!(revoked, before);
+    }
+
+    #[test]
+    fn a_key_is_revoked_once() {
+        let mut key = key();
+        assert!(key.revoke(at(1), "bad\u{1b}").is_err());
+        assert_eq!(key.revoke(at(1), "left the company"), Ok(true));
+        assert_eq!(key.revoke(at(2), "again"), Ok(false));
+        assert_eq!((key.version, key.revoked), (2, Some((at(1), "left the company".into()))));
+    }
+
+    #[test]
+    fn what_is_stored_reads_back() {
+        let mut key = key();
+        key.rotate(digest(2), at(10), Duration::from_secs(5)).unwrap();
+        key.rate_limit = Some(KeyRate::Unlimited);
+        key.allowed_networks = vec!["192.0.2.0/24".parse().unwrap()];
+        let json = serde_json::to_string(&key).unwrap();
+        assert_eq!(serde_json::from_str::<IssuedKey>(&json).unwrap(), key);
+    }
+}

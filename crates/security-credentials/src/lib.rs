@@ -1,0 +1,60 @@
+//! Credentials: keys, digests, rotation, strength, suspicion; pure.
+//!
+//! **Invariant:** hashing, MACs and encryption live here and nowhere else in the workspace; no clock, no
+//! randomness, no file.
+
+mod kind;
+
+mod generate;
+mod mask;
+mod strength;
+
+mod hex;
+
+mod chain;
+mod digest;
+
+mod accepted;
+mod document;
+mod expiration;
+mod policy;
+
+mod draft;
+mod issued;
+mod judge;
+mod key_rate;
+mod key_view;
+mod label;
+mod network;
+mod token;
+
+mod detectors;
+mod history;
+mod suspicion;
+mod usage;
+
+mod error;
+mod port;
+
+pub use accepted::{AcceptedSet, Verdict};
+pub use chain::ChainLink;
+pub use digest::{Digest, Pepper};
+pub use document::{Accepted, CredentialRecord, KnownValue, Observed, Origin};
+pub use draft::KeyDraft;
+pub use error::CredentialError;
+pub use expiration::{ExpirationReport, ExpirationStatus};
+pub use generate::{Complexity, generate};
+pub use history::{CredentialEvent, HistoryEntry};
+pub use issued::IssuedKey;
+pub use judge::{KeyReason, KeyVerdict};
+pub use key_rate::KeyRate;
+pub use key_view::KeyView;
+pub use kind::{CredentialKind, UnknownKind};
+pub use mask::mask;
+pub use network::parse_network;
+pub use policy::{PolicyOverrides, RotationPolicies, RotationPolicy};
+pub use port::{CredentialChanges, CredentialStore};
+pub use strength::{StrengthReport, validate};
+pub use suspicion::{Finding, FindingType, Thresholds, analyse};
+pub use token::{FoundToken, ParsedToken, Token, find_tokens, redact_tokens};
+pub use usage::{Outcome, UsageRecord};

@@ -1,0 +1,178 @@
+//! Credentials, issued keys and their history, in one file so that a change and its history line are one step.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use security_core::{Domain, Revision, StoreFault};
+use security_credentials::{
+    CredentialChanges, CredentialKind, CredentialRecord, CredentialStore, HistoryEntry, IssuedKey,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{EmbeddedStore, pool::Database, pool::Done, whole};
+use crate::fault::Trouble;
+
+/// The two tables that are alike: a key, a version, a revision and a record.
+struct Table {
+    insert: &'static str,
+    update: &'static str,
+    one: &'static str,
+    since: &'static str,
+}
+
+const CREDENTIAL: Table = Table {
+    insert: "INSERT INTO credential (kind, version, revision, sum, record) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO NOTHING",
+    update: "UPDATE credential SET version = ?2, revision = ?3, sum = ?4, record = ?5
+             WHERE kind = ?1 AND version = ?2 - 1",
+    one: "SELECT kind, version, revision, sum, record FROM credential WHERE kind = ?1",
+    since: "SELECT kind, version, revision, sum, record FROM credential WHERE revision > ?1 ORDER BY revision",
+};
+
+const ISSUED_KEY: Table = Table {
+    insert: "INSERT INTO issued_key (id, version, revision, sum, record) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT DO NOTHING",
+    update: "UPDATE issued_key SET version = ?2, revision = ?3, sum = ?4, record = ?5
+             WHERE id = ?1 AND version = ?2 - 1",
+    one: "SELECT id, version, revision, sum, record FROM issued_key WHERE id = ?1",
+    since: "SELECT id, version, revision, sum, record FROM issued_key WHERE revision > ?1 ORDER BY revision",
+};
+
+impl CredentialStore for EmbeddedStore {
+    fn credential_revision(&self) -> Result<Revision, StoreFault> {
+        self.opened_credentials().read(|connection| Ok(revision(connection)?))
+    }
+
+    fn credential_changes(&self, since: Revision) -> Result<CredentialChanges, StoreFault> {
+        self.opened_credentials().read_one_state(|connection| {
+            Ok(CredentialChanges {
+                revision: revision(connection)?,
+                records: CREDENTIAL.since(connection, since)?,
+                keys: ISSUED_KEY.since(connection, since)?,
+            })
+        })
+    }
+
+    fn credential(&self, kind: CredentialKind) -> Result<Option<CredentialRecord>, StoreFault> {
+        self.opened_credentials().read(|connection| CREDENTIAL.one(connection, kind.as_str()))
+    }
+
+    fn save_credential(&self, record: &CredentialRecord, line: &HistoryEntry) -> Result<(), StoreFault> {
+        self.save(&CREDENTIAL, record.kind.as_str(), record.version, record, line)
+    }
+
+    fn issued_key(&self, id: &str) -> Result<Option<IssuedKey>, StoreFault> {
+        self.opened_credentials().read(|connection| ISSUED_KEY.one(connection, id))
+    }
+
+    fn save_issued_key(&self, key: &IssuedKey, line: &HistoryEntry) -> Result<(), StoreFault> {
+        self.save(&ISSUED_KEY, &key.id, key.version, key, line)
+    }
+
+    fn credential_history(
+        &self,
+        credential: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>, StoreFault> {
+        self.opened_credentials().read(|connection| {
+            let mut statement = connection.prepare_cached(match credential {
+                Some(_) => "SELECT line FROM history WHERE credential = ?1 ORDER BY seq DESC LIMIT ?2",
+                None => "SELECT line FROM history WHERE ?1 IS NULL ORDER BY seq DESC LIMIT ?2",
+            })?;
+            let mut rows = statement.query(params![credential, whole(limit)])?;
+            let mut lines = Vec::new();
+            while let Some(row) = rows.next()? {
+                lines.push(serde_json::from_str(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+            }
+            Ok(lines)
+        })
+    }
+}
+
+impl EmbeddedStore {
+    /// The database; at the first use in this process the history file gets the lines that a process killed
+    /// between commit and copy left out.
+    fn opened_credentials(&self) -> &Database {
+        if self.history_file.first_use() {
+            self.history_file.catch_up(&self.credentials);
+        }
+        &self.credentials
+    }
+
+    fn save(
+        &self,
+        table: &Table,
+        key: &str,
+        version: u64,
+        record: &impl Serialize,
+        line: &HistoryEntry,
+    ) -> Result<(), StoreFault> {
+        let record = serde_json::to_string(record).map_err(|error| Trouble::from(error).at(self.credentials.path()))?;
+        let line_text =
+            serde_json::to_string(line).map_err(|error| Trouble::from(error).at(self.credentials.path()))?;
+        self.opened_credentials().write(Some(Domain::Credentials), |transaction| {
+            let revision = next_revision(transaction)?;
+            let sum = sum(key, version, revision, &record);
+            let statement = if version == 1 { table.insert } else { table.update };
+            let stored = transaction
+                .prepare_cached(statement)?
+                .execute(params![key, whole(version), revision, sum, record])?;
+            if stored != 1 {
+                return Err(StoreFault::conflict(key).into());
+            }
+            transaction
+                .prepare_cached("INSERT INTO history (credential, line) VALUES (?1, ?2)")?
+                .execute(params![line.credential, line_text])?;
+            Ok(Done::Changed(()))
+        })?;
+        self.history_file.catch_up(&self.credentials);
+        Ok(())
+    }
+}
+
+impl Table {
+    fn one<T: DeserializeOwned>(&self, connection: &Connection, key: &str) -> Result<Option<T>, Trouble> {
+        let mut statement = connection.prepare_cached(self.one)?;
+        let mut rows = statement.query([key])?;
+        rows.next()?.map(read_row).transpose()
+    }
+
+    fn since<T: DeserializeOwned>(&self, connection: &Connection, since: Revision) -> Result<Vec<T>, Trouble> {
+        let mut statement = connection.prepare_cached(self.since)?;
+        let mut rows = statement.query([whole(since.0)])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(read_row(row)?);
+        }
+        Ok(found)
+    }
+}
+
+fn read_row<T: DeserializeOwned>(row: &rusqlite::Row<'_>) -> Result<T, Trouble> {
+    let text = |at| -> Result<&str, Trouble> { Ok(row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?) };
+    let (key, record) = (text(0)?, text(4)?);
+    let version = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+    if sum(key, version, row.get(2)?, record) != row.get::<_, i64>(3)? {
+        return Err(Trouble::Unreadable(format!("the record of `{}` has changed by itself", key.escape_debug())));
+    }
+    Ok(serde_json::from_str(record)?)
+}
+
+fn sum(key: &str, version: u64, revision: i64, record: &str) -> i64 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key.as_bytes());
+    hasher.update(&version.to_le_bytes());
+    hasher.update(&revision.to_le_bytes());
+    hasher.update(record.as_bytes());
+    i64::from(hasher.finalize())
+}
+
+fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
+    let value: Option<i64> =
+        connection.prepare_cached("SELECT value FROM revision")?.query_row([], |row| row.get(0)).optional()?;
+    Ok(Revision(u64::try_from(value.unwrap_or(0)).unwrap_or(0)))
+}
+
+fn next_revision(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    transaction
+        .prepare_cached("UPDATE revision SET value = value + 1 RETURNING value")?
+        .query_row([], |row| row.get(0))
+}

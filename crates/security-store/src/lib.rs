@@ -1,0 +1,17 @@
+//! The stores: embedded SQLite, the journal, folders of documents; the only place with SQL.
+//!
+//! **Invariants:** every file is created with mode 0600 in folders of mode 0700; nothing is ever overwritten
+//! because it looks damaged; a handle belongs to the process that opened it ([`EmbeddedStore::quiesce`] and
+//! [`Journal::quiesce`] before `fork`, and the child opens its own).
+
+mod documents;
+mod embedded;
+mod fault;
+mod gate;
+mod journal;
+mod permissions;
+
+pub use documents::{Document, DocumentFolder};
+pub use embedded::{DatabaseStats, EmbeddedStore, MAX_ALERTS, StoreStats};
+pub use journal::{Broken, ChainReport, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream};
+pub use permissions::{private_dir, private_file, read_or_create_key};

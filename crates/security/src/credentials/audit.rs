@@ -1,0 +1,64 @@
+//! The audit trail: who did what to the engine.
+
+use security_store::{ChainReport, Stream};
+use serde_json::{Map, Value, json};
+
+use crate::{Engine, Result, world};
+
+/// Which records of the audit trail are wanted: every given field must be equal.
+pub type AuditFilter = Map<String, Value>;
+
+impl Engine {
+    /// Runs an administrative act that must not happen unrecorded: the record is durable before the act begins,
+    /// and a failed act is followed by a record of its failure.
+    pub(crate) fn audited<T>(
+        &self,
+        event: &str,
+        request_id: &str,
+        details: Value,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        self.journal.append_durable(Stream::Audit, &record(event, request_id, &details))?;
+        act().inspect_err(|error| {
+            let failed = json!({"event": event, "error": error.to_string()});
+            self.journal.append(Stream::Audit, &record("act_failed", request_id, &failed));
+        })
+    }
+
+    /// Records a change of data; durable with the journal's next group commit.
+    pub(crate) fn audit(&self, event: &str, request_id: &str, details: Value) -> Result<()> {
+        self.journal.append(Stream::Audit, &record(event, request_id, &details));
+        Ok(())
+    }
+
+    /// The newest records of the audit trail whose fields equal the filter's.
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn audit_log(&self, limit: usize, filter: &AuditFilter) -> Result<Vec<Value>> {
+        let mut wanted = |record: &Value| {
+            filter.iter().all(|(name, value)| record.get(name).or_else(|| record["details"].get(name)) == Some(value))
+        };
+        Ok(self.journal.newest(Stream::Audit, limit, &mut wanted)?)
+    }
+
+    /// Checks the hash chain of every journal file: an edited, removed or reordered line is named by file and
+    /// line.
+    ///
+    /// A chain per file cannot tell that whole files or the last lines of one are gone.
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn verify_audit_log(&self) -> Result<ChainReport> {
+        self.journal.flush()?;
+        Ok(self.journal.verify()?)
+    }
+}
+
+fn record(event: &str, request_id: &str, details: &Value) -> Value {
+    json!({
+        "at": world::now(),
+        "event": event,
+        "request_id": request_id,
+        "process": std::process::id(),
+        "details": details,
+    })
+}

@@ -1,0 +1,248 @@
+//! The document's five credentials: verify, rotate, report.
+
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
+
+use security_core::{Secret, StoreFault};
+use security_credentials::{
+    CredentialEvent, CredentialKind, CredentialRecord, CredentialStore, ExpirationReport, HistoryEntry,
+    StrengthReport, Verdict,
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{LONGEST_SECRET, UsageContext};
+use crate::{Engine, Error, Result, utils::generate_request_id, world};
+
+/// How often a change is tried again when another process changed the same credential first.
+const ATTEMPTS: usize = 8;
+/// The longest grace of a rotation.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 86_400);
+
+/// What is known of one of the document's credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CredentialStatus {
+    /// Where the operator's value came from; `None` when this process has none.
+    pub set_by: Option<String>,
+    /// Whether any value is accepted.
+    pub accepted: bool,
+    /// When a rotation superseded the operator's value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub superseded: Option<String>,
+}
+
+impl Engine {
+    /// Takes note of values that the operator set and nobody has seen before. Writes only then.
+    pub(crate) fn observe_operator_credentials(&self) -> Result<()> {
+        for (kind, _) in &self.settings.credentials {
+            let digests = self.operator_digests(*kind);
+            let known = self.documents()?;
+            if digests.iter().all(|digest| known.record(*kind).is_some_and(|record| record.value(digest).is_some())) {
+                continue;
+            }
+            let request_id = generate_request_id();
+            self.change_credential(*kind, CredentialEvent::Seen, &request_id, Map::new(), |record| {
+                record.observe_operator_values(&digests, world::now());
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Reads, changes and stores a record; again if somebody else was faster, up to [`ATTEMPTS`] times.
+    fn change_credential(
+        &self,
+        kind: CredentialKind,
+        event: CredentialEvent,
+        request_id: &str,
+        details: Map<String, Value>,
+        mut change: impl FnMut(&mut CredentialRecord) -> Result<()>,
+    ) -> Result<CredentialRecord> {
+        for _ in 0..ATTEMPTS {
+            let now = world::now();
+            let mut record =
+                self.store.credential(kind)?.unwrap_or_else(|| CredentialRecord::new(kind, now));
+            let before = record.version;
+            change(&mut record)?;
+            if record.version == before {
+                return Ok(record);
+            }
+            let line = HistoryEntry {
+                at: now,
+                credential: kind.to_string(),
+                event,
+                request_id: request_id.to_owned(),
+                details: details.clone(),
+            };
+            match self.store.save_credential(&record, &line) {
+                Ok(()) => return Ok(record),
+                Err(fault) if fault.is_conflict() => {}
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Err(StoreFault::conflict(kind.as_str()).into())
+    }
+
+    /// Verifies one of the document's credentials. A wrong value of any shape is `false`, never an error; the
+    /// use is recorded. `API_KEY` is better verified by [`Engine::verify_api_key`], which knows issued keys too.
+    /// # Errors
+    /// When the store cannot be read: nothing is accepted then.
+    pub fn verify_credential(&self, kind: CredentialKind, presented: &[u8], context: UsageContext) -> Result<bool> {
+        let verdict = self.document_verdict(kind, presented)?;
+        let reason = match verdict {
+            Verdict::Accepted => None,
+            Verdict::InGrace => Some("in_grace"),
+            Verdict::Superseded => Some("superseded"),
+            Verdict::Wrong => Some("wrong"),
+        };
+        self.record_use(kind.as_str(), "verify", verdict.is_accepted(), reason, None, context);
+        Ok(verdict.is_accepted())
+    }
+
+    pub(super) fn document_verdict(&self, kind: CredentialKind, presented: &[u8]) -> Result<Verdict> {
+        let documents = self.documents()?;
+        if presented.len() > LONGEST_SECRET {
+            return Ok(Verdict::Wrong);
+        }
+        Ok(documents.accepted(kind).verify(&self.pepper.digest(presented), world::now()))
+    }
+
+    /// Makes a new value the accepted one. It is given back this once and kept as a digest only; every previous
+    /// value, the environment's among them, is refused after `grace`, in every process and for ever.
+    /// # Errors
+    /// [`Error::Invalid`] for an unknown type or a grace beyond a year; [`Error::Store`].
+    pub fn rotate_credential(&self, credential_type: &str, request_id: Option<&str>, grace: Duration) -> Result<Secret> {
+        let kind = kind(credential_type)?;
+        if grace > LONGEST_GRACE {
+            return Err(Error::invalid("grace_seconds", "accepted are 0 to 31536000 seconds"));
+        }
+        let policy = self.settings.policies.of(kind);
+        let new = security_credentials::generate(policy.length, policy.complexity, &mut world::SystemEntropy)
+            .map_err(|error| Error::invalid("credential_type", error))?;
+        let digest = self.pepper.digest(new.expose());
+        let operator = self.operator_digests(kind);
+        let request_id = request_id.map_or_else(generate_request_id, str::to_owned);
+        let details = Map::from_iter([("grace_seconds".to_owned(), Value::from(grace.as_secs()))]);
+        self.audited("credential_rotated", &request_id, json!({"credential": kind, "grace_seconds": grace.as_secs()}), || {
+            self.change_credential(kind, CredentialEvent::Rotated, &request_id, details, |record| {
+                record
+                    .rotate(&operator, digest, world::now(), grace)
+                    .map_err(|error| Error::invalid("credential_type", error))
+            })
+        })?;
+        Ok(new)
+    }
+
+    /// Judges a candidate's strength; it is neither stored nor recorded.
+    /// # Errors
+    /// [`Error::Invalid`] for an unknown type.
+    pub fn validate_credential(&self, candidate: &[u8], credential_type: &str) -> Result<StrengthReport> {
+        let kind = kind(credential_type)?;
+        Ok(security_credentials::validate(candidate, kind, &self.settings.policies.of(kind)))
+    }
+
+    /// When each credential that was ever set is due for rotation, and which issued keys end soon.
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn check_credential_expiration(&self) -> Result<Vec<ExpirationReport>> {
+        let now = world::now();
+        let documents = self.documents()?;
+        let mut reports: Vec<_> = CredentialKind::ALL
+            .into_iter()
+            .filter_map(|kind| {
+                ExpirationReport::of_record(documents.record(kind)?, &self.settings.policies.of(kind), now)
+            })
+            .collect();
+        let warn = Duration::from_secs(
+            u64::from(self.settings.policies.of(CredentialKind::ApiKey).warn_before_days) * 86_400,
+        );
+        reports.extend(self.live_keys().iter().filter_map(|key| ExpirationReport::of_key(key, warn, now)));
+        Ok(reports)
+    }
+
+    /// Makes a record of each of the five credentials where there is none, so that their age counts from now.
+    /// Gives `{API_KEY: {created_at, last_changed_at, due_at, rotate_every_days, warn_before_days, …}, …}`.
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn init_credential_metadata(&self) -> Result<Value> {
+        self.observe_operator_credentials()?;
+        let documents = self.documents()?;
+        let now = world::now();
+        let described = CredentialKind::ALL.into_iter().map(|kind| {
+            let policy = self.settings.policies.of(kind);
+            let record = documents.record(kind);
+            let report = record.and_then(|record| ExpirationReport::of_record(record, &policy, now));
+            let described = json!({
+                "created_at": record.map(|record| record.created_at),
+                "last_changed_at": record.map(|record| record.last_changed_at),
+                "due_at": report.as_ref().map(|report| report.due_at),
+                "status": report.as_ref().map(|report| report.status),
+                "planned_for": record.and_then(|record| record.rotation_planned_for),
+                "rotate_every_days": policy.rotate_every_days,
+                "warn_before_days": policy.warn_before_days,
+                "length": policy.length,
+                "complexity": policy.complexity,
+            });
+            (kind.to_string(), described)
+        });
+        Ok(Value::Object(described.collect()))
+    }
+
+    /// Plans the rotation of every credential that was ever set: at the end of its period, at once if overdue.
+    /// Gives `[{credential_type, planned_for, status, …}]`; the plan is stored and shows in the reports.
+    ///
+    /// Nothing rotates by itself: whoever runs [`Engine::rotate_credential`] must bring the new value to where
+    /// it is used.
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn schedule_credential_rotation(&self) -> Result<Vec<ExpirationReport>> {
+        let now = world::now();
+        for kind in CredentialKind::ALL {
+            let policy = self.settings.policies.of(kind);
+            let Some(record) = self.store.credential(kind)? else { continue };
+            let Some(report) = ExpirationReport::of_record(&record, &policy, now) else { continue };
+            let planned = report.due_at.max(now);
+            if record.rotation_planned_for.is_some_and(|known| known <= planned) {
+                continue;
+            }
+            let request_id = generate_request_id();
+            let details = Map::from_iter([("planned_for".to_owned(), json!(planned))]);
+            self.change_credential(kind, CredentialEvent::RotationPlanned, &request_id, details, |record| {
+                record.plan_rotation(Some(planned));
+                Ok(())
+            })?;
+        }
+        let reports = self.check_credential_expiration()?;
+        Ok(reports.into_iter().filter(|report| report.key_id.is_none()).collect())
+    }
+
+    pub(crate) fn credential_status(&self) -> Result<BTreeMap<CredentialKind, CredentialStatus>> {
+        let documents = self.documents()?;
+        let notes: BTreeMap<_, _> = self.rotation_notes()?.into_iter().collect();
+        let now = world::now();
+        let status = CredentialKind::ALL.into_iter().map(|kind| {
+            let set = self.settings.credentials.iter().find(|(known, _)| *known == kind);
+            let status = CredentialStatus {
+                set_by: set.map(|(_, value)| value.source.to_string()),
+                accepted: documents.accepted(kind).accepts_any(now),
+                superseded: notes.get(&kind).cloned(),
+            };
+            (kind, status)
+        });
+        Ok(status.collect())
+    }
+
+    /// For each credential whose value in this process was ended by a rotation: when.
+    pub(crate) fn rotation_notes(&self) -> Result<Vec<(CredentialKind, String)>> {
+        let documents = self.documents()?;
+        let ended = |kind: CredentialKind| {
+            let record = documents.record(kind)?;
+            let ends = self.operator_digests(kind).into_iter().map(|digest| record.value(&digest)?.superseded_at);
+            ends.max().flatten().map(|at| (kind, format!("superseded by rotation at {at}")))
+        };
+        Ok(CredentialKind::ALL.into_iter().filter_map(ended).collect())
+    }
+}
+
+pub(crate) fn kind(credential_type: &str) -> Result<CredentialKind> {
+    CredentialKind::from_str(credential_type).map_err(|error| Error::invalid("credential_type", error))
+}

@@ -1,0 +1,212 @@
+//! The engine: everything one process holds open, and its state.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use security_core::{Domain, Secret};
+use security_credentials::Pepper;
+use security_intel::{IndicatorStore, IntelStore};
+use security_shared::{SharedPage, SharedWords};
+use security_store::{EmbeddedStore, Journal, JournalOptions, private_dir, read_or_create_key};
+use security_threat::AlertStore;
+use serde_json::{Value, json};
+
+use crate::{
+    Options, Result,
+    config::{ConfigLine, Settings, process_environment},
+    credentials::CredentialCache,
+    intel::IndicatorCache,
+    threat::RuleCache,
+    world,
+};
+
+/// The folders of the data directory, as the document names them.
+pub const FOLDERS: [&str; 7] =
+    ["credentials", "credential_history", "intel", "iocs", "taxii_configs", "threat_rules", "logs"];
+
+/// Entries of the table that limits and lock-outs share: 65,536 at 16 bytes are one MiB a host.
+const WORDS: usize = 65_536;
+
+/// One engine over one data directory. [`crate::current`] gives the process's own; a program that needs
+/// several opens them itself.
+#[derive(Debug)]
+pub struct Engine {
+    generation: u64,
+    options: Options,
+    pub(crate) settings: Settings,
+    pub(crate) page: Arc<SharedPage>,
+    pub(crate) words: SharedWords,
+    pub(crate) limit_seed: u64,
+    pub(crate) pepper: Pepper,
+    pub(crate) store: EmbeddedStore,
+    pub(crate) journal: Journal,
+    pub(crate) credentials: CredentialCache,
+    pub(crate) indicators: IndicatorCache,
+    pub(crate) rules: RuleCache,
+}
+
+impl Engine {
+    /// Opens the engine: creates the data directory and its folders (0700), opens the store, loads the
+    /// configuration and takes note of the operator's credentials.
+    /// # Errors
+    /// Whatever keeps the data directory, the store or the configuration from being used.
+    pub fn open(options: Options) -> Result<Self> {
+        let settings = Settings::resolve(&options, &process_environment())?;
+        let data_dir = settings.data_dir.value.clone();
+        private_dir(&data_dir)?;
+        for folder in FOLDERS {
+            private_dir(&data_dir.join(folder))?;
+        }
+        let shared = data_dir.join(".shared");
+        private_dir(&shared)?;
+        let page = Arc::new(SharedPage::open(&shared.join("page"))?);
+        let words = SharedWords::open(&shared.join("words"), WORDS)?;
+        let key = read_or_create_key(
+            &data_dir.join("credentials").join("pepper.key"),
+            Pepper::LENGTH,
+            &mut world::SystemEntropy,
+        )?;
+        let pepper = pepper_of(&key, &data_dir)?;
+        let limit_seed = seed_of(&pepper);
+        let store = EmbeddedStore::open(&data_dir, page.clone())?;
+        let journal = Journal::open(&data_dir.join("logs"), journal_options(&settings))?;
+        let engine = Self {
+            generation: security_shared::fork::generation(),
+            credentials: CredentialCache::default(),
+            indicators: IndicatorCache::default(),
+            rules: RuleCache::open(&data_dir.join("threat_rules"))?,
+            options,
+            settings,
+            page,
+            words,
+            limit_seed,
+            pepper,
+            store,
+            journal,
+        };
+        engine.observe_operator_credentials()?;
+        Ok(engine)
+    }
+
+    /// The fork generation the engine was opened in.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What the engine was opened with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The data directory, absolute.
+    pub fn data_dir(&self) -> &Path {
+        &self.settings.data_dir.value
+    }
+
+    /// Waits until every buffered record is durable.
+    /// # Errors
+    /// When the disk is full or read-only.
+    pub fn flush(&self) -> Result<()> {
+        self.journal.flush()?;
+        Ok(())
+    }
+
+    pub(crate) fn shut_down(&self) -> Result<()> {
+        let written = self.journal.close();
+        self.store.close();
+        Ok(written?)
+    }
+
+    pub(crate) fn quiesce(&self) {
+        self.journal.quiesce();
+        self.store.quiesce();
+    }
+
+    pub(crate) fn resume(&self) {
+        self.store.resume();
+        self.journal.resume();
+    }
+
+    /// The state of the engine: store, counts, journal, epochs, versions.
+    ///
+    /// `counts` of the records; `journal.lost` records that a full disk or a full queue cost; `store` versions
+    /// and sizes; `credentials` that are set and from where; `epochs` of the shared page.
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn status(&self) -> Result<Value> {
+        let by_type: serde_json::Map<String, Value> = self
+            .store
+            .count_indicators()?
+            .into_iter()
+            .map(|(kind, count)| (kind.to_string(), count.into()))
+            .collect();
+        let alerts: serde_json::Map<String, Value> = self
+            .store
+            .count_alerts()?
+            .into_iter()
+            .map(|(severity, count)| (severity.to_string(), count.into()))
+            .collect();
+        let epochs: serde_json::Map<String, Value> = Domain::ALL
+            .iter()
+            .map(|domain| (format!("{domain:?}").to_lowercase(), self.page.epoch(*domain).value().into()))
+            .collect();
+        let rules = self.current_rules()?;
+        Ok(json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "data_dir": self.data_dir().display().to_string(),
+            "process": std::process::id(),
+            "store": self.store.stats()?,
+            "journal": self.journal.stats(),
+            "counts": {
+                "indicators": by_type.values().filter_map(Value::as_u64).sum::<u64>(),
+                "indicators_by_type": by_type,
+                "intelligence": self.store.count_intel()?,
+                "alerts": alerts,
+                "issued_keys": self.issued_key_count()?,
+                "rules": rules.rules().len(),
+                "rule_problems": rules.problems().len(),
+            },
+            "credentials": self.credential_status()?,
+            "epochs": epochs,
+        }))
+    }
+
+    /// Every setting with its value and where it came from; secrets masked.
+    /// # Errors
+    /// When the store, which knows of rotations, cannot be read.
+    pub fn config_show(&self) -> Result<Vec<ConfigLine>> {
+        let mut lines = self.settings.lines();
+        for (kind, note) in self.rotation_notes()? {
+            if let Some(line) = lines.iter_mut().find(|line| line.name == kind.as_str()) {
+                line.note = Some(note);
+            }
+        }
+        Ok(lines)
+    }
+}
+
+fn pepper_of(key: &Secret, data_dir: &Path) -> Result<Pepper> {
+    let path = data_dir.join("credentials").join("pepper.key");
+    Pepper::new(key).ok_or_else(|| {
+        security_core::StoreFault::new("store-damaged", "the pepper file does not hold 32 bytes")
+            .with_hint("restore it from a backup; without it no stored digest can be checked")
+            .at(&path)
+            .into()
+    })
+}
+
+/// The same in every process of the data directory, and unknown to clients who would aim at one table slot.
+fn seed_of(pepper: &Pepper) -> u64 {
+    let digest = pepper.digest(b"limits");
+    u64::from_le_bytes(std::array::from_fn(|at| digest.as_bytes()[at]))
+}
+
+fn journal_options(settings: &Settings) -> JournalOptions {
+    JournalOptions {
+        sync: settings.journal.durability == "sync",
+        group_commit: Duration::from_millis(settings.journal.group_commit_ms),
+        rotate_bytes: settings.journal.rotate_bytes,
+        rotate_age: Duration::from_secs(settings.journal.rotate_seconds),
+        keep_usage_bytes: settings.journal.keep_usage_bytes,
+        ..JournalOptions::new(world::now)
+    }
+}

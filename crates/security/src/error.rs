@@ -1,0 +1,70 @@
+//! What the door answers when it cannot do what it was asked. Faces translate it once.
+
+use security_core::{Coded, StoreFault};
+
+/// Why a use case failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument has the wrong value. Python: `ValueError`; command line: exit code 2; HTTP: 400.
+    #[error("{argument}: {problem}")]
+    Invalid {
+        /// The argument's name.
+        argument: &'static str,
+        /// What was given and what is accepted; never a secret.
+        problem: String,
+    },
+    /// The configuration cannot be used. Python: `ConfigurationError`.
+    #[error("configuration: {0}")]
+    Configuration(String),
+    /// The thing named does not exist. Python: `NotFoundError`.
+    #[error("{what} `{name}` does not exist")]
+    NotFound {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name as given, shortened.
+        name: String,
+    },
+    /// A store cannot do what it was asked. Python: `StoreError`.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// A TAXII server cannot be used. Python: `TaxiiError`.
+    #[error(transparent)]
+    Taxii(#[from] security_taxii::TaxiiError),
+}
+
+/// The door's results.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An argument with a wrong value.
+    pub fn invalid(argument: &'static str, problem: impl std::fmt::Display) -> Self {
+        Self::Invalid { argument, problem: problem.to_string() }
+    }
+
+    /// A thing that is not there.
+    pub fn not_found(what: &'static str, name: &str) -> Self {
+        Self::NotFound { what, name: name.chars().take(80).collect() }
+    }
+}
+
+impl Coded for Error {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "invalid-argument",
+            Self::Configuration(_) => "configuration",
+            Self::NotFound { .. } => "not-found",
+            Self::Store(fault) => fault.code(),
+            Self::Taxii(error) => error.code(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Store(fault) => fault.hint(),
+            Self::Taxii(error) => error.hint(),
+            Self::Configuration(_) => Some("`security config show` prints every value and where it came from".into()),
+            Self::Invalid { .. } | Self::NotFound { .. } => None,
+        }
+    }
+}

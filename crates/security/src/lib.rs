@@ -1,0 +1,1 @@
+//! The door: use cases and wiring of the security engine.

@@ -1,0 +1,140 @@
+//! The one engine of a process: opened at first use, opened anew in a child after `fork`.
+//!
+//! **Why so careful:** a child inherits the parent's memory but only the forking thread. Locks that other
+//! threads held stay held for ever, SQLite's table of file locks speaks of the parent, and the journal's
+//! writer is gone. So a child never touches its parent's engine: it leaks it and opens its own. The parent,
+//! where its language runtime says so in time ([`before_fork`]), closes its files first, so that there is
+//! nothing wrong to inherit.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+
+use crate::{Engine, Options, Result};
+
+static CURRENT: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
+
+/// `0` when nobody opens an engine, else one more than the fork generation of the process that does. A lock
+/// that a child inherits from a thread it does not have bears another generation and counts as free.
+static OPENING: AtomicU64 = AtomicU64::new(0);
+
+/// Holds [`OPENING`] until dropped.
+struct Opening(u64);
+
+impl Opening {
+    fn wait(generation: u64) -> Self {
+        let mine = generation + 1;
+        loop {
+            let held = OPENING.load(Ordering::Acquire);
+            if held != mine && OPENING.compare_exchange(held, mine, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return Self(mine);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let _ = OPENING.compare_exchange(self.0, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// Sets the engine up. Without options and with an engine already open it does nothing; with options that
+/// differ, the new engine takes the old one's place and the old one is flushed and closed.
+/// # Errors
+/// Whatever keeps the data directory, the store or the configuration from being used.
+pub fn initialize(options: Options) -> Result<Arc<Engine>> {
+    let generation = security_shared::fork::generation();
+    let _opening = Opening::wait(generation);
+    if let Some(engine) = CURRENT.load_full()
+        && engine.generation() == generation
+        && (options == Options::default() || options == *engine.options())
+    {
+        return Ok(engine);
+    }
+    let engine = Arc::new(Engine::open(options)?);
+    replace(Some(engine.clone()), generation);
+    Ok(engine)
+}
+
+/// The engine of this process; opened with the defaults at the first use.
+/// # Errors
+/// As [`initialize`].
+pub fn current() -> Result<Arc<Engine>> {
+    let generation = security_shared::fork::generation();
+    let inherited = match CURRENT.load_full() {
+        Some(engine) if engine.generation() == generation => return Ok(engine),
+        Some(engine) => {
+            let options = engine.options().clone();
+            std::mem::forget(engine); // see above: dropping it would touch the parent's files
+            options
+        }
+        None => Options::default(),
+    };
+    let _opening = Opening::wait(generation);
+    if let Some(engine) = CURRENT.load_full() {
+        if engine.generation() == generation {
+            return Ok(engine);
+        }
+        std::mem::forget(engine);
+    }
+    let engine = Arc::new(Engine::open(inherited)?);
+    replace(Some(engine.clone()), generation);
+    Ok(engine)
+}
+
+/// The engine if one is open in this process.
+pub fn opened() -> Option<Arc<Engine>> {
+    let engine = CURRENT.load_full()?;
+    if engine.generation() == security_shared::fork::generation() {
+        return Some(engine);
+    }
+    std::mem::forget(engine);
+    None
+}
+
+/// Flushes and closes the engine; the next use opens it again.
+/// # Errors
+/// When buffered records cannot be written; the engine is closed all the same.
+pub fn close() -> Result<()> {
+    let generation = security_shared::fork::generation();
+    let _opening = Opening::wait(generation);
+    let Some(engine) = opened() else { return Ok(()) };
+    replace(None, generation);
+    engine.shut_down()
+}
+
+/// Makes buffered records durable and closes files, so that a child has nothing to inherit. Call
+/// [`after_fork_in_parent`] afterwards in the parent; the child needs no call.
+pub fn before_fork() {
+    if let Some(engine) = opened() {
+        engine.quiesce();
+    }
+}
+
+/// Lets the parent go on after a fork.
+pub fn after_fork_in_parent() {
+    if let Some(engine) = opened() {
+        engine.resume();
+    }
+}
+
+fn replace(engine: Option<Arc<Engine>>, generation: u64) {
+    if let Some(old) = CURRENT.swap(engine) {
+        if old.generation() == generation {
+            // What is still buffered belongs on disk; the files close with the last user.
+            if let Err(error) = old.flush() {
+                tracing::warn!(%error, "records of the engine being replaced could not be written");
+            }
+        } else {
+            std::mem::forget(old);
+        }
+    }
+}
