@@ -73,9 +73,10 @@ mod tests {
     fn every_tampering_changes_the_last_link() {
         let whole = chain("usage-1.jsonl", &[b"a", b"b", b"c"]);
         assert_eq!(whole, chain("usage-1.jsonl", &[b"a", b"b", b"c"]));
-        for other in [&[b"a", b"c"][..], &[b"b", b"a", b"c"], &[b"a", b"B", b"c"], &[b"a", b"b", b"c", b""]] {
-            let lines: Vec<&[u8]> = other.iter().map(|line| &line[..]).collect();
-            assert_ne!(whole, chain("usage-1.jsonl", &lines));
+        let others: [&[&[u8]]; 4] =
+            [&[b"a", b"c"], &[b"b", b"a", b"c"], &[b"a", b"B", b"c"], &[b"a", b"b", b"c", b""]];
+        for other in others {
+            assert_ne!(whole, chain("usage-1.jsonl", other));
         }
         assert_ne!(whole, chain("usage-2.jsonl", &[b"a", b"b", b"c"]));
     }

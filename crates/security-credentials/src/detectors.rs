@@ -52,6 +52,10 @@ fn from_where(place: Option<IpAddr>) -> String {
     }
 }
 
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 fn is_failure(record: &&UsageRecord) -> bool {
     record.outcome == Outcome::Failure
 }
@@ -106,9 +110,10 @@ fn failure_burst(records: &[UsageRecord], thresholds: &Thresholds, findings: &mu
     let burst = in_bursts(&failures, thresholds.failure_burst, seconds(window));
     let places = burst.iter().map(|record| place(record)).collect::<HashSet<_>>().len();
     let description = format!(
-        "{} failed uses, at least {} of them within {window} seconds, from {places} addresses",
+        "{} failed uses, at least {} of them within {window} seconds, from {}",
         burst.len(),
         thresholds.failure_burst,
+        counted(places, "address", "addresses"),
     );
     findings.extend(finding(FindingType::FailureBurst, Severity::High, &burst, None, description));
 }
@@ -224,7 +229,8 @@ fn ended_use(records: &[UsageRecord], thresholds: &Thresholds, findings: &mut Ve
             FindingType::SupersededCredentialUse => (Severity::Medium, "superseded"),
             _ => (Severity::Low, "expired"),
         };
-        let description = format!("{} uses of {}, which is {state}", uses.len(), named(credential));
+        let description =
+            format!("{} of {}, which is {state}", counted(uses.len(), "use", "uses"), named(credential));
         findings.extend(finding(kind, severity, &uses, credential.1, description));
     }
 }

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::error::shown;
+
 /// A credential that the application is given by its environment or configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CredentialKind {
@@ -54,7 +56,7 @@ impl FromStr for CredentialKind {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let known = Self::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(text.trim()));
-        known.ok_or_else(|| UnknownKind(text.chars().take(40).collect()))
+        known.ok_or_else(|| UnknownKind(shown(text)))
     }
 }
 
@@ -68,5 +70,36 @@ impl<'de> Deserialize<'de> for CredentialKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         text.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_spellings_name_a_credential() {
+        for kind in CredentialKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+            assert_eq!(kind.as_str().to_lowercase().parse(), Ok(kind));
+            let json = serde_json::to_string(&kind).unwrap();
+            assert_eq!(json, format!("\"{kind}\""));
+            assert_eq!(serde_json::from_str::<CredentialKind>(&json).unwrap(), kind);
+        }
+    }
+
+    #[test]
+    fn another_name_is_refused_without_repeating_all_of_it() {
+        let error = format!("api-key\n{}", "x".repeat(100)).parse::<CredentialKind>().unwrap_err();
+        let expected = format!("`api-key\\n{}` is no credential type; accepted are API_KEY,", "x".repeat(32));
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics(text in ".{0,60}") {
+            let _ = text.parse::<CredentialKind>();
+        }
     }
 }

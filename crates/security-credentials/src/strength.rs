@@ -92,6 +92,9 @@ fn examine(text: &str, kind: CredentialKind, policy: &RotationPolicy, report: &m
 }
 
 /// The estimate of zxcvbn (Wheeler, USENIX Security 2016), which also knows the names of our credentials.
+///
+/// It reads the present year, once a process, to tell likely dates from unlikely ones: the one thing below floor
+/// 3 that looks at a clock, and nothing but the estimate of a date depends on it.
 fn estimate(text: &str, kind: CredentialKind) -> zxcvbn::Entropy {
     let mut signs: Vec<char> = text.chars().filter(|c| "4@8({[<3691!|705$+%2".contains(*c)).collect();
     signs.sort_unstable();

@@ -91,7 +91,7 @@ fn only_what_lies_in_a_burst_is_counted() {
 
 #[test]
 fn a_failure_burst_is_over_all_credentials_and_addresses() {
-    let series = |count, gap| -> Vec<UsageRecord> {
+    let series = |count: u64, gap| -> Vec<UsageRecord> {
         (0..count).map(|n| failed(n * gap, &format!("192.0.2.{n}"))).collect()
     };
     let found = find(&series(20, 3157));
@@ -162,7 +162,7 @@ fn the_use_of_an_ended_credential_is_found_by_its_reason() {
         let found = find(&[with_key(failed(0, "192.0.2.1"), "key1", reason)]);
         assert_eq!((found.len(), found[0].finding_type, found[0].severity), (1, finding_type, severity));
         assert_eq!(found[0].key_id.as_deref(), Some("key1"));
-        assert_eq!(found[0].description, format!("1 uses of ISSUED_KEY key1, which is {reason}"));
+        assert_eq!(found[0].description, format!("1 use of ISSUED_KEY key1, which is {reason}"));
         let thresholds = Thresholds { ended_uses: 2, ..Thresholds::default() };
         assert_eq!(analyse([with_key(failed(0, ""), "key1", reason)], &thresholds, at(0)), []);
     }
@@ -172,7 +172,7 @@ fn the_use_of_an_ended_credential_is_found_by_its_reason() {
 
 #[test]
 fn an_impossible_rate_is_more_than_the_possible_in_one_second() {
-    let series = |count, gap| -> Vec<UsageRecord> {
+    let series = |count: u64, gap| -> Vec<UsageRecord> {
         (0..count).map(|n| with_key(succeeded(n * gap, "192.0.2.1"), "key1", "ok")).collect()
     };
     let found = find(&series(201, 4));

@@ -10,7 +10,13 @@ use crate::{IntelError, IntelRecord, error::shorten};
 
 /// The kinds of source; besides them `taxii:NAME` and `feed:NAME`.
 pub const SOURCE_TYPES: &[&str] = &[
-    "forums", "marketplaces", "paste_sites", "social_media", "dark_web", "code_repositories", "leaked_databases",
+    "forums",
+    "marketplaces",
+    "paste_sites",
+    "social_media",
+    "dark_web",
+    "code_repositories",
+    "leaked_databases",
     "other",
 ];
 
@@ -25,19 +31,41 @@ const MAX_TAGS: usize = 200;
 /// What data is about, by words that stand in it. A word also stands for its plural; two words joined by a
 /// space, a dash or an underscore are the same.
 const CATEGORIES: &[(&str, &[&str])] = &[
-    ("botnet", &["botnet", "bot net", "c2", "c2 server", "command and control", "zombie", "mirai", "bot herder"]),
+    (
+        "botnet",
+        &["botnet", "bot net", "c2", "c2 server", "command and control", "zombie", "mirai", "bot herder"],
+    ),
     (
         "credential_leak",
         &[
-            "credential", "credentials leaked", "password", "combo list", "combolist", "stealer log", "infostealer",
-            "login dump", "password dump", "leaked password", "api key leaked", "access token",
+            "credential",
+            "credentials leaked",
+            "password",
+            "combo list",
+            "combolist",
+            "stealer log",
+            "infostealer",
+            "login dump",
+            "password dump",
+            "leaked password",
+            "api key leaked",
+            "access token",
         ],
     ),
     (
         "data_breach",
         &[
-            "breach", "data breach", "data leak", "leaked data", "leaked database", "database dump", "exfiltrated",
-            "exfiltration", "stolen data", "customer record", "db dump",
+            "breach",
+            "data breach",
+            "data leak",
+            "leaked data",
+            "leaked database",
+            "database dump",
+            "exfiltrated",
+            "exfiltration",
+            "stolen data",
+            "customer record",
+            "db dump",
         ],
     ),
     ("ddos", &["ddos", "dos attack", "denial of service", "booter", "stresser", "amplification attack"]),
@@ -48,39 +76,92 @@ const CATEGORIES: &[(&str, &[&str])] = &[
     (
         "fraud",
         &[
-            "fraud", "carding", "credit card", "cvv", "fullz", "money mule", "scam", "counterfeit", "bank drop",
-            "money laundering", "gift card",
+            "fraud",
+            "carding",
+            "credit card",
+            "cvv",
+            "fullz",
+            "money mule",
+            "scam",
+            "counterfeit",
+            "bank drop",
+            "money laundering",
+            "gift card",
         ],
     ),
-    ("insider", &["insider", "insider threat", "disgruntled employee", "rogue employee", "recruiting employee"]),
+    (
+        "insider",
+        &["insider", "insider threat", "disgruntled employee", "rogue employee", "recruiting employee"],
+    ),
     (
         "malware",
         &[
-            "malware", "trojan", "backdoor", "rootkit", "keylogger", "loader", "dropper", "worm", "spyware", "rat",
-            "remote access trojan", "stealer", "infostealer", "webshell", "web shell", "wiper", "cryptominer",
+            "malware",
+            "trojan",
+            "backdoor",
+            "rootkit",
+            "keylogger",
+            "loader",
+            "dropper",
+            "worm",
+            "spyware",
+            "rat",
+            "remote access trojan",
+            "stealer",
+            "infostealer",
+            "webshell",
+            "web shell",
+            "wiper",
+            "cryptominer",
             "virus",
         ],
     ),
     (
         "phishing",
         &[
-            "phishing", "phish", "spearphishing", "spear phishing", "smishing", "vishing", "fake login",
-            "credential harvesting", "phishing kit", "lookalike domain", "typosquatting",
+            "phishing",
+            "phish",
+            "spearphishing",
+            "spear phishing",
+            "smishing",
+            "vishing",
+            "fake login",
+            "credential harvesting",
+            "phishing kit",
+            "lookalike domain",
+            "typosquatting",
         ],
     ),
     (
         "ransomware",
         &[
-            "ransomware", "ransom", "ransom note", "double extortion", "extortion", "decryptor", "leak site",
-            "lockbit", "encrypted files",
+            "ransomware",
+            "ransom",
+            "ransom note",
+            "double extortion",
+            "extortion",
+            "decryptor",
+            "leak site",
+            "lockbit",
+            "encrypted files",
         ],
     ),
     ("supply_chain", &["supply chain", "dependency confusion", "malicious package", "trojanized update"]),
     (
         "vulnerability",
         &[
-            "vulnerability", "vulnerabilities", "cve", "zero day", "0day", "0 day", "privilege escalation",
-            "sql injection", "buffer overflow", "unpatched", "security flaw", "use after free",
+            "vulnerability",
+            "vulnerabilities",
+            "cve",
+            "zero day",
+            "0day",
+            "0 day",
+            "privilege escalation",
+            "sql injection",
+            "buffer overflow",
+            "unpatched",
+            "security flaw",
+            "use after free",
         ],
     ),
 ];
@@ -125,7 +206,16 @@ pub fn categorize(
     categories.sort_unstable();
     categories.dedup();
     let categories = categories.into_iter().map(str::to_owned).collect();
-    Ok(IntelRecord { id, source_type, priority_level, created_at: now, categories, tags: tags(&data), iocs, data })
+    Ok(IntelRecord {
+        id,
+        source_type,
+        priority_level,
+        created_at: now,
+        categories,
+        tags: tags(&data),
+        iocs,
+        data,
+    })
 }
 
 /// The one spelling of a source type.
@@ -165,7 +255,11 @@ pub(crate) fn texts<'v>(data: &'v Value, limits: &Limits) -> Result<Vec<&'v str>
     let mut waiting = vec![(data, 0usize)];
     while let Some((value, depth)) = waiting.pop() {
         if depth > limits.max_depth {
-            return Err(IntelError::TooLarge { what: "the nesting of data", size: depth, most: limits.max_depth });
+            return Err(IntelError::TooLarge {
+                what: "the nesting of data",
+                size: depth,
+                most: limits.max_depth,
+            });
         }
         match value {
             Value::String(text) => {
@@ -254,7 +348,7 @@ mod tests {
         });
         let record = make(data.clone(), "FORUMS", "critical").unwrap();
         assert_eq!((record.source_type.as_str(), record.priority_level.as_str()), ("forums", "Critical"));
-        assert_eq!(record.categories, ["credential_leak"]);
+        assert_eq!(record.categories, ["credential_leak", "malware"]);
         assert_eq!(record.tags, ["eu", "shop"]);
         assert!(record.iocs.contains(&"url:http://panel.example.com/gate".to_owned()), "{:?}", record.iocs);
         assert!(record.iocs.contains(&"ip:192.0.2.7".to_owned()), "{:?}", record.iocs);

@@ -74,6 +74,11 @@ pub struct NewIoc {
 }
 
 impl IocRecord {
+    /// The indicator that the record is about; `None` only when a store hands out a value that is no longer one.
+    pub fn indicator(&self) -> Option<Indicator> {
+        Indicator::parse(self.kind, &self.value).ok()
+    }
+
     /// The record's id for an indicator.
     pub fn id_of(indicator: &Indicator) -> String {
         // The namespace of STIX 2.1 deterministic identifiers (OASIS STIX 2.1 §2.9).

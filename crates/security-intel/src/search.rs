@@ -35,6 +35,8 @@ struct Term {
     path: Vec<String>,
     /// Any of these.
     wanted: Vec<Wanted>,
+    /// The text as it was given, when a single one without `*` was.
+    lone_text: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -94,36 +96,35 @@ impl Query {
 
     /// What a store of indicators can narrow the search by; never leaves out a record that holds.
     pub fn ioc_filter(&self) -> IocFilter {
-        let single = |name: &str| {
-            let term = self.terms.iter().find(|term| term.path == [name])?;
-            match term.wanted.as_slice() {
-                [Wanted::Text(text)] => Some(text.as_str()),
-                _ => None,
-            }
-        };
-        let kind: Option<IocType> = single("type").and_then(|text| text.parse().ok());
-        // Only where the kind is known the text has one canonical form to look up.
-        let value = kind.zip(single("value")).and_then(|(kind, text)| Indicator::parse(kind, text).ok());
-        let value = value.filter(|found| Some(found.kind()) == kind && found.value().to_lowercase() == found.value());
+        let kind: Option<IocType> = self.lone_text("type").and_then(|text| text.parse().ok());
+        let value = self.lone_text("value").and_then(|text| match kind {
+            Some(kind) => Indicator::parse(kind, text).ok().filter(|found| found.kind() == kind),
+            None => Indicator::identify(text),
+        });
+        // Other kinds have letters in either case, and a query does not look at case.
+        let value = value.filter(|found| {
+            use IocType::{Cidr, Domain, Ip, IpPort, Md5, Sha1, Sha256, Sha384, Sha512};
+            matches!(found.kind(), Ip | Cidr | IpPort | Domain | Md5 | Sha1 | Sha256 | Sha384 | Sha512)
+        });
         IocFilter { kind, value: value.map(|found| found.value().to_owned()), ..IocFilter::default() }
     }
 
     /// What a store of intelligence records can narrow the search by; never leaves out a record that holds.
     pub fn intel_filter(&self) -> IntelFilter {
-        let single = |name: &str| {
-            let term = self.terms.iter().find(|term| term.path == [name])?;
-            match term.wanted.as_slice() {
-                [Wanted::Text(text)] => Some(text.as_str()),
-                _ => None,
-            }
-        };
         IntelFilter {
-            source_type: single("source_type").and_then(|text| categorize::canonical_source_type(text).ok()),
-            priority_level: single("priority_level")
+            source_type: self
+                .lone_text("source_type")
+                .and_then(|text| categorize::canonical_source_type(text).ok()),
+            priority_level: self
+                .lone_text("priority_level")
                 .and_then(|text| categorize::canonical_priority(text).ok())
                 .map(str::to_owned),
             ..IntelFilter::default()
         }
+    }
+
+    fn lone_text(&self, name: &str) -> Option<&str> {
+        self.terms.iter().find(|term| term.path == [name])?.lone_text.as_deref()
     }
 }
 
@@ -135,7 +136,8 @@ fn collect(
     for (key, value) in map {
         let place = || path.iter().map(String::as_str).chain([key.as_str()]).collect::<Vec<_>>().join(".");
         let words: Vec<String> = key.split('.').map(str::to_owned).collect();
-        if words.iter().any(String::is_empty) || key.starts_with('$') || path.len() + words.len() > MAX_DEPTH {
+        if words.iter().any(String::is_empty) || key.starts_with('$') || path.len() + words.len() > MAX_DEPTH
+        {
             let accepted = "keys that are field names with dots between them; there are no operators";
             return Err(refuse(&place(), value, accepted));
         }
@@ -151,7 +153,11 @@ fn collect(
         }
         let items = match value {
             Value::Array(items) if items.len() > MAX_ENTRIES => {
-                return Err(IntelError::TooLarge { what: "a list of the query", size: items.len(), most: MAX_ENTRIES });
+                return Err(IntelError::TooLarge {
+                    what: "a list of the query",
+                    size: items.len(),
+                    most: MAX_ENTRIES,
+                });
             }
             Value::Array(items) => items.as_slice(),
             single => std::slice::from_ref(single),
@@ -159,7 +165,7 @@ fn collect(
         let path: Vec<String> = path.iter().cloned().chain(words).collect();
         let mut wanted = Vec::new();
         for item in items {
-            wanted.push(match item {
+            let text = match item {
                 Value::Null => Wanted::Null,
                 Value::Bool(value) => Wanted::Bool(*value),
                 Value::Number(number) => Wanted::Number(number.as_f64().unwrap_or(f64::NAN)),
@@ -168,11 +174,15 @@ fn collect(
                     wanted.extend(other_spellings(&path, text).into_iter().map(Wanted::Text));
                     Wanted::Text(text.to_lowercase())
                 }
-                other => return Err(refuse(&path.join("."), other, "text, a number, true, false, null, or a list of them")),
-            });
+                other => {
+                    let accepted = "text, a number, true, false, null, or a list of them";
+                    return Err(refuse(&path.join("."), other, accepted));
+                }
+            };
+            wanted.push(text);
         }
-        wanted.dedup();
-        terms.push(Term { path, wanted });
+        let lone_text = value.as_str().filter(|text| !text.contains('*')).map(str::to_owned);
+        terms.push(Term { path, wanted, lone_text });
     }
     Ok(())
 }
@@ -226,7 +236,8 @@ impl Wanted {
             (Self::Number(wanted), Value::Number(found)) => found.as_f64() == Some(*wanted),
             (Self::Number(wanted), Value::String(found)) => found.trim().parse() == Ok(*wanted),
             (Self::Text(wanted), Value::String(found)) => found.to_lowercase() == *wanted,
-            (Self::Text(wanted), Value::Number(_) | Value::Bool(_)) => found.to_string() == *wanted,
+            (Self::Text(wanted), Value::Number(number)) => number.to_string().as_str() == wanted,
+            (Self::Text(wanted), Value::Bool(found)) => wanted == if *found { "true" } else { "false" },
             (Self::Like(_), Value::Null) => false,
             (Self::Like(pattern), Value::String(found)) => is_like(&found.to_lowercase(), pattern),
             (Self::Like(pattern), Value::Number(_) | Value::Bool(_)) => is_like(&found.to_string(), pattern),
@@ -334,28 +345,42 @@ mod tests {
     fn hints_narrow_without_losing() {
         let query = Query::parse(&json!({"type": "IP", "value": "192.0.2.007"})).unwrap();
         assert_eq!(query.ioc_filter().kind, Some(IocType::Ip));
-        let query = Query::parse(&json!({"type": ["ip", "domain"], "value": "192.0.2.7"})).unwrap();
+        let query = Query::parse(&json!({"type": ["ip", "domain"], "value": "192[.]0.2.7"})).unwrap();
         let filter = query.ioc_filter();
-        assert_eq!((filter.kind, filter.value), (None, None));
+        assert_eq!((filter.kind, filter.value.as_deref()), (None, Some("192.0.2.7")));
+        let query = Query::parse(&json!({"type": "url", "value": "http://evil.example/A"})).unwrap();
+        assert_eq!(query.ioc_filter().value, None);
         let query = Query::parse(&json!({"type": "ip", "value": "192.0.2.7"})).unwrap();
         assert_eq!(query.ioc_filter().value.as_deref(), Some("192.0.2.7"));
         let query = Query::parse(&json!({"source_type": "Forums", "priority_level": "HIGH"})).unwrap();
         let filter = query.intel_filter();
-        assert_eq!((filter.source_type.as_deref(), filter.priority_level.as_deref()), (Some("forums"), Some("High")));
+        assert_eq!(
+            (filter.source_type.as_deref(), filter.priority_level.as_deref()),
+            (Some("forums"), Some("High"))
+        );
     }
 
     #[test]
     fn what_is_no_query_is_refused() {
-        for bad in [json!("ip"), json!([1]), json!(null), json!({"": 1}), json!({"a..b": 1}), json!({"$or": []}),
-            json!({"a": {"$gte": 3}}), json!({"a": [[1]]})]
-        {
+        for bad in [
+            json!("ip"),
+            json!([1]),
+            json!(null),
+            json!({"": 1}),
+            json!({"a..b": 1}),
+            json!({"$or": []}),
+            json!({"a": {"$gte": 3}}),
+            json!({"a": [[1]]}),
+        ] {
             assert!(matches!(Query::parse(&bad), Err(IntelError::Query { .. })), "{bad}");
         }
     }
 
     fn any_json() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
-            Just(Value::Null), any::<bool>().prop_map(Value::from), any::<i32>().prop_map(Value::from),
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
             "[a-c.*$]{0,6}".prop_map(Value::from),
         ];
         leaf.prop_recursive(4, 24, 4, |inner| {

@@ -197,7 +197,10 @@ impl<C: Cell> Bucket<'_, C> {
         }
         for other in (0..ENTRIES).filter(|other| *other != entry) {
             loop {
-                
+                if self.live(other, key).is_some() {
+                    self.set_free(entry, claim);
+                    return None;
+                }
                 let seen = self.word(other).load();
                 if !is_claim_of(seen, key) {
                     // Gone live between the two looks? Then look once more.

@@ -166,9 +166,13 @@ impl DocumentFolder {
             None => Ok(self.folder.join(name)),
             Some(reason) => {
                 let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
-                let hint = format!("letters, digits, dashes and dots, ending in one of {}", self.endings.join(", "));
-                Err(StoreFault::new("document-name", format!("`{shown}` cannot be a document's name: {reason}"))
-                    .with_hint(hint))
+                let hint =
+                    format!("letters, digits, dashes and dots, ending in one of {}", self.endings.join(", "));
+                Err(StoreFault::new(
+                    "document-name",
+                    format!("`{shown}` cannot be a document's name: {reason}"),
+                )
+                .with_hint(hint))
             }
         }
     }
@@ -228,9 +232,18 @@ mod tests {
     fn names_that_lead_elsewhere_are_refused() {
         let (_temp, folder) = folder();
         let long = format!("{}.json", "a".repeat(200));
-        for name in
-            ["", "../a.json", "a/../../b.json", "/a.json", ".a.json", "a\0.json", "a\n.json", "a.exe", "json", &long]
-        {
+        for name in [
+            "",
+            "../a.json",
+            "a/../../b.json",
+            "/a.json",
+            ".a.json",
+            "a\0.json",
+            "a\n.json",
+            "a.exe",
+            "json",
+            &long,
+        ] {
             assert_eq!(folder.write(name, b"x").unwrap_err().code(), "document-name", "{name:?}");
             assert_eq!(folder.read(name).unwrap_err().code(), "document-name", "{name:?}");
             assert_eq!(folder.remove(name).unwrap_err().code(), "document-name", "{name:?}");
@@ -246,7 +259,8 @@ mod tests {
         fs::write(folder.path().join("big.json"), vec![b'x'; 1001]).unwrap();
         fs::create_dir(folder.path().join("folder.json")).unwrap();
         let mut told = Vec::new();
-        let list = folder.list_telling(&mut |name, fault| told.push((name.to_owned(), fault.code()))).unwrap();
+        let list =
+            folder.list_telling(&mut |name, fault| told.push((name.to_owned(), fault.code()))).unwrap();
         assert_eq!(list.len(), 1);
         assert_eq!(told[0], ("big.json".into(), "document-too-large"));
         assert_eq!(told[1].0, "folder.json");

@@ -48,15 +48,17 @@ impl From<serde_json::Error> for Trouble {
 
 /// The file does not hold what was written to it.
 pub(crate) fn damaged(path: &Path, what: &str) -> StoreFault {
-    StoreFault::new("store-damaged", format!("the store is damaged: {what}")).at(path).with_hint(
-        "restore this file from a backup, or move it away to start empty; nothing was overwritten",
-    )
+    StoreFault::new("store-damaged", format!("the store is damaged: {what}"))
+        .at(path)
+        .with_hint("restore this file from a backup, or move it away to start empty; nothing was overwritten")
 }
 
 /// The file was written by a later version of this software.
 pub(crate) fn newer(path: &Path, found: i64, known: i64) -> StoreFault {
     let message = format!("the store has schema {found}, this version knows {known} at most");
-    StoreFault::new("store-newer", message).at(path).with_hint("upgrade to the version that wrote it, or later")
+    StoreFault::new("store-newer", message)
+        .at(path)
+        .with_hint("upgrade to the version that wrote it, or later")
 }
 
 /// Somebody else holds the store for too long.

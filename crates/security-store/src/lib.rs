@@ -13,5 +13,7 @@ mod permissions;
 
 pub use documents::{Document, DocumentFolder};
 pub use embedded::{DatabaseStats, EmbeddedStore, MAX_ALERTS, StoreStats};
-pub use journal::{Broken, ChainReport, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream};
+pub use journal::{
+    Broken, ChainReport, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream,
+};
 pub use permissions::{private_dir, private_file, read_or_create_key};

@@ -144,7 +144,8 @@ pub(crate) fn draft_beside(path: &Path) -> PathBuf {
 
 /// Makes a new name durable.
 pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
-    File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?.sync_all()
+    File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
+        .sync_all()
 }
 
 fn write_draft(draft: &Path, bytes: &[u8]) -> io::Result<()> {

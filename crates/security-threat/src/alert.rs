@@ -127,13 +127,15 @@ mod tests {
         let event = json!({"path": format!("/admin/{}", "x".repeat(900)), "headers": {"Authorization": "Bearer abc"}});
         let found = set.evaluate(&event, &Limits::DEFAULT).matches.remove(0);
         let context = json!({"client_ip": "192.0.2.1", "api_key": "sk_1", "deep": {"password": "p"}, "n": 1});
-        let alert = Alert::from_match(&found, context.as_object().unwrap(), "alert-1".to_owned(), Timestamp::EPOCH);
+        let alert =
+            Alert::from_match(&found, context.as_object().unwrap(), "alert-1".to_owned(), Timestamp::EPOCH);
         assert_eq!((alert.rule_id.as_str(), alert.score), ("r1", 60));
         assert_eq!(alert.evidence.len(), 2);
         assert_eq!(alert.evidence[0].value.chars().count(), 199);
         assert_eq!(alert.evidence[1].value, "****");
         assert_eq!(alert.evidence[1].field, "headers.Authorization");
-        let expected = json!({"client_ip": "192.0.2.1", "api_key": "****", "deep": {"password": "****"}, "n": 1});
+        let expected =
+            json!({"client_ip": "192.0.2.1", "api_key": "****", "deep": {"password": "****"}, "n": 1});
         assert_eq!(Value::Object(alert.context.clone()), expected);
         let text = serde_json::to_string(&alert).unwrap();
         assert_eq!(serde_json::from_str::<Alert>(&text).unwrap(), alert);

@@ -47,8 +47,23 @@ const DETECTION_KEYS: &[&str] =
     &["pattern", "ioc", "condition", "all", "any", "not", "field", "value", "ignore_case"];
 const INDICATOR_KEYS: &[&str] = &["type", "value", "field"];
 const CONDITION_KEYS: &[&str] = &[
-    "field", "contains", "equals", "starts_with", "ends_with", "gt", "gte", "lt", "lte", "exists", "type",
-    "operator", "value", "all", "any", "not", "ignore_case",
+    "field",
+    "contains",
+    "equals",
+    "starts_with",
+    "ends_with",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "exists",
+    "type",
+    "operator",
+    "value",
+    "all",
+    "any",
+    "not",
+    "ignore_case",
 ];
 const OPERATORS: &[&str] =
     &["contains", "equals", "starts_with", "ends_with", "gt", "gte", "lt", "lte", "exists"];
@@ -321,7 +336,13 @@ impl Reader {
             }
             (Some((key, Value::String(name))), None) => {
                 let key = format!("{place}.{key}");
-                parts.push(self.operator(name, &Value::Bool(true), &format!("{place}.value"), &key, around)?);
+                parts.push(self.operator(
+                    name,
+                    &Value::Bool(true),
+                    &format!("{place}.value"),
+                    &key,
+                    around,
+                )?);
             }
             (Some((key, other)), _) => {
                 return Err(RuleError::field(&format!("{place}.{key}"), other, &OPERATORS.join(", ")));
@@ -390,11 +411,13 @@ impl Reader {
             return any(tests, place, operand, ACCEPTED);
         }
         if around.field.is_none() {
-            let field = format!("{}.field", name_place.trim_end_matches(".operator").trim_end_matches(".type"));
+            let field =
+                format!("{}.field", name_place.trim_end_matches(".operator").trim_end_matches(".type"));
             return Err(RuleError::missing(&field, "the dotted path that the operator looks at"));
         }
         if name == "exists" {
-            let wanted = operand.as_bool().ok_or_else(|| RuleError::field(place, operand, "true or false"))?;
+            let wanted =
+                operand.as_bool().ok_or_else(|| RuleError::field(place, operand, "true or false"))?;
             let test = self.test(around.field, Probe::Exists)?;
             return Ok(if wanted { test } else { Expression::Not(Box::new(test)) });
         }

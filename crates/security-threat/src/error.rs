@@ -123,9 +123,9 @@ impl Coded for RuleError {
                  repetitions must stay small"
                     .to_owned(),
             ),
-            Self::Indicator { .. } => {
-                Some("give `type` and `value`, like {\"type\": \"ip\", \"value\": \"192.0.2.0/24\"}".to_owned())
-            }
+            Self::Indicator { .. } => Some(
+                "give `type` and `value`, like {\"type\": \"ip\", \"value\": \"192.0.2.0/24\"}".to_owned(),
+            ),
             _ => None,
         }
     }

@@ -274,14 +274,14 @@ impl Scan<'_> {
         kinds.dedup();
         let options = ExtractOptions { limits: *self.limits, ..ExtractOptions::default() };
         for found in extract(text, &options) {
-            for inner in inner_indicator(&found.indicator) {
+            if let Some(inner) = inner_indicator(&found.indicator) {
                 self.indicator(&inner);
             }
             self.indicator(&found.indicator);
         }
         if text.len() <= self.limits.max_value {
             for whole in kinds.into_iter().filter_map(|kind| Indicator::parse(kind, text).ok()) {
-                for inner in inner_indicator(&whole) {
+                if let Some(inner) = inner_indicator(&whole) {
                     self.indicator(&inner);
                 }
                 self.indicator(&whole);

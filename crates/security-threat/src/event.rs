@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn arrays_are_looked_through() {
         let event = json!({"a": {"b": [1, {"c": "x"}]}, "d": true, "e": {}, "f": null});
-        let expected =
-            [("a.b", "1"), ("a.b.c", "x"), ("d", "true"), ("e", ""), ("f", "")].map(|(p, t)| (p.to_owned(), t.to_owned()));
+        let expected = [("a.b", "1"), ("a.b.c", "x"), ("d", "true"), ("e", ""), ("f", "")]
+            .map(|(p, t)| (p.to_owned(), t.to_owned()));
         assert_eq!(paths(&event, &Limits::DEFAULT), (expected.to_vec(), false));
         assert_eq!(paths(&json!("plain"), &Limits::DEFAULT).0, [("message".to_owned(), "plain".to_owned())]);
     }

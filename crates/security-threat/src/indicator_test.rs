@@ -34,7 +34,11 @@ impl IndicatorTest {
                 return Self::below(parent).map_err(refuse);
             }
             let indicator = Indicator::identify(value).ok_or_else(|| {
-                RuleError::field(place, &given(), "a value that is an indicator by itself, or one with `type` beside it")
+                RuleError::field(
+                    place,
+                    &given(),
+                    "a value that is an indicator by itself, or one with `type` beside it",
+                )
             })?;
             return Ok(Self::of(indicator));
         };
@@ -43,7 +47,11 @@ impl IndicatorTest {
         }
         let is_digest = ["hash", "file_hash"].contains(&name.trim().to_ascii_lowercase().as_str());
         if is_digest {
-            return Err(RuleError::field(place, &given(), "md5, sha1, sha256 or sha512 as type of a value with `*`"));
+            return Err(RuleError::field(
+                place,
+                &given(),
+                "md5, sha1, sha256 or sha512 as type of a value with `*`",
+            ));
         }
         let kind: IocType = name.parse().map_err(refuse)?;
         if value.chars().all(|letter| letter == '*') {
@@ -200,7 +208,9 @@ mod tests {
 
     #[test]
     fn stars_stand_for_any_run() {
-        for (text, pattern) in [("abc", "a*c"), ("ac", "a*c"), ("abcabc", "*bc"), ("abc", "abc*"), ("aXbXc", "a*b*c")] {
+        for (text, pattern) in
+            [("abc", "a*c"), ("ac", "a*c"), ("abcabc", "*bc"), ("abc", "abc*"), ("aXbXc", "a*b*c")]
+        {
             assert!(is_like(text, pattern), "{text} {pattern}");
         }
         for (text, pattern) in [("abcd", "a*c"), ("ab", "ab*b"), ("a", "a*a"), ("xabc", "abc*")] {

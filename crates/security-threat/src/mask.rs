@@ -5,8 +5,19 @@ pub(crate) const MAX_SHOWN: usize = 200;
 
 /// Parts of field names whose values are never shown, in lower case with `_` for `-`.
 const SECRET_NAMES: &[&str] = &[
-    "authorization", "cookie", "password", "passwd", "passphrase", "secret", "token", "api_key", "apikey",
-    "credential", "private_key", "session_id", "sessionid",
+    "authorization",
+    "cookie",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "api_key",
+    "apikey",
+    "credential",
+    "private_key",
+    "session_id",
+    "sessionid",
 ];
 
 /// Whether a dotted path names something whose value must not be shown.
@@ -70,7 +81,8 @@ fn mask_pairs(text: &str) -> String {
             continue;
         }
         let mut value_start = at + 1;
-        value_start += text[value_start..].len() - text[value_start..].trim_start_matches([' ', '"', '\'']).len();
+        value_start +=
+            text[value_start..].len() - text[value_start..].trim_start_matches([' ', '"', '\'']).len();
         let mut rest = &text[value_start..];
         for scheme in ["bearer ", "basic "] {
             if lower[value_start..].starts_with(scheme) {
@@ -96,7 +108,9 @@ mod tests {
 
     #[test]
     fn secret_fields_show_nothing() {
-        for path in ["headers.Authorization", "headers.X-API-Key", "cookies.sid", "user.password", "refresh_token"] {
+        for path in
+            ["headers.Authorization", "headers.X-API-Key", "cookies.sid", "user.password", "refresh_token"]
+        {
             assert_eq!(shown(path, "s3cr3t", 0, 3), "****", "{path}");
         }
         assert_eq!(shown("request.path", "/login", 0, 3), "/login");

@@ -9,7 +9,15 @@ use crate::{Detection, RuleError};
 /// The most rules in one file.
 const MAX_RULES: usize = 100_000;
 const KEYS: &[&str] = &[
-    "id", "name", "description", "detection", "severity", "tags", "recommendations", "enabled", "created_at",
+    "id",
+    "name",
+    "description",
+    "detection",
+    "severity",
+    "tags",
+    "recommendations",
+    "enabled",
+    "created_at",
 ];
 
 /// A rule that is right: its detection compiles, its id can be a file's name.
@@ -150,7 +158,10 @@ impl Rule {
             name: name.trim().to_owned(),
             description: text_of(map, "description")?.unwrap_or_default().trim().to_owned(),
             detection: Detection::parse(detection)?,
-            severity: map.get("severity").filter(|s| !s.is_null()).map_or(Ok(Severity::Medium), severity_of)?,
+            severity: map
+                .get("severity")
+                .filter(|s| !s.is_null())
+                .map_or(Ok(Severity::Medium), severity_of)?,
             tags: texts_of(map, "tags")?,
             recommendations: texts_of(map, "recommendations")?,
             enabled: match map.get("enabled") {
@@ -160,8 +171,9 @@ impl Rule {
             },
             created_at: match map.get("created_at") {
                 None | Some(Value::Null) => file_time,
-                Some(given) => time_of(given)
-                    .ok_or_else(|| RuleError::field("created_at", given, "RFC 3339 like 2026-11-24T08:30:00Z"))?,
+                Some(given) => time_of(given).ok_or_else(|| {
+                    RuleError::field("created_at", given, "RFC 3339 like 2026-11-24T08:30:00Z")
+                })?,
             },
         };
         rule.check()
@@ -178,20 +190,32 @@ impl Rule {
         let refuse = |field: &str, given: &str, accepted: &str| {
             Err(RuleError::field(field, &Value::String(given.to_owned()), accepted))
         };
-        if self.name.is_empty() || self.name.chars().count() > 200 || self.name.chars().any(char::is_control) {
+        if self.name.is_empty() || self.name.chars().count() > 200 || self.name.chars().any(char::is_control)
+        {
             return refuse("name", &self.name, "1 to 200 characters without control characters");
         }
         if self.description.len() > 20_000 {
             return refuse("description", &self.description, "at most 20000 bytes");
         }
         let fits_a_file = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-        if self.id.is_empty() || self.id.len() > 120 || self.id.starts_with('.') || !self.id.chars().all(fits_a_file)
+        if self.id.is_empty()
+            || self.id.len() > 120
+            || self.id.starts_with('.')
+            || !self.id.chars().all(fits_a_file)
         {
-            return refuse("id", &self.id, "1 to 120 letters, digits, `-`, `_` and `.`, not starting with `.`");
+            return refuse(
+                "id",
+                &self.id,
+                "1 to 120 letters, digits, `-`, `_` and `.`, not starting with `.`",
+            );
         }
         for (field, texts) in [("tags", &self.tags), ("recommendations", &self.recommendations)] {
             if texts.len() > 200 || texts.iter().any(|text| text.len() > 2000) {
-                return refuse(field, &format!("{} texts", texts.len()), "at most 200 texts of at most 2000 bytes");
+                return refuse(
+                    field,
+                    &format!("{} texts", texts.len()),
+                    "at most 200 texts of at most 2000 bytes",
+                );
             }
         }
         Ok(self)
@@ -240,9 +264,9 @@ fn yaml_value(yaml: &[u8], limits: &Limits) -> Result<Value, RuleError> {
         with_snippet: false,
     };
     serde_saphyr::from_slice_with_options(yaml, options).map_err(|error| {
-        let (line, column) = error
-            .location()
-            .map_or((0, 0), |at| (usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0)));
+        let (line, column) = error.location().map_or((0, 0), |at| {
+            (usize::try_from(at.line()).unwrap_or(0), usize::try_from(at.column()).unwrap_or(0))
+        });
         let reason = error.to_string();
         let reason = reason.lines().next().unwrap_or_default().chars().take(200).collect();
         RuleError::Syntax { format: "YAML", line, column, reason }
@@ -263,7 +287,10 @@ fn refuse_misspelt(map: &Map<String, Value>) -> Result<(), RuleError> {
     let is_slip = |key: &str| {
         !KEYS.contains(&key) && KEYS.iter().any(|known| known.len() > 3 && distance_at_most_two(key, known))
     };
-    match map.keys().find(|key| is_slip(&key.to_ascii_lowercase()) || !KEYS.contains(&key.as_str()) && KEYS.contains(&key.to_ascii_lowercase().as_str())) {
+    match map.keys().find(|key| {
+        is_slip(&key.to_ascii_lowercase())
+            || !KEYS.contains(&key.as_str()) && KEYS.contains(&key.to_ascii_lowercase().as_str())
+    }) {
         Some(key) => Err(RuleError::unknown_key(key, "rule", KEYS)),
         None => Ok(()),
     }
@@ -277,7 +304,9 @@ fn distance_at_most_two(a: &str, b: &str) -> bool {
             ([x, a @ ..], [y, b @ ..]) if x == y => within(a, b, left),
             ([_, a_rest @ ..], [_, b_rest @ ..]) => {
                 left > 0
-                    && (within(a_rest, b_rest, left - 1) || within(a_rest, b, left - 1) || within(a, b_rest, left - 1))
+                    && (within(a_rest, b_rest, left - 1)
+                        || within(a_rest, b, left - 1)
+                        || within(a, b_rest, left - 1))
             }
         }
     }

@@ -31,8 +31,12 @@ impl ThreatScore {
         for severity in severities {
             counts[severity as usize] += 1;
         }
-        let by_severity: Vec<_> =
-            Severity::ALL.into_iter().rev().map(|s| (s, counts[s as usize])).filter(|(_, n)| *n > 0).collect();
+        let by_severity: Vec<_> = Severity::ALL
+            .into_iter()
+            .rev()
+            .map(|s| (s, counts[s as usize]))
+            .filter(|(_, n)| *n > 0)
+            .collect();
         let left: f64 = by_severity
             .iter()
             .map(|(severity, n)| {

@@ -1,1 +1,41 @@
-//! The web layer's judgement: request view, client address, limits, lock-out, policy, headers.
+//! The web layer's judgement: who asks, what they may ask for, how often, and what the answer says.
+//!
+//! Everything here is a pure function of the request and of what the caller looked up: no clock, no socket, no
+//! file. A door that serves a framework makes one [`RequestView`] a request, calls the steps of a [`Judgement`]
+//! in order (cheapest first), and gives the [`Decision`] back.
+
+mod allowance;
+mod client_address;
+mod credential_source;
+mod decision;
+mod error;
+mod forwarded;
+mod headers;
+mod judge;
+mod limits;
+mod lock_out;
+mod networks;
+mod paths;
+mod policy;
+mod rate_headers;
+mod refusal;
+mod request;
+mod request_id;
+mod sip_hash;
+
+pub use allowance::Allowance;
+pub use client_address::{AddressSource, ClientAddress, ClientAddressPolicy, ForwardedHeader};
+pub use credential_source::{CredentialHeader, PresentedCredential, presented_credential};
+pub use decision::{Action, Decision, Header, Problem, Reason};
+pub use error::WebError;
+pub use headers::{HeaderPolicy, HeaderPreset, Hsts, REMOVED_HEADERS, ResponseHeaders};
+pub use judge::{Judgement, ListedIndicator, MatchedRule};
+pub use limits::{LimitKey, admit, client_network};
+pub use lock_out::{FailureVerdict, LockOut, judge_failure};
+pub use networks::Networks;
+pub use paths::{PathClass, PathSet};
+pub use policy::{LimitPolicy, Policy};
+pub use rate_headers::{Counted, rate_limit_headers};
+pub use refusal::Refusal;
+pub use request::{Headers, RequestView, header_lines};
+pub use request_id::acceptable_request_id;

@@ -40,9 +40,7 @@ impl AlertStore for EmbeddedStore {
     fn recent_alerts(&self, severity: Option<Severity>, limit: usize) -> Result<Vec<Alert>, StoreFault> {
         self.alerts.read(|connection| {
             let mut statement = connection.prepare_cached(match severity {
-                Some(_) => {
-                    "SELECT record FROM alert WHERE severity = ?1 ORDER BY at DESC, row DESC LIMIT ?2"
-                }
+                Some(_) => "SELECT record FROM alert WHERE severity = ?1 ORDER BY at DESC, row DESC LIMIT ?2",
                 None => "SELECT record FROM alert WHERE ?1 IS NULL ORDER BY at DESC, row DESC LIMIT ?2",
             })?;
             let mut rows = statement.query(params![severity.map(Severity::as_str), whole(limit)])?;

@@ -105,16 +105,21 @@ impl EmbeddedStore {
         record: &impl Serialize,
         line: &HistoryEntry,
     ) -> Result<(), StoreFault> {
-        let record = serde_json::to_string(record).map_err(|error| Trouble::from(error).at(self.credentials.path()))?;
+        let record = serde_json::to_string(record)
+            .map_err(|error| Trouble::from(error).at(self.credentials.path()))?;
         let line_text =
             serde_json::to_string(line).map_err(|error| Trouble::from(error).at(self.credentials.path()))?;
         self.opened_credentials().write(Some(Domain::Credentials), |transaction| {
             let revision = next_revision(transaction)?;
             let sum = sum(key, version, revision, &record);
             let statement = if version == 1 { table.insert } else { table.update };
-            let stored = transaction
-                .prepare_cached(statement)?
-                .execute(params![key, whole(version), revision, sum, record])?;
+            let stored = transaction.prepare_cached(statement)?.execute(params![
+                key,
+                whole(version),
+                revision,
+                sum,
+                record
+            ])?;
             if stored != 1 {
                 return Err(StoreFault::conflict(key).into());
             }
@@ -135,7 +140,11 @@ impl Table {
         rows.next()?.map(read_row).transpose()
     }
 
-    fn since<T: DeserializeOwned>(&self, connection: &Connection, since: Revision) -> Result<Vec<T>, Trouble> {
+    fn since<T: DeserializeOwned>(
+        &self,
+        connection: &Connection,
+        since: Revision,
+    ) -> Result<Vec<T>, Trouble> {
         let mut statement = connection.prepare_cached(self.since)?;
         let mut rows = statement.query([whole(since.0)])?;
         let mut found = Vec::new();
@@ -147,11 +156,15 @@ impl Table {
 }
 
 fn read_row<T: DeserializeOwned>(row: &rusqlite::Row<'_>) -> Result<T, Trouble> {
-    let text = |at| -> Result<&str, Trouble> { Ok(row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?) };
+    let text =
+        |at| -> Result<&str, Trouble> { Ok(row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?) };
     let (key, record) = (text(0)?, text(4)?);
     let version = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
     if sum(key, version, row.get(2)?, record) != row.get::<_, i64>(3)? {
-        return Err(Trouble::Unreadable(format!("the record of `{}` has changed by itself", key.escape_debug())));
+        return Err(Trouble::Unreadable(format!(
+            "the record of `{}` has changed by itself",
+            key.escape_debug()
+        )));
     }
     Ok(serde_json::from_str(record)?)
 }
@@ -166,8 +179,10 @@ fn sum(key: &str, version: u64, revision: i64, record: &str) -> i64 {
 }
 
 fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
-    let value: Option<i64> =
-        connection.prepare_cached("SELECT value FROM revision")?.query_row([], |row| row.get(0)).optional()?;
+    let value: Option<i64> = connection
+        .prepare_cached("SELECT value FROM revision")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
     Ok(Revision(u64::try_from(value.unwrap_or(0)).unwrap_or(0)))
 }
 

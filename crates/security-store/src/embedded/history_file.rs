@@ -42,7 +42,9 @@ impl HistoryFile {
         match self.copy(database) {
             Ok(true) => {}
             Ok(false) => tracing::debug!("another process holds the history file and copies for us"),
-            Err(fault) => tracing::warn!(%fault, "the credential history was kept, but not copied to its file"),
+            Err(fault) => {
+                tracing::warn!(%fault, "the credential history was kept, but not copied to its file")
+            }
         }
     }
 
@@ -88,10 +90,12 @@ impl HistoryFile {
             let flags = OFlags::NOFOLLOW.bits().cast_signed();
             let opened = fs::OpenOptions::new().read(true).append(true).custom_flags(flags).open(&self.path);
             let file = match opened {
-                Err(error) if error.kind() == ErrorKind::NotFound => match permissions::create_private(&self.path) {
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
-                    created => created?,
-                },
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    match permissions::create_private(&self.path) {
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
+                        created => created?,
+                    }
+                }
                 opened => opened?,
             };
             match file.try_lock() {

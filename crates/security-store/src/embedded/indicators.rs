@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{CachedStatement, OptionalExtension, Row as SqlRow, Transaction, params, params_from_iter, types::Value};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Row as SqlRow, Transaction, params, params_from_iter,
+    types::Value,
+};
 use security_core::{Domain, Revision, StoreFault};
 use security_indicators::{Indicator, IocType};
 use security_intel::{IndicatorChange, IndicatorStore, IocFilter, IocRecord, NewIoc, Row, Upserted};
@@ -39,7 +42,11 @@ impl IndicatorStore for EmbeddedStore {
                     let (kind, value): (String, String) = (row.get(1)?, row.get(2)?);
                     match kind.parse().and_then(|kind: IocType| Indicator::parse(kind, &value)) {
                         Ok(indicator) => {
-                            changes.push(IndicatorChange { row: row.get(0)?, indicator, removed: row.get(3)? });
+                            changes.push(IndicatorChange {
+                                row: row.get(0)?,
+                                indicator,
+                                removed: row.get(3)?,
+                            });
                         }
                         // Written by a version that took it; one value must not keep the rest from us.
                         Err(error) => tracing::warn!(%error, "a stored indicator is none to this version"),
@@ -93,8 +100,8 @@ impl IndicatorStore for EmbeddedStore {
     }
 
     fn find_indicators(&self, filter: &IocFilter, limit: usize) -> Result<Vec<IocRecord>, StoreFault> {
-        let Some(mut conditions) = Conditions::of(filter) else { return Ok(Vec::new()) };
-        self.indicators.read(|connection| {
+        self.indicators.read_one_state(|connection| {
+            let Some(mut conditions) = Conditions::of(filter, connection)? else { return Ok(Vec::new()) };
             conditions.values.push(Value::from(whole(limit)));
             let sql = format!(
                 "SELECT record FROM ioc WHERE {} ORDER BY last_seen DESC, row DESC LIMIT ?",
@@ -111,8 +118,10 @@ impl IndicatorStore for EmbeddedStore {
     }
 
     fn each_indicator(&self, filter: &IocFilter, each: &mut dyn FnMut(IocRecord)) -> Result<(), StoreFault> {
-        let Some(conditions) = Conditions::of(filter) else { return Ok(()) };
-        let sql = format!("SELECT row, record FROM ioc WHERE {} AND row > ? ORDER BY row LIMIT ?", conditions.sql);
+        let conditions = self.indicators.read(|connection| Conditions::of(filter, connection))?;
+        let Some(conditions) = conditions else { return Ok(()) };
+        let sql =
+            format!("SELECT row, record FROM ioc WHERE {} AND row > ? ORDER BY row LIMIT ?", conditions.sql);
         let mut after = Row::MIN;
         loop {
             // No connection is held while `each` runs: it may take its time, call the store again, or fork.
@@ -139,11 +148,14 @@ impl IndicatorStore for EmbeddedStore {
 
     fn remove_indicator(&self, indicator: &Indicator) -> Result<bool, StoreFault> {
         self.indicators.write(Some(Domain::Indicators), |transaction| {
-            let mut statement = transaction
-                .prepare_cached("SELECT record, row FROM ioc WHERE kind = ?1 AND value = ?2 AND removed = 0")?;
+            let mut statement = transaction.prepare_cached(
+                "SELECT record, row FROM ioc WHERE kind = ?1 AND value = ?2 AND removed = 0",
+            )?;
             let found = {
                 let mut rows = statement.query([indicator.kind().as_str(), indicator.value()])?;
-                rows.next()?.map(|row| Ok::<_, Trouble>((record(row, 0)?, row.get::<_, Row>(1)?))).transpose()?
+                rows.next()?
+                    .map(|row| Ok::<_, Trouble>((record(row, 0)?, row.get::<_, Row>(1)?)))
+                    .transpose()?
             };
             let Some((record, row)) = found else { return Ok(Done::Unchanged(false)) };
             let revision = revision(transaction)?.0 + 1;
@@ -170,7 +182,8 @@ impl IndicatorStore for EmbeddedStore {
 
     fn count_indicators(&self) -> Result<Vec<(IocType, u64)>, StoreFault> {
         self.indicators.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT kind, records FROM tally WHERE records > 0")?;
+            let mut statement =
+                connection.prepare_cached("SELECT kind, records FROM tally WHERE records > 0")?;
             let mut rows = statement.query([])?;
             let mut counts = Vec::new();
             while let Some(row) = rows.next()? {
@@ -305,8 +318,12 @@ struct Conditions {
 }
 
 impl Conditions {
+    /// A tag or source on so many records at most is looked up first; one on more is asked of each record in
+    /// the order wanted, which finds the first ones soon.
+    const RARE: i64 = 20_000;
+
     /// `None` when nothing can pass.
-    fn of(filter: &IocFilter) -> Option<Self> {
+    fn of(filter: &IocFilter, connection: &Connection) -> Result<Option<Self>, Trouble> {
         let mut all = Self { sql: "removed = 0".to_owned(), values: Vec::new() };
         if let Some(kind) = filter.kind {
             all.and("kind = ?", kind.as_str().to_owned());
@@ -314,20 +331,24 @@ impl Conditions {
         if let Some(value) = &filter.value {
             all.and("value = ?", value.clone());
         }
-        if let Some(source) = &filter.source {
-            all.and("EXISTS (SELECT 1 FROM source WHERE source = ? AND source.row = ioc.row)", source.clone());
-        }
-        if let Some(tag) = &filter.tag {
-            all.and("EXISTS (SELECT 1 FROM tag WHERE tag = ? AND tag.row = ioc.row)", tag.clone());
+        for (table, wanted) in [("source", &filter.source), ("tag", &filter.tag)] {
+            let Some(wanted) = wanted else { continue };
+            let rows = format!("SELECT row FROM {table} WHERE {table} = ?");
+            let counted = format!("SELECT count(*) FROM ({rows} LIMIT {})", Self::RARE + 1);
+            let count: i64 = connection.prepare_cached(&counted)?.query_row([wanted], |row| row.get(0))?;
+            match count <= Self::RARE {
+                true => all.and(&format!("row IN ({rows})"), wanted.clone()),
+                false => all.and(&format!("EXISTS ({rows} AND {table}.row = ioc.row)"), wanted.clone()),
+            }
         }
         if let Some(confidence) = filter.min_confidence {
             all.and("confidence >= ?", i64::from(confidence));
         }
         if let Some(text) = filter.text.as_deref().filter(|text| !text.trim().is_empty()) {
-            let query = full_text::query(text)?;
+            let Some(query) = full_text::query(text) else { return Ok(None) };
             all.and("row IN (SELECT rowid FROM ioc_text WHERE ioc_text MATCH ?)", query);
         }
-        Some(all)
+        Ok(Some(all))
     }
 
     fn and(&mut self, condition: &str, value: impl Into<Value>) {
@@ -341,7 +362,7 @@ fn record(row: &SqlRow<'_>, column: usize) -> Result<IocRecord, Trouble> {
     Ok(serde_json::from_str(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)?)
 }
 
-fn revision(connection: &rusqlite::Connection) -> rusqlite::Result<Revision> {
+fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
     let value: i64 =
         connection.prepare_cached("SELECT value FROM revision")?.query_row([], |row| row.get(0))?;
     Ok(Revision(u64::try_from(value).unwrap_or(0)))

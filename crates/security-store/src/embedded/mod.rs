@@ -101,7 +101,10 @@ impl EmbeddedStore {
     /// `store-busy`: a call is still in progress; new calls are held back all the same.
     pub fn quiesce(&self) -> Result<(), StoreFault> {
         if !self.gate.close(FORK_PATIENCE) {
-            return Err(fault::busy(self.credentials.path(), "a call is in progress while the process forks"));
+            return Err(fault::busy(
+                self.credentials.path(),
+                "a call is in progress while the process forks",
+            ));
         }
         self.databases().into_iter().for_each(Database::close);
         Ok(())

@@ -78,10 +78,6 @@ impl Database {
         &self.path
     }
 
-    pub(super) fn schema(&self) -> &'static Schema {
-        self.schema
-    }
-
     /// Reads. Several readers and one writer go on at once; `work` must not call the store again.
     pub(super) fn read<T>(
         &self,
@@ -151,7 +147,8 @@ impl Database {
     /// Moves the write-ahead log into the file and empties it, so that nothing removed lingers there.
     pub(super) fn empty_log(&self) -> Result<(), StoreFault> {
         let done = self.with_writer(|connection| {
-            let blocked: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+            let blocked: i64 =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
             Ok(blocked == 0)
         })?;
         match done {

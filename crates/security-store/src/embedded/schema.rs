@@ -161,7 +161,9 @@ impl Schema {
             tracing::warn!(path = %path.display(), %error, "a store's file is open to others");
         }
         let mut connection = self.connect(path)?;
-        self.verify_and_migrate(&mut connection, path, metadata.len()).map_err(|trouble| trouble.at(path))
+        let settled = log.is_none_or(|bytes| bytes == 0);
+        self.verify_and_migrate(&mut connection, path, metadata.len(), settled)
+            .map_err(|trouble| trouble.at(path))
     }
 
     /// A connection with everything set that is not stored in the file.
@@ -201,7 +203,9 @@ impl Schema {
             connection.close().map_err(|(_, error)| fault::from_sqlite(&error, path))?;
             permissions::publish_once(&draft, path).map_err(|error| fault::from_io(&error, path))
         });
-        for leftover in [draft.clone(), beside(&draft, "-wal"), beside(&draft, "-shm"), beside(&draft, "-journal")] {
+        for leftover in
+            [draft.clone(), beside(&draft, "-wal"), beside(&draft, "-shm"), beside(&draft, "-journal")]
+        {
             // Best effort: hidden names that nothing reads.
             let _ = fs::remove_file(leftover);
         }
@@ -217,7 +221,14 @@ impl Schema {
         self.migrate(connection)
     }
 
-    fn verify_and_migrate(&self, connection: &mut Connection, path: &Path, bytes: u64) -> Result<(), Trouble> {
+    /// `settled`: there is no write-ahead log, so the file alone must be whole.
+    fn verify_and_migrate(
+        &self,
+        connection: &mut Connection,
+        path: &Path,
+        bytes: u64,
+        settled: bool,
+    ) -> Result<(), Trouble> {
         let application: i64 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
         if application != self.application {
             return Err(Trouble::Unreadable("it is a SQLite file, but not one of this store".to_owned()));
@@ -225,6 +236,11 @@ impl Schema {
         let found = version_of(connection)?;
         if found > self.version() {
             return Err(fault::newer(path, found, self.version()).into());
+        }
+        // SQLite takes what is missing of the last page for zeros.
+        let page: i64 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        if settled && !bytes.is_multiple_of(page.unsigned_abs().max(1)) {
+            return Err(Trouble::Unreadable("its last page is cut short".to_owned()));
         }
         if bytes <= Self::CHECKED_UP_TO {
             let answer: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;

@@ -192,7 +192,7 @@ impl Journal {
     pub fn flush(&self) -> Result<(), StoreFault> {
         let _pass = self.shared.enter()?;
         self.shared.drain_all();
-        self.shared.lanes.iter().fold(Ok(()), |first, lane| first.and(lane.take_fault()))
+        self.shared.take_fault()
     }
 
     /// Flushes, ends the thread and closes the files. A record that comes later starts them again.
@@ -217,7 +217,7 @@ impl Journal {
         self.shared.stop_thread();
         self.shared.drain_all();
         self.shared.lanes.iter().for_each(Lane::close);
-        let flushed = self.shared.lanes.iter().fold(Ok(()), |first, lane| first.and(lane.take_fault()));
+        let flushed = self.shared.take_fault();
         match quiet {
             true => flushed,
             false => Err(fault::busy(&self.shared.folder, "a call is in progress while the process forks")),
@@ -304,8 +304,7 @@ impl Journal {
         let lane = shared.lane(stream);
         if shared.options.durability == Durability::Sync {
             let pass = shared.enter();
-            let kept =
-                pass.and_then(|_pass| lane.append_durable(body, &shared.folder, &shared.options));
+            let kept = pass.and_then(|_pass| lane.append_durable(body, &shared.folder, &shared.options));
             if let Err(fault) = kept {
                 lane.lose(1, fault);
             }
@@ -348,6 +347,12 @@ impl Shared {
         for lane in &self.lanes {
             lane.drain(&self.folder, &self.options);
         }
+    }
+
+    /// The first fault since the last flush; forgets those of all lanes.
+    fn take_fault(&self) -> Result<(), StoreFault> {
+        let [usage, audit, alerts] = self.lanes.each_ref().map(Lane::take_fault);
+        usage.and(audit).and(alerts)
     }
 
     fn is_idle(&self) -> bool {

@@ -135,7 +135,9 @@ mod tests {
         assert_eq!(at("2026-11-24T08:09:10.123456Z"), "usage-20261124T080910.123456Z-7-1.jsonl");
         assert_eq!(at("2026-11-24T08:09:10Z"), "usage-20261124T080910.000000Z-7-1.jsonl");
         assert!(at("2026-11-24T08:09:10Z") < at("2026-11-24T08:09:10.000001Z"));
-        for name in ["usage.jsonl", "usage-x-1-1.jsonl", "other-20261124T080910.123456Z-7-1.jsonl", "é-é-é-é.jsonl"] {
+        for name in
+            ["usage.jsonl", "usage-x-1-1.jsonl", "other-20261124T080910.123456Z-7-1.jsonl", "é-é-é-é.jsonl"]
+        {
             assert_eq!(parse_file_name(name), None, "{name}");
         }
     }

@@ -67,10 +67,13 @@ struct OpenFile {
     path: PathBuf,
     opened: Timestamp,
     bytes: u64,
+    /// What was written so far, as if the file ended here.
     end: Finished,
+    /// A write failed: what follows goes into another file.
+    torn: bool,
 }
 
-/// The end of a file as far as it was written: its name, its last number and its last link.
+/// The end of a file: its name, its last number and its last link.
 #[derive(Debug, Clone)]
 struct Finished {
     name: String,
@@ -109,8 +112,9 @@ impl Lane {
             hurry();
             if self.overflowing.load(Ordering::Relaxed) || Instant::now() >= end {
                 self.overflowing.store(true, Ordering::Relaxed);
-                let fault = StoreFault::new("journal-overflow", "records come faster than the disk takes them")
-                    .with_hint("use a faster disk, or a larger queue for bursts");
+                let fault =
+                    StoreFault::new("journal-overflow", "records come faster than the disk takes them")
+                        .with_hint("use a faster disk, or a larger queue for bursts");
                 return self.lose(1, fault);
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -136,7 +140,10 @@ impl Lane {
         if outcome.get().is_none() {
             self.drain_locked(&mut files, folder, options);
         }
-        outcome.get().cloned().unwrap_or_else(|| Err(fault::input_output(folder, "the record was not written")))
+        outcome
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Err(fault::input_output(folder, "the record was not written")))
     }
 
     /// Writes and syncs what is queued.
@@ -236,7 +243,7 @@ impl Lane {
 }
 
 impl Files {
-    /// Writes records; says how many are whole in the file and why it stopped there.
+    /// Writes records; says how many of them are whole in the file, and why it stopped there.
     fn write(
         &mut self,
         batch: &[Queued],
@@ -244,61 +251,68 @@ impl Files {
         folder: &Path,
         options: &JournalOptions,
     ) -> (usize, Option<StoreFault>) {
-        if let Err(error) = self.make_ready(stream, folder, options) {
-            return (0, Some(fault::from_io(&error, folder)));
-        }
-        let Some(open) = &mut self.current else { return (0, Some(fault::input_output(folder, "no file"))) };
-        let mut text = Vec::new();
-        // Where each line ends, and the end of the file if it ended there.
-        let mut ends: Vec<(usize, Finished)> = Vec::with_capacity(batch.len() + 1);
-        let mut end = open.end.clone();
-        if open.bytes == 0 {
-            let previous = self.previous.as_ref();
-            let header = json!({
-                "journal": 1,
-                "stream": stream,
-                "opened_at": open.opened,
-                "previous": previous.map(|it| json!({"file": it.name, "seq": it.seq, "chain": it.link})),
-            });
-            end.link = record::write_line(&mut text, 0, header.to_string().as_bytes(), end.link);
-            ends.push((text.len(), end.clone()));
-        }
-        for queued in batch {
-            end.seq += 1;
-            end.link = record::write_line(&mut text, end.seq, &queued.body, end.link);
-            ends.push((text.len(), end.clone()));
-        }
-        let headers = ends.len() - batch.len();
-        let (taken, refused) = write_as_far_as_possible(&mut open.file, &text);
-        let whole = ends.iter().take_while(|(at, _)| *at <= taken).count();
-        let whole_bytes = match whole.checked_sub(1) {
-            Some(last) => {
-                open.end = ends.swap_remove(last).1;
-                ends.get(last).map_or(taken.min(text.len()), |_| 0)
-            }
-            None => 0,
+        let (open, previous) = match self.ready(stream, folder, options) {
+            Ok(ready) => ready,
+            Err(error) => return (0, Some(fault::from_io(&error, folder))),
         };
-        let _ = whole_bytes;
-        open.bytes += taken as u64;
+        let mut text = Vec::new();
+        let (mut seq, mut link) = (open.end.seq, open.end.link);
+        // Where the text may be cut, and the number and link that the file then ends with.
+        let mut ends = vec![(0, seq, link)];
+        if open.bytes == 0 {
+            let previous = previous.map(|it| json!({"file": it.name, "seq": it.seq, "chain": it.link}));
+            let header =
+                json!({"journal": 1, "stream": stream, "opened_at": open.opened, "previous": previous});
+            link = record::write_line(&mut text, seq, header.to_string().as_bytes(), link);
+            ends.push((text.len(), seq, link));
+        }
+        let first = ends.len();
+        for queued in batch {
+            seq += 1;
+            link = record::write_line(&mut text, seq, &queued.body, link);
+            ends.push((text.len(), seq, link));
+        }
+        let (taken, refused) = write_as_far_as_possible(&mut open.file, &text);
+        let last = ends.iter().rposition(|(at, ..)| *at <= taken).unwrap_or(0);
+        let (whole, seq, link) = ends[last];
+        (open.end.seq, open.end.link) = (seq, link);
+        open.bytes += whole as u64;
         let Some(error) = refused else { return (batch.len(), None) };
-        let fault = fault::from_io(&error, &open.path);
-        let records = whole.saturating_sub(headers);
-        self.abandon(records == 0 && whole <= headers);
-        (records, Some(fault))
+        // The torn line is taken off, best effort: if it stays, readers know a line without its break.
+        if let Err(error) = open.file.set_len(open.bytes) {
+            tracing::debug!(%error, "a torn line stays in the journal");
+        }
+        open.torn = true;
+        ((last + 1).saturating_sub(first), Some(fault::from_io(&error, &open.path)))
     }
 
-    /// Opens a file if none is open or the open one was deleted by somebody.
-    fn make_ready(&mut self, stream: Stream, folder: &Path, options: &JournalOptions) -> io::Result<()> {
-        if let Some(open) = &self.current {
-            if open.file.metadata()?.nlink() > 0 {
-                return Ok(());
+    /// The file to write to, opened if none is or if somebody deleted the open one, and the one before it.
+    fn ready(
+        &mut self,
+        stream: Stream,
+        folder: &Path,
+        options: &JournalOptions,
+    ) -> io::Result<(&mut OpenFile, Option<&Finished>)> {
+        let usable = match &self.current {
+            Some(open) => open.file.metadata()?.nlink() > 0,
+            None => false,
+        };
+        let open = match self.current.take() {
+            Some(open) if usable => open,
+            deleted => {
+                if deleted.is_some() {
+                    self.previous = None;
+                }
+                if stream != Stream::Audit {
+                    reader::forget_oldest(folder, stream, options);
+                }
+                self.create(stream, folder, (options.clock)())?
             }
-            (self.current, self.previous) = (None, None);
-        }
-        if stream != Stream::Audit {
-            reader::forget_oldest(folder, stream, options);
-        }
-        let opened = (options.clock)();
+        };
+        Ok((self.current.insert(open), self.previous.as_ref()))
+    }
+
+    fn create(&mut self, stream: Stream, folder: &Path, opened: Timestamp) -> io::Result<OpenFile> {
         loop {
             self.count += 1;
             let name = record::file_name(stream, opened, std::process::id(), self.count);
@@ -307,15 +321,61 @@ impl Files {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 created => created?,
             };
-            // The lock tells other processes, which delete old files, that this one is in use. A file system
-            // without locks only means that nobody deletes here.
+            // The lock tells other processes, which delete old files, that this one is in use. Where a file
+            // system has no locks, nobody deletes.
             if let Err(error) = file.try_lock() {
                 tracing::debug!(%error, "a journal's file could not be locked");
             }
             permissions::sync_folder_of(&path)?;
             let end = Finished { link: ChainLink::start(&name), name, seq: 0 };
-            self.current = Some(OpenFile { file, path, opened, bytes: 0, end });
-            return Ok(());
+            return Ok(OpenFile { file, path, opened, bytes: 0, end, torn: false });
         }
     }
+
+    /// Whether what follows belongs into a fresh file.
+    fn is_due(&self, options: &JournalOptions) -> bool {
+        self.current.as_ref().is_some_and(|open| {
+            open.torn
+                || open.bytes >= options.rotate_bytes
+                || (options.clock)().since(open.opened) >= options.rotate_age
+        })
+    }
+
+    fn sync(&mut self) -> Result<(), StoreFault> {
+        let Some(open) = &self.current else { return Ok(()) };
+        let synced = open.file.sync_data().map_err(|error| fault::from_io(&error, &open.path));
+        if synced.is_err() {
+            // After a failed sync the kernel may have dropped what it could not write, and a second try would
+            // succeed without it: this file cannot be trusted any further, nor be vouched for by the next.
+            (self.current, self.previous) = (None, None);
+        }
+        synced
+    }
+
+    /// Lets the file go. One that no record got into is removed.
+    fn finish(&mut self) {
+        let Some(open) = self.current.take() else { return };
+        if open.end.seq > 0 {
+            self.previous = Some(open.end);
+        } else if let Err(error) = fs::remove_file(&open.path) {
+            tracing::debug!(%error, "an empty journal file stays behind");
+        }
+    }
+}
+
+/// Writes; gives the bytes that got in, and the error that ended it.
+fn write_as_far_as_possible(file: &mut File, mut text: &[u8]) -> (usize, Option<io::Error>) {
+    let mut taken = 0;
+    while !text.is_empty() {
+        match file.write(text) {
+            Ok(0) => return (taken, Some(ErrorKind::WriteZero.into())),
+            Ok(bytes) => {
+                taken += bytes;
+                text = &text[bytes..];
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return (taken, Some(error)),
+        }
+    }
+    (taken, None)
 }

@@ -1,0 +1,248 @@
+"""Timings through Python, each beside a floor measured in the same run: ``make bench``.
+
+A floor is the least that plain Python could do for the same answer, or for less: a hash and a dictionary look-up for
+a key, a dictionary look-up for an indicator, one regular expression for extraction, a bare Flask application for a
+request. The ratio counts; an absolute time on a shared machine does not. Every figure is CPU time of this process
+(the journal's writer thread included), the median of rounds in which the two are timed in turn.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import platform
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
+KEYS = int(os.environ.get("BENCH_KEYS", "2000"))
+INDICATORS = int(os.environ.get("BENCH_INDICATORS", "100000"))
+
+
+class Row:
+    """One comparison: the engine's time and the floor's, in microseconds of CPU for one unit of work."""
+
+    def __init__(self, name: str, unit: str, ours: list[float], floor: list[float], what: str) -> None:
+        self.name = name
+        self.unit = unit
+        self.ours = statistics.median(ours)
+        self.floor = statistics.median(floor)
+        self.ratio = statistics.median(a / b for a, b in zip(ours, floor, strict=True))
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.name:<34} {self.ours:>10.2f} {self.floor:>10.2f} {self.ratio:>7.2f}x  {self.unit:<12} {self.what}"
+
+
+def per_call(function: Callable[[], int]) -> float:
+    """CPU microseconds for one unit; `function` gives the number of units it did."""
+    before = time.process_time()
+    units = function()
+    return (time.process_time() - before) * 1e6 / units
+
+
+def compare(name: str, unit: str, ours: Callable[[], int], floor: Callable[[], int], what: str) -> Row:
+    ours()
+    floor()
+    pairs = [(per_call(ours), per_call(floor)) for _ in range(ROUNDS)]
+    return Row(name, unit, [a for a, _ in pairs], [b for _, b in pairs], what)
+
+
+@contextmanager
+def engine() -> Iterator[None]:
+    import security
+
+    with tempfile.TemporaryDirectory(prefix="security-bench-") as folder:
+        os.environ["API_KEY"] = "bench-key-of-the-document-0123456789"
+        security.initialize(data_dir=folder)
+        try:
+            yield
+        finally:
+            security.close()
+
+
+def verify() -> list[Row]:
+    import security
+
+    document = os.environ["API_KEY"]
+    issued = [security.issue_api_key(f"bench {n}", scopes=["read"])["key"] for n in range(KEYS)]
+    table = {hashlib.sha256(key.encode()).digest(): n for n, key in enumerate(issued)}
+    table[hashlib.sha256(document.encode()).digest()] = -1
+    calls = max(20_000 // KEYS, 1)
+
+    def floor_of(keys: list[str], times: int) -> Callable[[], int]:
+        def run() -> int:
+            for _ in range(times):
+                for key in keys:
+                    if hashlib.sha256(key.encode()).digest() not in table:
+                        raise SystemExit("the floor lost a key")
+            return times * len(keys)
+
+        return run
+
+    def ours_of(keys: list[str], times: int) -> Callable[[], int]:
+        verify_api_key = security.verify_api_key
+
+        def run() -> int:
+            for _ in range(times):
+                for key in keys:
+                    if not verify_api_key(key):
+                        raise SystemExit("a good key was refused")
+            security.flush()
+            return times * len(keys)
+
+        return run
+
+    what = "sha256 + dict look-up, no log, no expiry, no scopes"
+    return [
+        compare("verify_api_key, the document's", "us/call", ours_of([document], 20_000), floor_of([document], 20_000), what),
+        compare(f"verify_api_key, {KEYS} issued", "us/call", ours_of(issued, calls), floor_of(issued, calls), what),
+    ]
+
+
+def check_ioc() -> list[Row]:
+    import io
+
+    import security
+
+    listed = [str(ipaddress.IPv4Address(0x0B000000 + 7 * n)) for n in range(INDICATORS)]
+    report = security.import_indicators(io.StringIO("\n".join(listed)), format="plain", source="bench")
+    if report["added"] != len(listed):
+        raise SystemExit(f"imported {report['added']} of {len(listed)}")
+    table = {("ip", value): {"value": value} for value in listed}
+    hits = listed[:: max(len(listed) // 2000, 1)]
+    misses = [str(ipaddress.IPv4Address(0x64000000 + 11 * n)) for n in range(2000)]
+
+    def ours_of(values: list[str], expected: bool) -> Callable[[], int]:
+        check = security.check_ioc
+
+        def run() -> int:
+            for value in values:
+                if bool(check("ip", value)) is not expected:
+                    raise SystemExit(f"{value}: expected {expected}")
+            return len(values)
+
+        return run
+
+    def floor_of(values: list[str], expected: bool) -> Callable[[], int]:
+        def run() -> int:
+            for value in values:
+                if (("ip", value) in table) is not expected:
+                    raise SystemExit(f"{value}: expected {expected}")
+            return len(values)
+
+        return run
+
+    what = "dict look-up of the exact text, no networks, no record"
+    return [
+        compare(f"check_ioc miss, {INDICATORS} listed", "us/call", ours_of(misses, False), floor_of(misses, False), what),
+        compare(f"check_ioc hit, {INDICATORS} listed", "us/call", ours_of(hits, True), floor_of(hits, True), what),
+    ]
+
+
+def extract() -> list[Row]:
+    import security
+
+    line = (
+        "2026-11-24T08:30:{0:02d}Z host{0} sshd[4{0}]: Failed password for invalid user admin from "
+        "198.51.100.{0} port 5{0:04d} ssh2\n"
+    )
+    logs = "".join(line.format(n % 60) for n in range(8000))
+    dense = "".join(
+        f"beacon to evil{n}[.]example[.]com and hxxps://c2-{n}.example.net/gate.php, drop "
+        f"{hashlib.sha256(str(n).encode()).hexdigest()} from 203.0.113.{n % 250}, mail ops{n}@example.org\n"
+        for n in range(3000)
+    )
+    pattern = re.compile(
+        r"\b(?:(?:\d{1,3}\.){3}\d{1,3}|[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}|"
+        r"(?:https?|hxxps?)://\S+|[\w.+-]+@[\w-]+\.[\w.]+|(?:[a-z0-9-]+(?:\[\.\]|\.))+[a-z]{2,})\b"
+    )
+
+    def ours_of(text: str) -> Callable[[], int]:
+        def run() -> int:
+            if not security.extract_iocs(text):
+                raise SystemExit("nothing extracted")
+            return len(text)
+
+        return run
+
+    def floor_of(text: str) -> Callable[[], int]:
+        def run() -> int:
+            if not [(m.group(), m.start(), m.end()) for m in pattern.finditer(text)]:
+                raise SystemExit("nothing found")
+            return len(text)
+
+        return run
+
+    what = "one regular expression, nothing validated or refanged"
+    return [
+        compare("extract_iocs, log lines", "us/byte", ours_of(logs), floor_of(logs), what),
+        compare("extract_iocs, dense report", "us/byte", ours_of(dense), floor_of(dense), what),
+    ]
+
+
+def flask() -> list[Row]:
+    from flask import Flask
+
+    import security
+
+    def application(protected: bool) -> Flask:
+        app = Flask(__name__ if protected else f"{__name__}.bare")
+
+        def order() -> dict[str, str]:
+            return {"status": "success"}
+
+        view = security.require_api_key(order) if protected else order
+        app.add_url_rule("/api/order", "order", view)
+        return security.create_security_middleware(app) if protected else app
+
+    key = security.issue_api_key("bench flask", scopes=["read"], rate_limit="unlimited")["key"]
+
+    def requests_of(app: Flask, requests: int) -> Callable[[], int]:
+        from werkzeug.test import EnvironBuilder
+
+        environment = EnvironBuilder("/api/order", headers={"X-API-Key": key}).get_environ()
+        environment["REMOTE_ADDR"] = "127.0.0.1"
+
+        def run() -> int:
+            for _ in range(requests):
+                status: list[str] = []
+                body = app.wsgi_app(dict(environment), lambda line, _headers, _info=None: status.append(line))  # type: ignore[arg-type,misc]
+                for _chunk in body:
+                    pass
+                body.close()  # type: ignore[attr-defined]
+                if not status[0].startswith("200"):
+                    raise SystemExit(f"request answered {status[0]}")
+            return requests
+
+        return run
+
+    row = compare(
+        "one Flask request, protected",
+        "us/request",
+        requests_of(application(True), 500),
+        requests_of(application(False), 500),
+        "the same application bare",
+    )
+    added = Row("  of which added by the engine", "us/request", [row.ours - row.floor], [row.floor], "the bare request")
+    return [row, added]
+
+
+def main() -> int:
+    print(f"{platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} CPUs, {ROUNDS} paired rounds")
+    print(f"{'':<34} {'ours':>10} {'floor':>10} {'ratio':>8}  {'unit':<12} floor is")
+    with engine():
+        for group in (verify, check_ioc, extract, flask):
+            for row in group():
+                print(row, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

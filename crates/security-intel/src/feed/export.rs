@@ -1,0 +1,253 @@
+//! Records written as a feed, one at a time.
+
+use std::{collections::BTreeMap, fmt, io::Write, str::FromStr};
+
+use security_indicators::IocType;
+use serde::Serialize;
+
+use crate::{IntelError, IocRecord, error::shorten, to_stix};
+
+/// The form to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ExportFormat {
+    /// The value alone, one a line.
+    Plain,
+    /// A header, then type, value, confidence, sources, tags, description, first and last sight, end.
+    Csv,
+    /// A list of records.
+    Json,
+    /// A STIX 2.1 bundle of indicators.
+    Stix,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Exported {
+    /// Records written.
+    pub n_written: usize,
+    /// Number of records of each kind that the format has no form for.
+    pub left_out: BTreeMap<IocType, usize>,
+}
+
+impl ExportFormat {
+    /// The format's one name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Csv => "csv",
+            Self::Json => "json",
+            Self::Stix => "stix",
+        }
+    }
+}
+
+impl fmt::Display for ExportFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ExportFormat {
+    type Err = IntelError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "plain" | "txt" | "text" | "list" => Ok(Self::Plain),
+            "csv" => Ok(Self::Csv),
+            "json" => Ok(Self::Json),
+            "stix" | "stix2" | "stix2.1" => Ok(Self::Stix),
+            _ => Err(IntelError::Format { given: shorten(text, 40), accepted: "plain, csv, json, stix" }),
+        }
+    }
+}
+
+/// Writes records as they come, holding one at a time.
+///
+/// In CSV, a free text that a spreadsheet would take for a formula is written with an apostrophe in front; values
+/// are never changed.
+///
+/// # Errors
+/// [`IntelError::Stream`] when writing breaks off, [`IntelError::Stix`] for a record that cannot stand in STIX.
+pub fn export(
+    records: impl IntoIterator<Item = IocRecord>,
+    format: ExportFormat,
+    mut output: impl Write,
+) -> Result<Exported, IntelError> {
+    let mut done = Exported::default();
+    let records = records.into_iter();
+    match format {
+        ExportFormat::Plain => {
+            for record in records {
+                writeln!(output, "{}", record.value).map_err(broken)?;
+                done.n_written += 1;
+            }
+        }
+        ExportFormat::Csv => csv(records, &mut output, &mut done)?,
+        ExportFormat::Json => {
+            let mut separator = "[\n";
+            for record in records {
+                output.write_all(separator.as_bytes()).map_err(broken)?;
+                serde_json::to_writer(&mut output, &record).map_err(|error| broken(error.into()))?;
+                separator = ",\n";
+                done.n_written += 1;
+            }
+            let end: &[u8] = if done.n_written == 0 { b"[]\n" } else { b"\n]\n" };
+            output.write_all(end).map_err(broken)?;
+        }
+        ExportFormat::Stix => stix(records, &mut output, &mut done)?,
+    }
+    output.flush().map_err(broken)?;
+    Ok(done)
+}
+
+fn csv(
+    records: impl Iterator<Item = IocRecord>,
+    output: &mut impl Write,
+    done: &mut Exported,
+) -> Result<(), IntelError> {
+    let mut writer = csv::Writer::from_writer(output);
+    let header = [
+        "type",
+        "value",
+        "confidence",
+        "sources",
+        "tags",
+        "description",
+        "first_seen",
+        "last_seen",
+        "valid_until",
+    ];
+    let broken_row = |error: csv::Error| match error.into_kind() {
+        csv::ErrorKind::Io(source) => broken(source),
+        other => broken(std::io::Error::other(format!("{other:?}"))),
+    };
+    writer.write_record(header).map_err(broken_row)?;
+    for record in records {
+        let sources = record.sources.iter().map(|known| known.source.as_str()).collect::<Vec<_>>().join(";");
+        let row = [
+            record.kind.to_string(),
+            record.value.clone(),
+            record.confidence.to_string(),
+            no_formula(sources),
+            no_formula(record.tags.join(";")),
+            no_formula(record.description.clone()),
+            record.first_seen.to_string(),
+            record.last_seen.to_string(),
+            record.valid_until.map(|end| end.to_string()).unwrap_or_default(),
+        ];
+        writer.write_record(row).map_err(broken_row)?;
+        done.n_written += 1;
+    }
+    writer.flush().map_err(broken)
+}
+
+/// Spreadsheets run what begins with one of these signs. Source: OWASP, "CSV Injection".
+fn no_formula(text: String) -> String {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
+}
+
+fn stix(
+    records: impl Iterator<Item = IocRecord>,
+    output: &mut impl Write,
+    done: &mut Exported,
+) -> Result<(), IntelError> {
+    const NAMESPACE: uuid::Uuid = uuid::uuid!("0d2f6a7e-55f1-4e0b-8d8e-6f0b6a1c9b42");
+    // The same records in the same order are the same bundle; the id stands at the end because it is known there.
+    let mut id = NAMESPACE;
+    output.write_all(b"{\"type\":\"bundle\"").map_err(broken)?;
+    let mut separator = ",\"objects\":[\n";
+    for record in records {
+        let Some(object) = to_stix(&record)? else {
+            *done.left_out.entry(record.kind).or_default() += 1;
+            continue;
+        };
+        output.write_all(separator.as_bytes()).map_err(broken)?;
+        serde_json::to_writer(&mut *output, &object).map_err(|error| broken(error.into()))?;
+        id = uuid::Uuid::new_v5(&id, format!("{} {}", record.id, record.last_seen).as_bytes());
+        separator = ",\n";
+        done.n_written += 1;
+    }
+    let end = if done.n_written == 0 { "" } else { "\n]" };
+    // An empty bundle has an id as well.
+    let id = uuid::Uuid::new_v5(&id, b"end");
+    writeln!(output, "{end},\"id\":\"bundle--{id}\"}}").map_err(broken)
+}
+
+fn broken(source: std::io::Error) -> IntelError {
+    IntelError::Stream { doing: "writing the export", source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FeedFormat, FeedOptions, FeedReader, NewIoc};
+    use security_core::Timestamp;
+    use security_indicators::Indicator;
+
+    fn records() -> Vec<IocRecord> {
+        IocType::ALL
+            .iter()
+            .map(|kind| {
+                let mut record = IocRecord::new(NewIoc {
+                    indicator: Indicator::parse(*kind, kind.example()).unwrap(),
+                    original: None,
+                    source: "feed:own".to_owned(),
+                    confidence: 61,
+                    description: "=1+1, \"quoted\"\nline".to_owned(),
+                    tags: vec!["a".to_owned(), "b".to_owned()],
+                    related_intel_ids: Vec::new(),
+                    seen_at: Timestamp::EPOCH,
+                    valid_until: None,
+                });
+                record.valid_until = Some(Timestamp::from_seconds(4_000_000_000));
+                record
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_export_is_a_feed_again() {
+        for (export_format, feed_format) in [
+            (ExportFormat::Csv, FeedFormat::Csv),
+            (ExportFormat::Json, FeedFormat::Json),
+            (ExportFormat::Stix, FeedFormat::Stix),
+        ] {
+            let mut text = Vec::new();
+            let done = export(records(), export_format, &mut text).unwrap();
+            assert_eq!(FeedFormat::guess(&text, None), feed_format);
+            let now = Timestamp::from_seconds(2_000_000_000);
+            let mut reader =
+                FeedReader::new(feed_format, text.as_slice(), FeedOptions::new("x", now)).unwrap();
+            let words: Vec<NewIoc> = reader.by_ref().map(|word| word.unwrap()).collect();
+            let totals = reader.finish().unwrap();
+            assert_eq!((totals.n_indicators, totals.n_rejected), (done.n_written, 0), "{export_format}");
+            assert_eq!(done.n_written + done.left_out.values().sum::<usize>(), IocType::ALL.len());
+            for word in words {
+                let original =
+                    records().into_iter().find(|record| record.kind == word.indicator.kind()).unwrap();
+                assert_eq!(word.indicator.value(), original.value, "{export_format}");
+                assert_eq!((word.confidence, word.seen_at), (61, Timestamp::EPOCH));
+                assert_eq!(word.valid_until, original.valid_until);
+            }
+        }
+    }
+
+    #[test]
+    fn a_spreadsheet_gets_no_formula() {
+        let mut text = Vec::new();
+        export(records().into_iter().take(1), ExportFormat::Csv, &mut text).unwrap();
+        assert!(String::from_utf8(text).unwrap().contains("\"'=1+1, "));
+    }
+
+    #[test]
+    fn empty_exports_are_whole() {
+        for (format, expected) in [(ExportFormat::Plain, ""), (ExportFormat::Json, "[]\n")] {
+            let mut text = Vec::new();
+            export([], format, &mut text).unwrap();
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
+        }
+        let mut text = Vec::new();
+        export([], ExportFormat::Stix, &mut text).unwrap();
+        assert!(security_stix::Bundle::parse(&text, security_core::Limits::DEFAULT).is_ok());
+    }
+}

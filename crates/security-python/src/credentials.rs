@@ -1,0 +1,420 @@
+//! `security.modules.credentials`: the application's own credentials, and the keys it issues.
+
+use pyo3::{prelude::*, types::PyDict};
+use security::{CredentialKind, IssueRequest, KeyFilter};
+use serde_json::{Map, Value};
+
+use crate::{
+    convert::{Text, Texts, answer, limit, presented, seconds, to_map, to_python, usage},
+    errors::{attached, detached},
+    utils::revealed,
+};
+
+/// Verifies an API key: the document's ``API_KEY`` and every issued key that is in force.
+///
+/// :param api_key: what was presented, of any type; what is no key is False and never an error.
+/// :param options: what is recorded of the use: ``request_id``, ``client_ip`` (or ``ip_address``), ``user_agent``,
+///     ``user_id``, ``component``, ``operation``, ``error`` (``str``) and any other.
+/// :returns: ``bool``; compared in constant time.
+/// :raises StoreError: when the store cannot be read: nothing is accepted then.
+#[pyfunction]
+#[pyo3(signature = (api_key, **options))]
+pub(crate) fn verify_api_key(
+    py: Python<'_>,
+    api_key: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<bool> {
+    let (presented, context) = (presented(api_key), usage(options));
+    attached(py, || security::current()?.verify_api_key(&presented, context))
+}
+
+fn verify(
+    py: Python<'_>,
+    kind: CredentialKind,
+    given: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<bool> {
+    let (presented, context) = (presented(given), usage(options));
+    attached(py, || security::current()?.verify_credential(kind, &presented, context))
+}
+
+/// Verifies the database password, ``DB_PASSWORD``.
+///
+/// :param password: what was presented, of any type; what is no password is False and never an error.
+/// :param options: what is recorded of the use (``str``), as for :func:`verify_api_key`.
+/// :returns: ``bool``; compared in constant time.
+/// :raises StoreError: when the store cannot be read: nothing is accepted then.
+#[pyfunction]
+#[pyo3(signature = (password, **options))]
+pub(crate) fn verify_db_password(
+    py: Python<'_>,
+    password: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<bool> {
+    verify(py, CredentialKind::DbPassword, password, options)
+}
+
+/// Verifies the key of the mail service, ``MAIL_API_KEY``.
+///
+/// :param api_key: what was presented, of any type; what is no key is False and never an error.
+/// :param options: what is recorded of the use (``str``), as for :func:`verify_api_key`.
+/// :returns: ``bool``; compared in constant time.
+/// :raises StoreError: when the store cannot be read: nothing is accepted then.
+#[pyfunction]
+#[pyo3(signature = (api_key, **options))]
+pub(crate) fn verify_mail_api_key(
+    py: Python<'_>,
+    api_key: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<bool> {
+    verify(py, CredentialKind::MailApiKey, api_key, options)
+}
+
+/// Verifies the key of the logging service, ``LOGGING_API_KEY``.
+///
+/// :param api_key: what was presented, of any type; what is no key is False and never an error.
+/// :param options: what is recorded of the use (``str``), as for :func:`verify_api_key`.
+/// :returns: ``bool``; compared in constant time.
+/// :raises StoreError: when the store cannot be read: nothing is accepted then.
+#[pyfunction]
+#[pyo3(signature = (api_key, **options))]
+pub(crate) fn verify_logging_api_key(
+    py: Python<'_>,
+    api_key: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<bool> {
+    verify(py, CredentialKind::LoggingApiKey, api_key, options)
+}
+
+/// Verifies the secret token, ``SECRET_TOKEN``.
+///
+/// :param token: what was presented, of any type; what is no token is False and never an error.
+/// :param options: what is recorded of the use (``str``), as for :func:`verify_api_key`.
+/// :returns: ``bool``; compared in constant time.
+/// :raises StoreError: when the store cannot be read: nothing is accepted then.
+#[pyfunction]
+#[pyo3(signature = (token, **options))]
+pub(crate) fn verify_secret_token(
+    py: Python<'_>,
+    token: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<bool> {
+    verify(py, CredentialKind::SecretToken, token, options)
+}
+
+/// Records that a credential was used, for example to call another service.
+///
+/// The record is durable within 50 milliseconds by default; :func:`flush` waits for it.
+///
+/// :param credential_type: ``api_key``, ``API_KEY`` and so on, or the application's own word (``str``).
+/// :param component: the part of the application (``str``).
+/// :param operation: what was done (``str``).
+/// :param options: ``success`` (``bool``; default True unless there is an ``error``), ``request_id``, ``client_ip``,
+///     ``user_agent``, ``user_id``, ``error`` (``str``) and any other.
+/// :returns: the request id (``str``), made when none was given.
+/// :raises ValueError: for an empty type, component or operation.
+#[pyfunction]
+#[pyo3(signature = (credential_type, component, operation, **options))]
+pub(crate) fn log_credential_usage(
+    py: Python<'_>,
+    credential_type: Text,
+    component: Text,
+    operation: Text,
+    options: Option<&Bound<'_, PyDict>>,
+) -> PyResult<String> {
+    let context = usage(options);
+    attached(py, || {
+        security::current()?.log_credential_usage(&credential_type.0, &component.0, &operation.0, context)
+    })
+}
+
+/// Gives the newest usage records of all processes.
+///
+/// :param limit: the most records (``int``), 1 or more.
+/// :returns: ``list`` of ``dict``, newest first: ``request_id``, ``timestamp`` (RFC 3339), ``credential_type``,
+///     ``component``, ``operation``, ``success`` (``bool``), ``reason``, ``key_id``, ``client_ip``, ``ip_address``,
+///     ``user_agent``, ``user_id``, ``error`` and every other option of the caller.
+/// :raises ValueError: for a limit below 1.
+/// :raises StoreError: when the records cannot be read.
+#[pyfunction]
+#[pyo3(signature = (limit = 100))]
+pub(crate) fn get_recent_usage(py: Python<'_>, limit: i64) -> PyResult<Bound<'_, PyAny>> {
+    let limit = self::limit("limit", limit)?;
+    let records = detached(py, || security::current()?.recent_usage(limit))?;
+    to_python(py, &records)
+}
+
+/// Looks for suspicious use of credentials: guessing, bursts, strange hours, new addresses, use of ended keys.
+///
+/// :returns: ``list`` of ``dict``, worst first: ``type``, ``severity``, ``credential_type``, ``key_id``,
+///     ``description`` (``str``), ``count`` (``int``), ``first_seen``, ``last_seen`` (RFC 3339), ``evidence``
+///     (request ids), ``client_ips``.
+/// :raises StoreError: when the records cannot be read.
+#[pyfunction]
+pub(crate) fn analyze_for_suspicious_activity(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let findings = detached(py, || security::current()?.suspicious_activity())?;
+    to_python(py, &findings)
+}
+
+/// Judges how hard a credential would be to guess; it is neither stored nor recorded.
+///
+/// :param credential: the candidate (``str`` or ``bytes``; anything else is judged as empty).
+/// :param credential_type: ``api_key`` or ``API_KEY`` and so on (``str``).
+/// :param request_id: given back (``str``); made when None.
+/// :returns: :class:`StrengthReport`, true when valid: ``valid``, ``score`` (0 to 4), ``entropy_bits``, ``length``
+///     (characters), ``problems``, ``suggestions``, ``credential_type``, ``request_id``.
+/// :raises ValueError: for an unknown type.
+#[pyfunction]
+#[pyo3(signature = (credential, credential_type, request_id = None))]
+pub(crate) fn validate_credential<'py>(
+    py: Python<'py>,
+    credential: &Bound<'py, PyAny>,
+    credential_type: Text,
+    request_id: Option<Text>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let candidate = presented(credential);
+    let report = detached(py, || security::current()?.validate_credential(&candidate, &credential_type.0))?;
+    let report = answer(py, "StrengthReport", &report)?;
+    report.set_item("request_id", request_id.map_or_else(security::generate_request_id, |id| id.0))?;
+    Ok(report)
+}
+
+/// Says when each credential that was ever set is due for rotation, and which issued keys end soon.
+///
+/// :returns: ``list`` of ``dict``: ``credential_type``, ``status`` (``ok``, ``planned``, ``due_soon``, ``overdue``),
+///     ``last_changed_at``, ``due_at`` (RFC 3339), ``days_left`` (``int``, below zero once overdue), ``recommendation``.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+pub(crate) fn check_credential_expiration(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let reports = detached(py, || security::current()?.check_credential_expiration())?;
+    to_python(py, &reports)
+}
+
+/// Makes a new value the accepted one, in every process at once.
+///
+/// The value is given back this once and kept as a digest only. Every previous value, the environment's among them,
+/// is refused after the grace, also by processes that start later with the old environment.
+///
+/// :param credential_type: ``api_key`` or ``API_KEY`` and so on (``str``).
+/// :param request_id: recorded with the change (``str``); made when None.
+/// :param grace_seconds: how long previous values are still accepted: seconds (``int``, ``float``) or ``timedelta``.
+/// :returns: the new value (``str``).
+/// :raises ValueError: for an unknown type, or a grace below zero or beyond a year.
+/// :raises StoreError: when the change cannot be stored; nothing changed then.
+#[pyfunction]
+#[pyo3(signature = (credential_type, request_id = None, grace_seconds = None), text_signature = "(credential_type, request_id=None, grace_seconds=0)")]
+pub(crate) fn rotate_credential(
+    py: Python<'_>,
+    credential_type: Text,
+    request_id: Option<Text>,
+    grace_seconds: Option<&Bound<'_, PyAny>>,
+) -> PyResult<String> {
+    let grace = grace_seconds.map(|given| seconds("grace_seconds", given)).transpose()?.unwrap_or_default();
+    let request_id = request_id.map(|id| id.0);
+    let secret = detached(py, || {
+        security::current()?.rotate_credential(&credential_type.0, request_id.as_deref(), grace)
+    })?;
+    revealed(&secret)
+}
+
+/// Makes a record of each of the five credentials where there is none, so that their age counts from now.
+///
+/// :returns: ``dict`` by credential: ``created_at``, ``last_changed_at``, ``due_at`` (RFC 3339 or None), ``status``,
+///     ``planned_for``, ``rotate_every_days``, ``warn_before_days``, ``length`` (``int``), ``complexity`` (``str``).
+/// :raises StoreError: when the store cannot be written.
+#[pyfunction]
+pub(crate) fn init_credential_metadata(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let metadata = detached(py, || security::current()?.init_credential_metadata())?;
+    to_python(py, &metadata)
+}
+
+/// Plans the rotation of every credential that was ever set, at the end of its period, at once if overdue.
+///
+/// Nothing rotates by itself: whoever calls :func:`rotate_credential` has to bring the new value to where it is used.
+///
+/// :returns: ``list`` of ``dict``: ``credential_type``, ``planned_for`` (RFC 3339), ``status`` and more.
+/// :raises StoreError: when the plan cannot be stored.
+#[pyfunction]
+pub(crate) fn schedule_credential_rotation(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let plan = detached(py, || security::current()?.schedule_credential_rotation())?;
+    to_python(py, &plan)
+}
+
+/// Issues an API key.
+///
+/// :param name: a name that people choose (``str``).
+/// :param scopes: what it may do, exact names (``list`` of ``str``); ``*`` is everything, nothing is nothing.
+/// :param owner: whom it is issued to (``str``).
+/// :param expires_in: how long it lives: seconds (``int``, ``float``) or ``timedelta``; None is for ever.
+/// :param allowed_networks: where it may be used from, in CIDR notation (``list`` of ``str``); nothing is anywhere.
+/// :param rate_limit: ``100/minute``, ``20/second``, ``5000/hour`` or ``unlimited`` (``str``); None is the default.
+/// :param prefix: how its text begins (``str``).
+/// :param canary: whether any use raises a critical alert (``bool``).
+/// :param metadata: the application's own words (``dict``).
+/// :returns: ``dict`` of the record with its ``id`` and, this once, ``key`` (``str``); the store keeps a digest.
+/// :raises ValueError: names the argument and what is accepted.
+/// :raises StoreError: when it cannot be stored; nothing was issued then.
+#[pyfunction]
+#[pyo3(
+    signature = (name, *, scopes = None, owner = None, expires_in = None, allowed_networks = None, rate_limit = None, prefix = None, canary = false, metadata = None),
+    text_signature = "(name, *, scopes=(), owner=None, expires_in=None, allowed_networks=(), rate_limit=None, prefix='sk', canary=False, metadata=None)"
+)]
+#[expect(clippy::too_many_arguments, reason = "all but the first are Python keywords")]
+pub(crate) fn issue_api_key<'py>(
+    py: Python<'py>,
+    name: Text,
+    scopes: Option<Texts>,
+    owner: Option<Text>,
+    expires_in: Option<&Bound<'py, PyAny>>,
+    allowed_networks: Option<Texts>,
+    rate_limit: Option<Text>,
+    prefix: Option<Text>,
+    canary: bool,
+    metadata: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let request = IssueRequest {
+        name: name.0,
+        scopes: scopes.unwrap_or_default().0,
+        owner: owner.map(|owner| owner.0),
+        expires_in: expires_in.map(|given| seconds("expires_in", given)).transpose()?,
+        allowed_networks: allowed_networks.unwrap_or_default().0,
+        rate_limit: rate_limit.map(|rate| rate.0),
+        prefix: prefix.map(|prefix| prefix.0),
+        canary,
+        metadata: metadata.map(|given| to_map("metadata", given)).transpose()?.unwrap_or_default(),
+    };
+    let (view, secret) = detached(py, || security::current()?.issue_api_key(request))?;
+    with_key(py, &view, &secret)
+}
+
+/// The record with the key itself in it: the one time that it is shown.
+fn with_key<'py>(
+    py: Python<'py>,
+    view: &security::KeyView,
+    secret: &security::Secret,
+) -> PyResult<Bound<'py, PyAny>> {
+    let record = to_python(py, view)?;
+    record.set_item("key", revealed(secret)?)?;
+    Ok(record)
+}
+
+/// Checks whether an API key may do something, and records the use.
+///
+/// ``API_KEY`` of the document counts as a key with every scope, without id, name and owner.
+///
+/// :param key: what was presented, of any type; what is no key is an answer and never an error.
+/// :param scopes: what it must be allowed to do, all of it (``list`` of ``str``).
+/// :param client_ip: the client's address (``str``); a key that is bound to networks is refused without one.
+/// :param options: what is recorded of the use (``str``), as for :func:`verify_api_key`.
+/// :returns: :class:`KeyCheck`, true when it may: ``valid``, ``reason`` (``ok``, ``malformed``, ``unknown``,
+///     ``expired``, ``revoked``, ``scope``, ``network``, ``rate_limited``, ``locked_out``), ``key_id``, ``name``,
+///     ``owner``, ``scopes``, ``expires_at``, ``retry_after`` (seconds), ``request_id``.
+/// :raises TypeError: if ``scopes`` is no list of ``str``.
+/// :raises StoreError: when the store cannot be read: nothing is accepted then.
+#[pyfunction]
+#[pyo3(
+    signature = (key, *, scopes = None, client_ip = None, **options),
+    text_signature = "(key, *, scopes=(), client_ip=None, **options)"
+)]
+pub(crate) fn check_api_key<'py>(
+    py: Python<'py>,
+    key: &Bound<'py, PyAny>,
+    scopes: Option<Texts>,
+    client_ip: Option<Text>,
+    options: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default().0, usage(options));
+    context.client_ip = client_ip.map(|ip| ip.0).or(context.client_ip);
+    let check = attached(py, || security::current()?.check_api_key(&presented, &scopes, context))?;
+    answer(py, "KeyCheck", &check)
+}
+
+/// Revokes an issued key: every process refuses it from its next call on.
+///
+/// :param key_id: the key's id (``str``), not the key.
+/// :param reason: why, for the record (``str``).
+/// :returns: ``dict`` of the record; a key revoked before stays as it was.
+/// :raises NotFoundError: if there is no such key.
+/// :raises ValueError: for a reason that cannot be kept.
+/// :raises StoreError: when the change cannot be stored.
+#[pyfunction]
+#[pyo3(signature = (key_id, reason = Text(String::new())), text_signature = "(key_id, reason='')")]
+pub(crate) fn revoke_api_key(py: Python<'_>, key_id: Text, reason: Text) -> PyResult<Bound<'_, PyAny>> {
+    let view = detached(py, || security::current()?.revoke_api_key(&key_id.0, &reason.0))?;
+    to_python(py, &view)
+}
+
+/// Gives an issued key a new secret; its id and settings stay.
+///
+/// :param key_id: the key's id (``str``), not the key.
+/// :param grace_seconds: how long the old one is still accepted: seconds (``int``, ``float``) or ``timedelta``.
+/// :returns: ``dict`` of the record with, this once, ``key`` (``str``).
+/// :raises NotFoundError: if there is no such key.
+/// :raises ValueError: for a key that has ended, or a grace that is not accepted.
+/// :raises StoreError: when the change cannot be stored.
+#[pyfunction]
+#[pyo3(signature = (key_id, grace_seconds = None), text_signature = "(key_id, grace_seconds=0)")]
+pub(crate) fn rotate_api_key<'py>(
+    py: Python<'py>,
+    key_id: Text,
+    grace_seconds: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let grace = grace_seconds.map(|given| seconds("grace_seconds", given)).transpose()?.unwrap_or_default();
+    let (view, secret) = detached(py, || security::current()?.rotate_api_key(&key_id.0, grace))?;
+    with_key(py, &view, &secret)
+}
+
+/// Lists issued keys, without anything secret.
+///
+/// :param owner: only keys issued to it (``str``).
+/// :param name: only keys of this name (``str``).
+/// :param active: only keys that are neither revoked nor expired (True), or only the others (False).
+/// :returns: ``list`` of ``dict``, newest first: ``id``, ``prefix``, ``name``, ``owner``, ``scopes``, ``created_at``,
+///     ``expires_at`` (RFC 3339 or None), ``allowed_networks``, ``rate_limit``, ``canary``, ``metadata``,
+///     ``previous_until``, ``revoked_at``, ``revoked_reason``.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+#[pyo3(signature = (*, owner = None, name = None, active = None))]
+pub(crate) fn list_api_keys(
+    py: Python<'_>,
+    owner: Option<Text>,
+    name: Option<Text>,
+    active: Option<bool>,
+) -> PyResult<Bound<'_, PyAny>> {
+    let filter = KeyFilter { owner: owner.map(|owner| owner.0), name: name.map(|name| name.0), active };
+    let views = detached(py, || security::current()?.list_api_keys(&filter))?;
+    to_python(py, &views)
+}
+
+/// Gives the newest records of the audit trail: who did what to the engine.
+///
+/// :param limit: the most records (``int``), 1 or more.
+/// :param filters: fields that must be equal (``str`` and so on), for example ``event="key_issued"``.
+/// :returns: ``list`` of ``dict``, newest first: ``at`` (RFC 3339), ``event``, ``request_id``, ``process``, ``details``.
+/// :raises ValueError: for a limit below 1.
+/// :raises TypeError: for a filter that is no JSON.
+/// :raises StoreError: when the trail cannot be read.
+#[pyfunction]
+#[pyo3(signature = (limit = 100, **filters))]
+pub(crate) fn get_audit_log<'py>(
+    py: Python<'py>,
+    limit: i64,
+    filters: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let limit = self::limit("limit", limit)?;
+    let filter: Map<String, Value> =
+        filters.map(|given| to_map("filters", given)).transpose()?.unwrap_or_default();
+    let records = detached(py, || security::current()?.audit_log(limit, &filter))?;
+    to_python(py, &records)
+}
+
+/// Checks the hash chains of the journal: an edited, removed or reordered line is found.
+///
+/// :returns: ``dict``: ``intact`` (``bool``), ``records``, ``files`` (``int``), ``torn``, ``first_broken`` (the file and
+///     line, or None).
+/// :raises StoreError: when the journal cannot be read.
+#[pyfunction]
+pub(crate) fn verify_audit_log(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let report = detached(py, || security::current()?.verify_audit_log())?;
+    to_python(py, &report)
+}

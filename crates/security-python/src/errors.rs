@@ -1,0 +1,89 @@
+//! What the engine answers when it cannot, as Python exceptions: the one place that translates.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::{
+    exceptions::PyValueError,
+    prelude::*,
+    sync::PyOnceLock,
+    types::PyType,
+};
+use security::{Coded, Error};
+
+/// Runs `work` in the engine without the interpreter lock.
+pub(crate) fn detached<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> security::Result<T> + Send,
+) -> PyResult<T> {
+    py.detach(|| caught(work)).map_err(|failure| failure.raise(py))
+}
+
+/// Runs `work` in the engine with the interpreter lock held: for what takes a microsecond, where giving the
+/// lock away could cost milliseconds to get it back.
+pub(crate) fn attached<T>(py: Python<'_>, work: impl FnOnce() -> security::Result<T>) -> PyResult<T> {
+    caught(work).map_err(|failure| failure.raise(py))
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+enum Failure {
+    Refused(Error),
+    Panicked,
+}
+
+/// A panic is our mistake, but no reason to end the application: Python sees a `SecurityError`. (What PyO3
+/// would raise is no `Exception`, so that no handler of an application would catch it.)
+fn caught<T>(work: impl FnOnce() -> security::Result<T>) -> Result<T, Failure> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => done.map_err(Failure::Refused),
+        Err(_) => Err(Failure::Panicked),
+    }
+}
+
+impl Failure {
+    fn raise(self, py: Python<'_>) -> PyErr {
+        match self {
+            Self::Refused(error) => raise(py, &error),
+            Self::Panicked => coded(
+                py,
+                "SecurityError",
+                "the engine failed unexpectedly",
+                "internal",
+                Some("standard error says where; please report it"),
+            ),
+        }
+    }
+}
+
+/// The exception for an error of the engine.
+pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    let class = match error {
+        Error::Invalid { .. } => return PyValueError::new_err(error.to_string()),
+        Error::Configuration(_) => "ConfigurationError",
+        Error::NotFound { .. } => "NotFoundError",
+        Error::Store(_) => "StoreError",
+        Error::Taxii(_) => "TaxiiError",
+        _ => "SecurityError",
+    };
+    coded(py, class, &error.to_string(), error.code(), error.hint().as_deref())
+}
+
+fn coded(py: Python<'_>, class: &str, message: &str, code: &str, hint: Option<&str>) -> PyErr {
+    let made = exception(py, class).and_then(|class| {
+        let message = hint.map_or_else(|| message.to_owned(), |hint| format!("{message} (hint: {hint})"));
+        let error = class.call1((message,))?;
+        error.setattr("code", code)?;
+        error.setattr("hint", hint)?;
+        Ok(error)
+    });
+    made.map_or_else(|trouble| trouble, PyErr::from_value)
+}
+
+/// The classes are written in Python, where people read and catch them.
+fn exception<'py>(py: Python<'py>, class: &str) -> PyResult<Bound<'py, PyAny>> {
+    static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let module = MODULE.get_or_try_init(py, || PyResult::Ok(py.import("security.errors")?.into_any().unbind()))?;
+    let class = module.bind(py).getattr(class)?;
+    debug_assert!(class.cast::<PyType>().is_ok(), "security.errors holds classes");
+    Ok(class)
+}

@@ -1,0 +1,427 @@
+//! `security.modules.intel`: indicators, intelligence records, correlation, reports, feeds.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use pyo3::{
+    exceptions::{PyTypeError, PyValueError},
+    prelude::*,
+    types::{PyBytes, PyDict, PyString},
+};
+use security::{ExportFilter, ImportOptions, IocDraft, SearchRequest};
+use serde::Serialize;
+
+use crate::{
+    convert::{Text, Texts, answer, limit, named, to_json, to_python, utf8},
+    errors::detached,
+    setup::optional_json,
+};
+
+/// Adds one source's word on an indicator of compromise.
+///
+/// The same value again is merged: sources side by side, the highest confidence, the latest sight.
+///
+/// :param ioc_type: the kind (``str``): ``ip``, ``cidr``, ``domain``, ``url``, ``email``, ``sha256`` and so on.
+/// :param value: the value, defanged or not (``str``).
+/// :param source: who says so (``str``).
+/// :param confidence: how sure that is (``int``), 0 to 100.
+/// :param description: ``str``.
+/// :param tags: ``list`` of ``str``.
+/// :param related_intel_ids: intelligence records it belongs to (``list`` of ``str``).
+/// :returns: ``dict`` of the record: ``id``, ``type``, ``value``, ``source``, ``sources``, ``confidence``, ``description``,
+///     ``tags``, ``related_intel_ids``, ``first_seen``, ``last_seen``, ``created_at``, ``updated_at`` (RFC 3339),
+///     ``sightings``, ``valid_until``, ``active``.
+/// :raises ValueError: names the argument and what is accepted.
+/// :raises StoreError: when it cannot be stored.
+#[pyfunction]
+#[pyo3(
+    signature = (ioc_type, value, source, confidence, description = Text(String::new()), tags = None, related_intel_ids = None),
+    text_signature = "(ioc_type, value, source, confidence, description='', tags=None, related_intel_ids=None)"
+)]
+#[expect(clippy::too_many_arguments, reason = "the document's own signature")]
+pub(crate) fn add_ioc<'py>(
+    py: Python<'py>,
+    ioc_type: Text,
+    value: Text,
+    source: Text,
+    confidence: i64,
+    description: Text,
+    tags: Option<Texts>,
+    related_intel_ids: Option<Texts>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let draft = IocDraft {
+        ioc_type: ioc_type.0,
+        value: value.0,
+        source: source.0,
+        confidence,
+        description: description.0,
+        tags: tags.unwrap_or_default().0,
+        related_intel_ids: related_intel_ids.unwrap_or_default().0,
+    };
+    let record = detached(py, || security::current()?.add_ioc(draft))?;
+    to_python(py, &record)
+}
+
+/// Says whether a value is listed: itself, its network, its parent domain, the host or the beginning of its URL.
+///
+/// :param ioc_type: the kind (``str``).
+/// :param value: the value, defanged or not (``str``).
+/// :returns: :class:`IocCheck`, true when something matched: ``value``, ``type``, ``matched``, ``count``, ``matches``
+///     (``list`` of ``{ioc, match_type, match_time}``, closest first; ``match_type`` is ``exact``, ``cidr``,
+///     ``subdomain``, ``url-prefix`` and so on).
+/// :raises ValueError: for a value that is no indicator of that kind.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+pub(crate) fn check_ioc(py: Python<'_>, ioc_type: Text, value: Text) -> PyResult<Bound<'_, PyAny>> {
+    let check = detached(py, || security::current()?.check_ioc(&ioc_type.0, &value.0))?;
+    answer(py, "IocCheck", &check)
+}
+
+/// Does :func:`check_ioc` for many values of one kind.
+///
+/// :param ioc_type: the kind (``str``).
+/// :param values: ``list`` of ``str``.
+/// :returns: ``list`` of :class:`IocCheck`, in the order of the values.
+/// :raises ValueError: for the first value that is no indicator of that kind.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+pub(crate) fn check_iocs(py: Python<'_>, ioc_type: Text, values: Texts) -> PyResult<Vec<Bound<'_, PyAny>>> {
+    let checks = detached(py, || security::current()?.check_iocs(&ioc_type.0, &values.0))?;
+    checks.iter().map(|check| answer(py, "IocCheck", check)).collect()
+}
+
+/// Finds indicators and intelligence records alike.
+///
+/// :param query: ``dict`` with dotted keys; all must hold: ``{"type": "ip"}``, ``{"data.author": "mal*"}``,
+///     ``{"tags": ["a", "b"]}`` (any of these).
+/// :param source_type: only records of this source type (``str``); leaves indicators out.
+/// :param priority_level: only records of this priority (``str``); leaves indicators out.
+/// :param tags: any of these (``list`` of ``str``).
+/// :param text: words that stand anywhere, all of them (``str``).
+/// :param limit: the most results (``int``), 1 to 10,000.
+/// :returns: ``list`` of ``dict``, each with ``kind`` (``ioc`` or ``intel``), newest first of each.
+/// :raises ValueError: names the argument and what is accepted.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+#[pyo3(signature = (query = None, source_type = None, priority_level = None, tags = None, text = None, limit = 100))]
+pub(crate) fn search_intelligence<'py>(
+    py: Python<'py>,
+    query: Option<&Bound<'py, PyAny>>,
+    source_type: Option<Text>,
+    priority_level: Option<Text>,
+    tags: Option<Texts>,
+    text: Option<Text>,
+    limit: i64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let request = SearchRequest {
+        query: optional_json("query", query)?,
+        source_type: source_type.map(|text| text.0),
+        priority_level: priority_level.map(|text| text.0),
+        tags: tags.unwrap_or_default().0,
+        text: text.map(|text| text.0),
+        limit: self::limit("limit", limit)?,
+    };
+    let records = detached(py, || security::current()?.search_intelligence(&request))?;
+    to_python(py, &records)
+}
+
+/// Files a piece of intelligence: finds what it is about and which indicators stand in it, and stores it.
+///
+/// :param data: any JSON, usually a ``dict`` or the text itself (``str``).
+/// :param source_type: ``forums``, ``marketplaces``, ``paste_sites``, ``social_media``, ``dark_web``,
+///     ``code_repositories``, ``leaked_databases``, ``other``, ``taxii:…`` or ``feed:…`` (``str``).
+/// :param priority_level: ``Critical``, ``High``, ``Medium`` or ``Low`` (``str``).
+/// :returns: ``dict``: ``id``, ``data``, ``metadata`` (``source_type``, ``priority_level``, ``tags``, ``categories``,
+///     ``created_at``, ``ioc_count``), ``iocs`` (``list`` of ``{type, value}``) and more.
+/// :raises ValueError: names the argument and what is accepted.
+/// :raises TypeError: for data that is no JSON.
+/// :raises StoreError: when it cannot be stored.
+#[pyfunction]
+pub(crate) fn categorize_intelligence<'py>(
+    py: Python<'py>,
+    data: &Bound<'py, PyAny>,
+    source_type: Text,
+    priority_level: Text,
+) -> PyResult<Bound<'py, PyAny>> {
+    let data = to_json("data", data)?;
+    let record = detached(py, || {
+        security::current()?.categorize_intelligence(data, &source_type.0, &priority_level.0)
+    })?;
+    to_python(py, &record)
+}
+
+/// Reads one intelligence record.
+///
+/// :param intel_id: its id (``str``).
+/// :returns: ``dict`` as :func:`categorize_intelligence` gives it, or None if there is none.
+/// :raises ValueError: for an empty id.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+pub(crate) fn retrieve_intelligence(py: Python<'_>, intel_id: Text) -> PyResult<Bound<'_, PyAny>> {
+    let record = detached(py, || security::current()?.retrieve_intelligence(&intel_id.0))?;
+    to_python(py, &record)
+}
+
+/// Finds what belongs together: records that share indicators, or whose indicators are related.
+///
+/// :param iocs: ``list`` of indicators, each a ``dict`` with ``type`` and ``value``, or a ``str``.
+/// :param intel_data: the records to look in (``list`` of ``dict``); None is everything stored.
+/// :param threshold: the least score (``float``), 0 to 1.
+/// :param max_correlations: the most results (``int``), 1 or more.
+/// :returns: ``list`` of ``dict``, strongest first.
+/// :raises ValueError: names the argument and what is accepted.
+/// :raises TypeError: for data that is no JSON.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+#[pyo3(signature = (iocs, intel_data = None, threshold = 0.6, max_correlations = 100))]
+pub(crate) fn correlate_threats<'py>(
+    py: Python<'py>,
+    iocs: &Bound<'py, PyAny>,
+    intel_data: Option<&Bound<'py, PyAny>>,
+    threshold: f64,
+    max_correlations: i64,
+) -> PyResult<Bound<'py, PyAny>> {
+    let iocs = to_json("iocs", iocs)?;
+    let intel_data = optional_json("intel_data", intel_data)?;
+    let most = limit("max_correlations", max_correlations)?;
+    let correlations = detached(py, || {
+        security::current()?.correlate_threats(&iocs, intel_data.as_ref(), threshold, most)
+    })?;
+    to_python(py, &correlations)
+}
+
+/// Sums correlations up for people who decide.
+///
+/// :param correlations: what :func:`correlate_threats` gave (``list`` of ``dict``).
+/// :returns: ``dict``.
+/// :raises ValueError: for something else.
+#[pyfunction]
+pub(crate) fn generate_threat_report<'py>(
+    py: Python<'py>,
+    correlations: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let correlations = to_json("correlations", correlations)?;
+    let report = detached(py, || security::current()?.threat_report(&correlations))?;
+    to_python(py, &report)
+}
+
+/// Says how credentials, audit trail and data are kept, for an auditor.
+///
+/// :returns: ``dict``.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+pub(crate) fn generate_compliance_report(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    let report = detached(py, || security::current()?.compliance_report())?;
+    to_python(py, &report)
+}
+
+/// Reads indicators from a file or stream: plain list, CSV, JSON, MISP, STIX, OpenIOC.
+///
+/// :param path_or_file: a path (``str`` or path-like), or an open file (with ``read``).
+/// :param format: ``plain``, ``csv``, ``json``, ``misp``, ``stix`` and so on (``str``); told from name and content when None.
+/// :param source: who says so (``str``); the file's name when None.
+/// :param confidence: for what bears none of its own (``int``), 0 to 100.
+/// :param progress: called every now and then with ``{lines, imported, rejected}`` (counts, ``int``); what it raises
+///     ends the import and is raised, and what was imported until then stays.
+/// :returns: ``dict``: ``format``, ``source`` (``str``), ``added``, ``merged``, ``rejected`` (``int``), ``rejections``
+///     (the first 100, ``list`` of ``{line, text, reason}``).
+/// :raises ValueError: for an unknown format or what is none.
+/// :raises TypeError: if ``path_or_file`` is neither.
+/// :raises OSError: when the file cannot be read.
+/// :raises StoreError: when the indicators cannot be stored.
+#[pyfunction]
+#[pyo3(signature = (path_or_file, format = None, source = None, confidence = None, progress = None))]
+pub(crate) fn import_indicators<'py>(
+    py: Python<'py>,
+    path_or_file: &Bound<'py, PyAny>,
+    format: Option<Text>,
+    source: Option<Text>,
+    confidence: Option<i64>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let options = ImportOptions {
+        format: format.map(|text| text.0),
+        source: source.map(|text| text.0),
+        confidence,
+        skip_bad: true,
+    };
+    let interrupt = Interrupt::default();
+    let (name, reader) = source_of(path_or_file, &interrupt)?;
+    let done = detached(py, || {
+        let mut tell = |made: security::ImportProgress| interrupt.tell(progress.as_ref(), &made);
+        security::current()?.import_indicators(&name, reader, options, &mut tell)
+    });
+    to_python(py, &interrupt.or(done)?)
+}
+
+/// Where indicators come from: its name, for guessing the format, and its content.
+fn source_of(given: &Bound<'_, PyAny>, interrupt: &Interrupt) -> PyResult<(String, BufReader<Source>)> {
+    let (name, content): (PathBuf, Box<dyn Read + Send>) = if given.hasattr("read")? {
+        let name = given.getattr("name").ok().and_then(|name| name.extract().ok());
+        let stream = Stream { file: given.clone().unbind(), rest: Vec::new(), at: 0 };
+        (name.unwrap_or_default(), Box::new(stream))
+    } else {
+        let path = given.extract::<PathBuf>().map_err(|error| named(given.py(), "path_or_file", error))?;
+        let file = File::open(&path).map_err(|error| at(&path, error))?;
+        (path, Box::new(file))
+    };
+    let source = Source { content, interrupt: interrupt.clone() };
+    Ok((name.display().to_string(), BufReader::with_capacity(1 << 20, source)))
+}
+
+/// What Python raised while the engine was at work; the engine sees the end of its input.
+#[derive(Clone, Default)]
+pub(crate) struct Interrupt(Arc<Mutex<Option<PyErr>>>);
+
+impl Interrupt {
+    fn set(&self, raised: PyErr) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(raised);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// The result of the work, or what was raised meanwhile.
+    pub(crate) fn or<T>(&self, done: PyResult<T>) -> PyResult<T> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(raised) => Err(raised),
+            None => done,
+        }
+    }
+
+    /// Tells `callback` of the progress. Also where Ctrl-C gets through, since the interpreter is not running
+    /// meanwhile.
+    pub(crate) fn tell(&self, callback: Option<&Py<PyAny>>, progress: &impl Serialize) {
+        if self.is_set() {
+            return;
+        }
+        let told = Python::attach(|py| {
+            py.check_signals()?;
+            let Some(callback) = callback else { return Ok(()) };
+            callback.call1(py, (to_python(py, progress)?,)).map(drop)
+        });
+        if let Err(raised) = told {
+            self.set(raised);
+        }
+    }
+}
+
+/// Content that ends with an error as soon as Python raised something.
+struct Source {
+    content: Box<dyn Read + Send>,
+    interrupt: Interrupt,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.interrupt.is_set() {
+            return Err(io::Error::other("stopped by the caller"));
+        }
+        self.content.read(buffer).inspect_err(|error| {
+            let raised = io::Error::new(error.kind(), error.to_string());
+            let python = error.get_ref().and_then(|inner| inner.downcast_ref::<PyErr>());
+            self.interrupt.set(Python::attach(|py| python.map_or_else(|| raised.into(), |e| e.clone_ref(py))));
+        })
+    }
+}
+
+/// An `OSError` that names the file.
+fn at(path: &std::path::Path, error: io::Error) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => {
+            let text = error.to_string();
+            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+            pyo3::exceptions::PyOSError::new_err((number, text, path.display().to_string()))
+        }
+        None => error.into(),
+    }
+}
+
+/// An open file of Python's, text or binary.
+struct Stream {
+    file: Py<PyAny>,
+    rest: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.rest.len() {
+            self.rest = Python::attach(|py| -> PyResult<Vec<u8>> {
+                let read = self.file.bind(py).call_method1("read", (1 << 16,))?;
+                if let Ok(text) = read.cast::<PyString>() {
+                    return Ok(utf8(text).into_owned().into_bytes());
+                }
+                if let Ok(bytes) = read.cast::<PyBytes>() {
+                    return Ok(bytes.as_bytes().to_vec());
+                }
+                Err(PyTypeError::new_err("argument 'path_or_file': read() gave neither str nor bytes"))
+            })?;
+            self.at = 0;
+        }
+        let n_bytes = buffer.len().min(self.rest.len() - self.at);
+        buffer[..n_bytes].copy_from_slice(&self.rest[self.at..self.at + n_bytes]);
+        self.at += n_bytes;
+        Ok(n_bytes)
+    }
+}
+
+/// Writes the indicators to a file.
+///
+/// :param path: the file (``str`` or path-like), replaced in one step when everything is written.
+/// :param format: ``plain``, ``csv``, ``json``, ``stix`` and so on (``str``).
+/// :param ioc_type: only this kind (``str``).
+/// :param source: only what this source lists (``str``).
+/// :param tag: only what bears this tag (``str``).
+/// :param min_confidence: only what is at least so sure (``int``), 0 to 100.
+/// :returns: number of indicators written (``int``).
+/// :raises ValueError: for an unknown format or filter value.
+/// :raises OSError: when the file cannot be written.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+#[pyo3(signature = (path, format, *, ioc_type = None, source = None, tag = None, min_confidence = None))]
+pub(crate) fn export_indicators(
+    py: Python<'_>,
+    path: PathBuf,
+    format: Text,
+    ioc_type: Option<Text>,
+    source: Option<Text>,
+    tag: Option<Text>,
+    min_confidence: Option<i64>,
+) -> PyResult<usize> {
+    let min_confidence = min_confidence
+        .map(|given| u8::try_from(given).ok().filter(|given| *given <= 100).ok_or(given))
+        .transpose()
+        .map_err(|given| {
+            PyValueError::new_err(format!("min_confidence: {given} is not accepted; accepted are 0 to 100"))
+        })?;
+    let filter = ExportFilter {
+        ioc_type: ioc_type.map(|text| text.0),
+        source: source.map(|text| text.0),
+        tag: tag.map(|text| text.0),
+        min_confidence,
+    };
+    let mut name = path.clone().into_os_string();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = PathBuf::from(name);
+    let file = File::create(&part).map_err(|error| at(&part, error))?;
+    let mut writer = BufWriter::with_capacity(1 << 20, file);
+    let written = detached(py, || {
+        security::current()?.export_indicators(&format.0, filter, &mut writer)
+    });
+    let finished = written.and_then(|count| {
+        writer.flush().map_err(|error| at(&part, error))?;
+        std::fs::rename(&part, &path).map_err(|error| at(&path, error))?;
+        Ok(count)
+    });
+    if finished.is_err() {
+        // The error that is raised matters; a part that stays behind says so by its name.
+        let _ = std::fs::remove_file(&part);
+    }
+    finished
+}

@@ -1,0 +1,133 @@
+//! `security.modules.middleware` and what the adapters for web frameworks call.
+
+use pyo3::{prelude::*, types::PyString};
+use security::{Decision, RequestView};
+
+use crate::{
+    convert::{Text, Texts, to_python, utf8},
+    errors::{attached, detached},
+};
+
+/// Says whether an address belongs to the trusted networks.
+///
+/// :param ip: the address (``str``, or an ``ipaddress`` object); ``localhost`` counts as the loopback address.
+/// :returns: ``bool``; what is no address is False and never an error.
+#[pyfunction]
+pub(crate) fn is_ip_trusted(py: Python<'_>, ip: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let address = if let Ok(text) = ip.cast::<PyString>() {
+        utf8(text).into_owned()
+    } else if ip.get_type().module().is_ok_and(|module| module == "ipaddress") {
+        ip.str()?.to_string()
+    } else {
+        return Ok(false);
+    };
+    attached(py, || Ok(security::current()?.is_ip_trusted(&address)))
+}
+
+/// What the engine knows of one request, from its beginning to its end.
+#[pyclass(frozen, module = "security._security")]
+#[derive(Debug)]
+pub(crate) struct RequestState(security::RequestState);
+
+#[pymethods]
+impl RequestState {
+    /// The request's id (``str``).
+    #[getter]
+    fn request_id(&self) -> &str {
+        self.0.request_id()
+    }
+
+    /// The client's address (``str``), or None when it is not known.
+    #[getter]
+    fn client_ip(&self) -> Option<String> {
+        self.0.client_ip()
+    }
+
+    /// The presented key's ``{id, name, owner, scopes}`` (``dict``), or None without a valid one.
+    #[getter]
+    fn api_key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.0.api_key())
+    }
+
+    /// Whether a valid key was presented (``bool``).
+    #[getter]
+    fn api_key_valid(&self) -> bool {
+        self.0.api_key_valid()
+    }
+
+    /// The answer that this request gets instead of a view.
+    ///
+    /// :returns: ``dict``: ``status`` (``int``), ``headers`` (``list`` of pairs), ``body`` (``dict``) and more, or None when
+    ///     the request goes on.
+    fn refusal<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        refusal(py, self.0.decision())
+    }
+
+    /// The answer that this request gets from a view that needs a key.
+    ///
+    /// :param scopes: what the key must be allowed to do, all of it (``list`` of ``str``).
+    /// :returns: as :meth:`refusal`.
+    /// :raises StoreError: when the store cannot be read: nothing is accepted then.
+    fn require<'py>(&self, py: Python<'py>, scopes: Texts) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let decision = detached(py, || self.0.require(&*security::current()?, &scopes.0))?;
+        refusal(py, &decision)
+    }
+
+    /// The headers that the answer gets, whatever it is.
+    ///
+    /// :param authenticated: whether the answer is for the owner of a key alone (``bool``).
+    /// :returns: ``list`` of pairs of ``str``.
+    fn response_headers(&self, authenticated: bool) -> Vec<(String, String)> {
+        self.0.response_headers(authenticated)
+    }
+}
+
+fn refusal<'py>(py: Python<'py>, decision: &Decision) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if decision.is_allowed() {
+        return Ok(None);
+    }
+    to_python(py, decision).map(Some)
+}
+
+/// Begins a request: one call for the client's address, limits, trusted networks, listed indicators, rules and the
+/// presented key.
+///
+/// :param method: ``str``.
+/// :param path: the decoded path (``str``).
+/// :param query_string: the raw query (``str``).
+/// :param headers: ``list`` of pairs of ``str``.
+/// :param remote_addr: the peer's address (``str``), or None.
+/// :param scheme: ``http`` or ``https`` (``str``).
+/// :returns: :class:`RequestState`.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+pub(crate) fn begin_request(
+    py: Python<'_>,
+    method: Text,
+    path: Text,
+    query_string: Text,
+    headers: Vec<(Text, Text)>,
+    remote_addr: Option<Text>,
+    scheme: Text,
+) -> PyResult<RequestState> {
+    let headers: Vec<(String, String)> = headers.into_iter().map(|(name, value)| (name.0, value.0)).collect();
+    let view = RequestView {
+        method: &method.0,
+        path: &path.0,
+        query: &query_string.0,
+        headers: &headers,
+        remote_addr: remote_addr.as_ref().map(|address| address.0.as_str()),
+        scheme: &scheme.0,
+    };
+    detached(py, || security::current()?.begin_request(&view)).map(RequestState)
+}
+
+/// The answer to a request that failed unexpectedly: it tells nothing of the inside.
+///
+/// :param request_id: the request's id (``str``).
+/// :returns: ``dict`` as :meth:`RequestState.refusal` gives it.
+#[pyfunction]
+pub(crate) fn error_response(py: Python<'_>, request_id: Text) -> PyResult<Bound<'_, PyAny>> {
+    let decision = attached(py, || Ok(security::current()?.error_response(&request_id.0)))?;
+    to_python(py, &decision)
+}

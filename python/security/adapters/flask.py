@@ -1,0 +1,107 @@
+"""The bridge to Flask: translates requests and answers, decides nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from security import _security
+
+__all__ = ["call_view", "install"]
+
+# The marker of an application that has the middleware ("security" itself belongs to another extension).
+EXTENSION = "security-engine"
+# Where a request's state lies. Flask's `g` outlives the request under an application context of the caller's own.
+STATE = "security.request_state"
+
+
+def install(app: Flask) -> None:
+    """Adds the middleware to an application, once."""
+    if not isinstance(app, Flask):
+        raise TypeError(f"argument 'app': a flask.Flask application is needed, not {type(app).__name__}")
+    if EXTENSION in app.extensions:
+        return
+    app.extensions[EXTENSION] = True
+    # First before all others, so that a refused request costs and reveals nothing else; after all others likewise.
+    app.before_request_funcs.setdefault(None, []).insert(0, _before_request)
+    app.after_request_funcs.setdefault(None, []).insert(0, _after_request)
+    # Not for `Exception`: Flask would take every error for handled, and debugger and tests would never see one.
+    if HTTPException not in app.error_handler_spec[None][None]:
+        app.register_error_handler(HTTPException, _error_response)
+
+
+def call_view(scopes: tuple[str, ...], view: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Calls a view if the request's key may, else answers with the refusal."""
+    # A browser's preflight request bears no key by its specification, and Flask answers it without the view.
+    refusal = _state().require(scopes)
+    if refusal is not None:
+        return _response(refusal)
+    return current_app.ensure_sync(view)(*args, **kwargs)
+
+
+def _begin() -> _security.RequestState:
+    environ = request.environ
+    headers = [(name[5:].replace("_", "-"), value) for name, value in environ.items() if name.startswith("HTTP_")]
+    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(name):
+            headers.append((name.replace("_", "-"), environ[name]))
+    state = _security.begin_request(
+        request.method,
+        request.path,
+        environ.get("QUERY_STRING", ""),
+        headers,
+        environ.get("REMOTE_ADDR"),
+        environ.get("wsgi.url_scheme", "http"),
+    )
+    environ[STATE] = state
+    g.request_id = state.request_id
+    g.client_ip = state.client_ip
+    g.api_key = state.api_key
+    g.api_key_valid = state.api_key_valid
+    return state
+
+
+def _state() -> _security.RequestState:
+    """The state of the request at hand; made here when the application has no middleware."""
+    state = request.environ.get(STATE)
+    return state if isinstance(state, _security.RequestState) else _begin()
+
+
+def _before_request() -> Response | None:
+    refusal = _begin().refusal()
+    return None if refusal is None else _response(refusal)
+
+
+def _after_request(response: Response) -> Response:
+    state = request.environ.get(STATE)
+    if isinstance(state, _security.RequestState):
+        for name, value in state.response_headers(state.api_key_valid):
+            response.headers.setdefault(name, value)
+        # This one is ours whatever a view says: it is what the log knows the request by.
+        response.headers["X-Request-ID"] = state.request_id
+    return response
+
+
+def _response(decision: Mapping[str, Any]) -> Response:
+    response = Response(json.dumps(decision["body"]), decision["status"], content_type="application/json")
+    for name, value in decision["headers"]:
+        response.headers[name] = value
+    return response
+
+
+def _error_response(error: HTTPException) -> Any:
+    if error.response is not None or error.code is None:
+        return error
+    request_id = getattr(g, "request_id", None) or _security.generate_request_id()
+    if isinstance(error, InternalServerError):
+        return _response(_security.error_response(request_id))
+    # What belongs to the answer besides its body (Allow, WWW-Authenticate, Retry-After) stays.
+    response = error.get_response()
+    body = {"error": error.name, "message": error.description, "request_id": request_id}
+    response.set_data(json.dumps(body))
+    response.content_type = "application/json"
+    return response

@@ -1,0 +1,31 @@
+"""Indicators of compromise and intelligence records: file, find, match, correlate, report, exchange."""
+
+from __future__ import annotations
+
+from security._security import (
+    add_ioc,
+    categorize_intelligence,
+    check_ioc,
+    check_iocs,
+    correlate_threats,
+    export_indicators,
+    generate_compliance_report,
+    generate_threat_report,
+    import_indicators,
+    retrieve_intelligence,
+    search_intelligence,
+)
+
+__all__ = [
+    "add_ioc",
+    "check_ioc",
+    "check_iocs",
+    "search_intelligence",
+    "categorize_intelligence",
+    "retrieve_intelligence",
+    "correlate_threats",
+    "generate_threat_report",
+    "generate_compliance_report",
+    "import_indicators",
+    "export_indicators",
+]

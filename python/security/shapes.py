@@ -1,0 +1,270 @@
+"""The dictionaries that the engine gives, for type checkers and for reading.
+
+They are plain ``dict`` at run time. Times are RFC 3339 ``str`` in UTC that end in ``Z``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+__all__ = [
+    "ApiKey",
+    "AuditRecord",
+    "ChainReport",
+    "CredentialMetadata",
+    "ExpirationReport",
+    "ExtractedIoc",
+    "Finding",
+    "ImportReport",
+    "IngestReport",
+    "IocRecord",
+    "IssuedApiKey",
+    "RuleLoad",
+    "RuleTrial",
+    "TaxiiCollection",
+    "TaxiiConfig",
+    "ThreatAlert",
+    "ThreatRule",
+]
+
+
+class ApiKey(TypedDict):
+    """An issued key, without anything secret."""
+
+    id: str
+    prefix: str
+    name: str
+    owner: str | None
+    scopes: list[str]
+    created_at: str
+    expires_at: str | None
+    allowed_networks: list[str]
+    rate_limit: str | None
+    canary: bool
+    metadata: dict[str, Any]
+    previous_until: str | None
+    revoked_at: str | None
+    revoked_reason: str | None
+
+
+class IssuedApiKey(ApiKey):
+    """An issued key with the key itself, the one time that it is shown."""
+
+    key: str
+
+
+class AuditRecord(TypedDict):
+    """An entry of the audit trail."""
+
+    at: str
+    event: str
+    request_id: str
+    process: int
+    details: dict[str, Any]
+
+
+class ChainReport(TypedDict):
+    """What the check of the journal's hash chains found."""
+
+    intact: bool
+    records: int
+    files: int
+    torn: Any
+    first_broken: Any
+
+
+class CredentialMetadata(TypedDict):
+    """What is known of one of the document's credentials."""
+
+    created_at: str | None
+    last_changed_at: str | None
+    due_at: str | None
+    status: str | None
+    planned_for: str | None
+    rotate_every_days: int
+    warn_before_days: int
+    length: int
+    complexity: str
+
+
+class _ExpirationOfKey(TypedDict, total=False):
+    key_id: str
+    planned_for: str | None
+
+
+class ExpirationReport(_ExpirationOfKey):
+    """When a credential is due for rotation, or a key ends."""
+
+    credential_type: str
+    status: str
+    last_changed_at: str
+    due_at: str
+    days_left: int
+
+
+class Finding(TypedDict):
+    """Suspicious use of credentials."""
+
+    type: str
+    severity: str
+    credential_type: str
+    key_id: str | None
+    description: str
+    count: int
+    first_seen: str
+    last_seen: str
+    evidence: list[str]
+    client_ips: list[str]
+
+
+class IocSource(TypedDict):
+    """One source's word on an indicator."""
+
+    source: str
+    confidence: int
+    first_seen: str
+    last_seen: str
+
+
+class IocRecord(TypedDict):
+    """An indicator of compromise."""
+
+    kind: str
+    id: str
+    ioc_id: str
+    type: str
+    value: str
+    original: str | None
+    source: str | None
+    sources: list[IocSource]
+    confidence: int
+    description: str
+    tags: list[str]
+    related_intel_ids: list[str]
+    first_seen: str
+    last_seen: str
+    created_at: str
+    updated_at: str
+    sightings: int
+    valid_until: str | None
+    active: bool
+
+
+class ExtractedIoc(TypedDict):
+    """An indicator found in a text."""
+
+    type: str
+    value: str
+    original: str
+    context: str
+    start: int
+    end: int
+    defanged: bool
+
+
+class ImportRejection(TypedDict):
+    """A line that is no indicator."""
+
+    line: int
+    text: str
+    reason: str
+
+
+class ImportReport(TypedDict):
+    """What an import came to."""
+
+    format: str
+    source: str
+    added: int
+    merged: int
+    rejected: int
+    rejections: list[ImportRejection]
+
+
+class ThreatRule(TypedDict):
+    """A rule in force."""
+
+    id: str
+    name: str
+    description: str
+    detection: dict[str, Any]
+    severity: str
+    score: int
+    tags: list[str]
+    recommendations: list[str]
+    enabled: bool
+    created_at: str
+    file: str
+
+
+class RuleLoad(TypedDict):
+    """What reading the rules came to."""
+
+    loaded: int
+    problems: list[dict[str, str]]
+
+
+class RuleTrial(TypedDict):
+    """What a rule says of one event."""
+
+    event: int
+    matched: bool
+    evidence: list[dict[str, Any]]
+
+
+class ThreatAlert(TypedDict):
+    """A rule that held for an event."""
+
+    id: str
+    at: str
+    timestamp: str
+    rule_id: str
+    rule_name: str
+    severity: str
+    score: int
+    description: str
+    evidence: list[dict[str, Any]]
+    tags: list[str]
+    recommendations: list[str]
+    context: dict[str, Any]
+
+
+class TaxiiConfig(TypedDict):
+    """How a TAXII server is reached, without the password."""
+
+    name: str
+    server_url: str
+    username: str | None
+    has_password: bool
+    collections: list[str]
+    description: str
+    created_at: str
+
+
+class TaxiiCollection(TypedDict):
+    """A collection of a TAXII server."""
+
+    id: str
+    title: str
+    description: str | None
+    can_read: bool
+    can_write: bool
+    api_root: str
+    server_id: str
+
+
+class SkippedObject(TypedDict):
+    """A STIX object that is no list of indicators."""
+
+    id: str
+    reason: str
+
+
+class IngestReport(TypedDict):
+    """What taking in a collection came to."""
+
+    objects: int
+    indicators_added: int
+    indicators_merged: int
+    skipped: list[SkippedObject]
+    intel_ids: list[str]
