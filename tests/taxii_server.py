@@ -90,12 +90,12 @@ def pattern(number: int) -> str:
     )[number % 12]
 
 
-def domain_object(object_type: str, name: str, made: datetime, **properties: Any) -> dict[str, Any]:
+def domain_object(object_type: str, key: str, made: datetime, /, **properties: Any) -> dict[str, Any]:
     """A STIX 2.1 object with its common properties."""
     return {
         "type": object_type,
         "spec_version": "2.1",
-        "id": stix_id(object_type, name),
+        "id": stix_id(object_type, key),
         "created": written(made),
         "modified": written(made),
         **properties,

@@ -10,6 +10,7 @@ from security.shapes import (
     ChainReport,
     CredentialMetadata,
     ExpirationReport,
+    ExportReport,
     ExtractedIoc,
     Finding,
     ImportReport,
@@ -131,7 +132,7 @@ def export_indicators(
     source: str | None = None,
     tag: str | None = None,
     min_confidence: int | None = None,
-) -> int: ...
+) -> ExportReport: ...
 
 # threat
 def identify_ioc_type(value: str) -> str | None: ...

@@ -78,8 +78,8 @@ class KeyCheck(Answer):
 class ThreatReport(Answer):
     """What ``detect_threats`` says; true when anything was detected.
 
-    Entries: ``detected`` (``bool``), ``request_id`` (``str``), ``score`` (``int``, 0 to 100), ``severity`` (``str``
-    or None), ``threats`` (``list`` of alerts), ``iocs`` (``list`` of checks), ``recommendations`` (``list`` of ``str``).
+    Entries: ``detected`` (``bool``), ``request_id`` (``str``), ``score`` (``int``, 0 to 100), ``severity`` (``str`` or
+    None), ``threats`` (``list`` of alerts), ``iocs`` (``list`` of checks), ``recommendations`` (``list`` of ``str``).
     """
 
     __slots__ = ()

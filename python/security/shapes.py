@@ -13,6 +13,7 @@ __all__ = [
     "ChainReport",
     "CredentialMetadata",
     "ExpirationReport",
+    "ExportReport",
     "ExtractedIoc",
     "Finding",
     "ImportReport",
@@ -89,7 +90,6 @@ class CredentialMetadata(TypedDict):
 
 class _ExpirationOfKey(TypedDict, total=False):
     key_id: str
-    planned_for: str | None
 
 
 class ExpirationReport(_ExpirationOfKey):
@@ -100,6 +100,7 @@ class ExpirationReport(_ExpirationOfKey):
     last_changed_at: str
     due_at: str
     days_left: int
+    message: str
 
 
 class Finding(TypedDict):
@@ -179,6 +180,14 @@ class ImportReport(TypedDict):
     merged: int
     rejected: int
     rejections: list[ImportRejection]
+    left_out: dict[str, int]
+
+
+class ExportReport(TypedDict):
+    """What an export came to."""
+
+    n_written: int
+    left_out: dict[str, int]
 
 
 class ThreatRule(TypedDict):

@@ -1,1 +1,5 @@
-fn main() {}
+//! The security command.
+
+fn main() {
+    std::process::exit(security_cli::run(std::env::args_os()));
+}

@@ -6,7 +6,10 @@ pub(crate) fn canonical(text: &str) -> Result<String, &'static str> {
     let upper = text.to_ascii_uppercase();
     let rest = upper.strip_prefix("ASN").or_else(|| upper.strip_prefix("AS")).unwrap_or(&upper).trim_start();
     let number = match rest.split_once('.') {
-        Some((high, low)) => (u32::from(decimal::<u16>(high).ok_or(SHAPE)?) << 16) | u32::from(decimal::<u16>(low).ok_or(SHAPE)?),
+        Some((high, low)) => {
+            (u32::from(decimal::<u16>(high).ok_or(SHAPE)?) << 16)
+                | u32::from(decimal::<u16>(low).ok_or(SHAPE)?)
+        }
         None => decimal::<u32>(rest).ok_or(SHAPE)?,
     };
     Ok(format!("AS{number}"))
@@ -23,7 +26,9 @@ mod tests {
 
     #[test]
     fn numbers_have_one_form() {
-        for (text, value) in [("as64496", "AS64496"), ("64496", "AS64496"), ("ASN 64496", "AS64496"), ("AS1.10", "AS65546")] {
+        for (text, value) in
+            [("as64496", "AS64496"), ("64496", "AS64496"), ("ASN 64496", "AS64496"), ("AS1.10", "AS65546")]
+        {
             assert_eq!(canonical(text).as_deref(), Ok(value));
         }
         for wrong in ["AS", "AS4294967296", "AS-1", "AS1.65536", "ASx"] {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 
 use crate::{ExtractOptions, Found, IocType, extract};
 
@@ -116,7 +116,22 @@ pub(crate) struct Mark {
 pub(crate) const fn may_start_mark(byte: u8) -> bool {
     matches!(
         byte,
-        b'[' | b'(' | b'{' | b'<' | b'\\' | b'&' | b'%' | b'.' | b'"' | b'\'' | b'`' | b'|' | b'*' | b'^' | 0xe2 | 0xe3 | 0xef
+        b'[' | b'('
+            | b'{'
+            | b'<'
+            | b'\\'
+            | b'&'
+            | b'%'
+            | b'.'
+            | b'"'
+            | b'\''
+            | b'`'
+            | b'|'
+            | b'*'
+            | b'^'
+            | 0xe2
+            | 0xe3
+            | 0xef
     )
 }
 
@@ -127,20 +142,24 @@ pub(crate) fn mark_at(text: &str, at: usize) -> Option<Mark> {
     if !may_start_mark(first) {
         return None;
     }
-    let opened = matches!(first, b'[' | b'(' | b'{' | b'<') || (first == b'\\' && matches!(bytes.get(at + 1), Some(b'[' | b'(')));
+    let opened = matches!(first, b'[' | b'(' | b'{' | b'<')
+        || (first == b'\\' && matches!(bytes.get(at + 1), Some(b'[' | b'(')));
     if opened && let Some(mark) = bracketed(bytes, at) {
         return Some(mark);
     }
     LITERAL.iter().find_map(|&(written, means, inner)| {
         let rest = &bytes[at..];
-        let fits = rest.len() >= written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
+        let fits =
+            rest.len() >= written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
         let mark = Mark { means, len: written.len() };
         (fits && (!inner || is_inside_word(bytes, at, mark.len))).then_some(mark)
     })
 }
 
 fn is_inside_word(bytes: &[u8], at: usize, len: usize) -> bool {
-    let word = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b >= 0x80 || *b == b'-' || *b == b'_');
+    let word = |b: Option<&u8>| {
+        b.is_some_and(|b| b.is_ascii_alphanumeric() || *b >= 0x80 || *b == b'-' || *b == b'_')
+    };
     at > 0 && word(bytes.get(at - 1)) && word(bytes.get(at + len))
 }
 
@@ -159,7 +178,9 @@ fn bracketed(bytes: &[u8], start: usize) -> Option<Mark> {
     at = skip_blanks(bytes, at);
     at += usize::from(bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&b'.'));
     let rest = &bytes[at..];
-    let fits = |written: &str| rest.len() >= written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
+    let fits = |written: &str| {
+        rest.len() >= written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes())
+    };
     let &(written, means) = BRACKETED.iter().find(|(written, _)| fits(written))?;
     at = skip_blanks(bytes, at + written.len());
     let mut closed = 0;
@@ -200,7 +221,8 @@ pub(crate) fn scheme_at(bytes: &[u8], at: usize) -> Option<(&'static str, usize)
         return None;
     }
     SCHEMES.iter().find_map(|(written, means)| {
-        let fits = rest.len() > written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
+        let fits =
+            rest.len() > written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
         // What follows must end the word, else `ttp` is found in `ttps`.
         (fits && !rest[written.len()].is_ascii_alphanumeric()).then_some((*means, written.len()))
     })
@@ -239,18 +261,29 @@ pub(crate) fn scheme_end_at(text: &str, start: usize) -> Option<(usize, bool)> {
 /// Undoes defanging: `hxxp[:]//evil[.]example[.]com` is `http://evil.example.com`.
 ///
 /// Works on any text, not only on indicators; borrowed when there is nothing to undo. Single blanks around a
-/// bracketed sign go with it (`evil [.] example`), invisible characters are dropped.
+/// bracketed sign go with it (`evil [.] example`), invisible characters are dropped. In the path of a URL only what
+/// stands in brackets or after a backslash is undone: `%2e` and `%40` there are the URL's own.
 pub fn refang(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out = String::new();
     let (mut copied, mut at) = (0, 0);
+    let mut in_path = false;
     while at < bytes.len() {
         let byte = bytes[at];
+        match byte {
+            b'/' | b'?' => {
+                in_path |= at > 0 && !b":/]})\\".contains(&bytes[at - 1]) && bytes.get(at + 1) != Some(&b'/')
+            }
+            b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'<' => in_path = false,
+            _ => {}
+        }
         let (replacement, len) = if let Some(len) = invisible_at(bytes, at) {
             ("", len)
         } else if byte.is_ascii_alphabetic() {
             let word_starts = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
-            match scheme_at(bytes, at).filter(|(_, len)| word_starts && scheme_end_at(text, at + len).is_some()) {
+            match scheme_at(bytes, at)
+                .filter(|(_, len)| word_starts && scheme_end_at(text, at + len).is_some())
+            {
                 Some(found) => found,
                 None => {
                     at += 1;
@@ -259,7 +292,7 @@ pub fn refang(text: &str) -> Cow<'_, str> {
             }
         } else if byte == b':' && bytes[at..].starts_with(b":\\\\") && is_scheme_before(bytes, at) {
             ("://", 3)
-        } else if let Some(mark) = mark_at(text, at) {
+        } else if let Some(mark) = mark_at(text, at).filter(|_| !in_path || b"[({\\".contains(&byte)) {
             (mark.means, mark.len)
         } else {
             at += 1;
@@ -267,9 +300,14 @@ pub fn refang(text: &str) -> Cow<'_, str> {
         };
         let blanks = matches!(byte, b'[' | b'(' | b'{' | b'\\');
         let before = usize::from(blanks && is_single_blank(bytes, at.wrapping_sub(1), copied));
-        let after = usize::from(before == 1 && bytes.get(at + len) == Some(&b' ') && bytes.get(at + len + 1).is_some_and(u8::is_ascii_alphanumeric));
+        let after = usize::from(
+            before == 1
+                && bytes.get(at + len) == Some(&b' ')
+                && bytes.get(at + len + 1).is_some_and(u8::is_ascii_alphanumeric),
+        );
         // Blanks belong to the sign only when they are on both sides or on its left alone before a name.
-        let before = if after == 1 || bytes.get(at + len).is_some_and(u8::is_ascii_alphanumeric) { before } else { 0 };
+        let before =
+            if after == 1 || bytes.get(at + len).is_some_and(u8::is_ascii_alphanumeric) { before } else { 0 };
         out.push_str(&text[copied..at - before]);
         out.push_str(replacement);
         at += len + after;
@@ -300,7 +338,11 @@ pub fn defang(text: &str) -> String {
     for found in extract(text, &ExtractOptions::default()) {
         out.push_str(&text[copied..found.start]);
         let part = &text[found.start..found.end];
-        if found.defanged { out.push_str(part) } else { push_defanged(&mut out, &found, part) }
+        if found.defanged {
+            out.push_str(part)
+        } else {
+            push_defanged(&mut out, &found, part)
+        }
         copied = found.end;
     }
     out.push_str(&text[copied..]);
@@ -310,31 +352,42 @@ pub fn defang(text: &str) -> String {
 fn push_defanged(out: &mut String, found: &Found, part: &str) {
     match found.indicator.kind() {
         IocType::Url => {
-            let host_start = part.find("://").map_or(0, |at| at + 3);
-            let host_end = part[host_start..].find(['/', '?', '#']).map_or(part.len(), |at| host_start + at);
-            let scheme = &part[..host_start];
-            match scheme.get(..4) {
-                Some(http) if http.eq_ignore_ascii_case("http") => {
+            let scheme = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '+').unwrap_or(part.len());
+            let (name, rest) = part.split_at(scheme);
+            match name.to_ascii_lowercase().as_str() {
+                "http" | "https" => {
                     out.push_str("hxxp");
-                    out.push_str(&scheme[4..]);
+                    out.push_str(&name[4..]);
                 }
-                Some(ftp) if ftp.eq_ignore_ascii_case("ftp:") => {
-                    out.push_str("fxp");
-                    out.push_str(&scheme[3..]);
-                }
-                _ => out.push_str(scheme),
+                "ftp" => out.push_str("fxp"),
+                _ => out.push_str(name),
             }
-            push_dots(out, &part[host_start..host_end]);
-            out.push_str(&part[host_end..]);
+            // A URL that is percent-encoded as a whole is disarmed by its scheme alone.
+            let host_start =
+                scheme_end_at(part, scheme).filter(|_| !rest.starts_with('%')).map_or(0, |(len, _)| len);
+            let host = rest[host_start..].find(['/', '?', '#', '\\']).unwrap_or(rest.len() - host_start);
+            out.push_str(&rest[..host_start]);
+            if host_start > 0 {
+                push_dots(out, &rest[host_start..host_start + host], false);
+                out.push_str(&rest[host_start + host..]);
+            } else {
+                out.push_str(rest);
+            }
         }
-        IocType::Email | IocType::Domain | IocType::Ip | IocType::IpPort | IocType::Cidr => push_dots(out, part),
+        IocType::Email | IocType::Domain | IocType::Ip | IocType::IpPort | IocType::Cidr => {
+            push_dots(out, part, true)
+        }
         _ => out.push_str(part),
     }
 }
 
-fn push_dots(out: &mut String, part: &str) {
-    // An IPv6 address has no dots: its first colon is what a program would follow.
-    let colon = if part.contains('.') { None } else { memchr(b':', part.as_bytes()) };
+fn push_dots(out: &mut String, part: &str, colons: bool) {
+    // An IPv6 address has no dots, so its first colon is disarmed; of `::1` the last one, which stands before a digit.
+    let colon = match part {
+        _ if part.contains('.') || !colons => None,
+        _ if part.starts_with(':') => memrchr(b':', part.as_bytes()),
+        _ => memchr(b':', part.as_bytes()),
+    };
     for (at, c) in part.char_indices() {
         match c {
             '.' => out.push_str("[.]"),

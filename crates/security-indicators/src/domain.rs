@@ -6,12 +6,15 @@
 //!   `intranet.local` can be listed too. A leading `*.` is dropped: a listed domain covers what is below it.
 //! - [`is_public`] is what text must meet to be *found* or *identified* as one: its suffix really exists in the
 //!   public suffix list, or is one of `.example`, `.test`, `.invalid` (RFC 2606; documentation and tests speak of
-//!   them) or a well-formed `.onion` (RFC 7686). `.localhost`, `.local` and `.internal` never leave a network and
+//!   them), a well-formed `.onion` (RFC 7686), or a root outside the DNS that malware resolves ([`OTHER_ROOTS`]). `.localhost`, `.local` and `.internal` never leave a network and
 //!   look like code too often.
 
 use std::borrow::Cow;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
+/// Roots of Emercoin, Namecoin and I2P, whose names nobody can seize.
+const OTHER_ROOTS: &[&str] = &["bazar", "bit", "coin", "emc", "i2p"];
 
 /// The canonical form of a host name of two or more labels.
 pub(crate) fn canonical(text: &str) -> Result<String, &'static str> {
@@ -75,13 +78,12 @@ pub(crate) fn is_public(host: &str) -> bool {
     match top {
         "example" | "test" | "invalid" => registrable(below.rsplit('.').next().unwrap_or(below)),
         "onion" => is_onion(below.rsplit('.').next().unwrap_or(below)),
+        other if OTHER_ROOTS.contains(&other) => registrable(below.rsplit('.').next().unwrap_or(below)),
         _ => match psl::suffix(host.as_bytes()) {
             Some(suffix) if suffix.is_known() => {
                 let len = suffix.as_bytes().len();
                 match (suffix.typ(), host.len() > len) {
-                    (_, true) => {
-                        registrable(host[..host.len() - len - 1].rsplit('.').next().unwrap_or(host))
-                    }
+                    (_, true) => registrable(host[..host.len() - len - 1].rsplit('.').next().unwrap_or(host)),
                     (Some(psl::Type::Private), false) => true,
                     _ => false,
                 }
@@ -125,8 +127,17 @@ mod tests {
     #[test]
     fn what_is_no_host_name_is_refused() {
         for wrong in [
-            "", ".", "evil", "evil..example.com", "evil example.com", "192.0.2.1", "evil.example.com:80",
-            "evil.example.com/x", "xn--a.example.com", "foo.-bar", "a.123",
+            "",
+            ".",
+            "evil",
+            "evil..example.com",
+            "evil example.com",
+            "192.0.2.1",
+            "evil.example.com:80",
+            "evil.example.com/x",
+            "xn--a.example.com",
+            "foo.-bar",
+            "a.123",
         ] {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }
@@ -137,14 +148,28 @@ mod tests {
     #[test]
     fn public_names_have_a_suffix_that_exists() {
         for host in [
-            "evil.example.com", "example.co.uk", "evil.example", "host.test", "x.invalid", "github.io",
-            "xn--bcher-kva.example.com", "_dmarc.example.com",
-            "expyuzz4wqqyqhjn.onion", "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd.onion",
+            "evil.example.com",
+            "example.co.uk",
+            "evil.example",
+            "host.test",
+            "x.invalid",
+            "github.io",
+            "xn--bcher-kva.example.com",
+            "_dmarc.example.com",
+            "expyuzz4wqqyqhjn.onion",
+            "vww6ybal4bd7szmgncyruucpgfkqahzddi37ktceo3ah7ngmcopnpyyd.onion",
         ] {
             assert!(is_public(host), "{host}");
         }
         for host in [
-            "com", "co.uk", "setup.exe", "foo.local", "a.localhost", "x.internal", "short.onion", "foo_bar.com",
+            "com",
+            "co.uk",
+            "setup.exe",
+            "foo.local",
+            "a.localhost",
+            "x.internal",
+            "short.onion",
+            "foo_bar.com",
             "-foo.com",
         ] {
             assert!(!is_public(host), "{host}");

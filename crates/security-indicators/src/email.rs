@@ -33,7 +33,11 @@ fn check_local(local: &str) -> Result<(), &'static str> {
         return Err("a dot stands between two other characters");
     }
     let allowed = |c: char| c.is_alphanumeric() || (c.is_ascii() && ".!#$%&'*+-/=?^_`{|}~".contains(c));
-    if local.chars().all(allowed) { Ok(()) } else { Err("the part before `@` has a character that may not be there") }
+    if local.chars().all(allowed) {
+        Ok(())
+    } else {
+        Err("the part before `@` has a character that may not be there")
+    }
 }
 
 #[cfg(test)]
@@ -54,7 +58,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for wrong in ["", "@", "a@", "@example.com", "a b@example.com", ".a@example.com", "a..b@example.com", "a@evil"] {
+        for wrong in
+            ["", "@", "a@", "@example.com", "a b@example.com", ".a@example.com", "a..b@example.com", "a@evil"]
+        {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }
     }

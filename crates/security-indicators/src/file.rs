@@ -6,24 +6,28 @@
 /// Endings that are top-level domains too, but stand for a file far more often: `setup.py`, `invoice.zip`.
 ///
 /// A name of two labels with one of them is no domain in text unless it was defanged or a URL says so.
-pub(crate) const AMBIGUOUS: &[&str] =
-    &["java", "md", "mov", "ps", "py", "rs", "sh", "so", "zip", "map", "bar", "foo"];
+pub(crate) const AMBIGUOUS: &[&str] = &[
+    "bar", "data", "foo", "hiv", "java", "map", "md", "mov", "pid", "ps", "py", "rs", "sh", "so", "target",
+    "zip",
+];
 
 /// Endings that are top-level domains of many real hosts and of some files; as a part of a path they are files.
-pub(crate) const IN_PATHS: &[&str] = &["cc", "com", "pl", "pm", "ml", "la", "in", "mk", "as", "am", "do", "tf", "vi"];
+pub(crate) const IN_PATHS: &[&str] =
+    &["app", "ax", "cc", "com", "pl", "pm", "ml", "la", "in", "mk", "as", "am", "do", "tf", "vi"];
 
 /// Endings of files that are no top-level domain.
 const FILE_ONLY: &[&str] = &[
-    "7z", "aac", "accdb", "apk", "asp", "aspx", "avi", "bak", "bat", "bin", "bmp", "c", "cab", "cfg", "chm", "class",
-    "cmd", "conf", "config", "cpl", "cpp", "crt", "cs", "css", "csv", "dat", "db", "dbf", "deb", "desktop", "dex",
-    "dll", "dmg", "dmp", "doc", "docm", "docx", "dot", "dotm", "drv", "dylib", "elf", "eml", "evtx", "exe", "flv",
-    "gadget", "gif", "go", "gz", "h", "hlp", "hta", "htm", "html", "hwp", "ico", "img", "inf", "ini", "iso", "jar",
-    "jpeg", "jpg", "js", "jse", "json", "jsp", "jspx", "key", "ko", "lnk", "log", "lua", "mdb", "mp3", "mp4", "msc",
-    "msg", "msi", "msp", "mst", "node", "obj", "ocx", "odt", "one", "ova", "pcap", "pdb", "pdf", "pem", "pfx", "php",
-    "pif", "plist", "png", "pot", "ppa", "ppam", "ppt", "pptm", "pptx", "ps1", "psd1", "psm1", "pyc", "pyd", "pyw",
-    "rar", "rb", "reg", "rpm", "rtf", "scf", "scr", "sct", "service", "sldm", "sql", "swf", "sys", "tar", "tgz", "tif", "tmp",
-    "ts", "txt", "url", "vb", "vbe", "vbs", "vhd", "vhdx", "vmdk", "wav", "wll", "wsc", "wsf", "wsh", "xla", "xlam",
-    "xll", "xls", "xlsb", "xlsm", "xlsx", "xlt", "xml", "xsl", "xz", "yaml", "yar", "yara", "yml",
+    "7z", "aac", "accdb", "apk", "asp", "aspx", "avi", "bak", "bat", "bin", "bmp", "c", "cab", "cfg", "chm",
+    "class", "cmd", "conf", "config", "cpl", "cpp", "crt", "cs", "css", "csv", "dat", "db", "dbf", "deb",
+    "desktop", "dex", "dll", "dmg", "dmp", "doc", "docm", "docx", "dot", "dotm", "drv", "dylib", "elf",
+    "eml", "evtx", "exe", "flv", "gadget", "gif", "go", "gz", "h", "hlp", "hta", "htm", "html", "hwp", "ico",
+    "img", "inf", "ini", "iso", "jar", "jpeg", "jpg", "js", "jse", "json", "jsp", "jspx", "key", "ko", "lnk",
+    "log", "lua", "mdb", "mp3", "mp4", "msc", "msg", "msi", "msp", "mst", "node", "obj", "ocx", "odt", "one",
+    "ova", "pcap", "pdb", "pdf", "pem", "pfx", "php", "pif", "plist", "png", "pot", "ppa", "ppam", "ppt",
+    "pptm", "pptx", "ps1", "psd1", "psm1", "pyc", "pyd", "pyw", "rar", "rb", "reg", "rpm", "rtf", "scf",
+    "scr", "sct", "service", "sldm", "sql", "swf", "sys", "tar", "tgz", "tif", "tmp", "ts", "txt", "url",
+    "vb", "vbe", "vbs", "vhd", "vhdx", "vmdk", "wav", "wll", "wsc", "wsf", "wsh", "xla", "xlam", "xll",
+    "xls", "xlsb", "xlsm", "xlsx", "xlt", "xml", "xsl", "xz", "yaml", "yar", "yara", "yml",
 ];
 
 /// Whether a name ends as a file does.
@@ -58,20 +62,30 @@ pub(crate) fn canonical_path(text: &str) -> Result<String, &'static str> {
         return Err("a control character has no place in a path");
     }
     if !text.contains('\\') {
-        return if text.contains('/') { Ok(text.to_owned()) } else { Err("a path has a folder; use file_name") };
+        return if text.contains('/') {
+            Ok(text.to_owned())
+        } else {
+            Err("a path has a folder; use file_name")
+        };
     }
     if text.chars().any(|c| "<>\"|?*".contains(c)) {
         return Err("a Windows path has none of <>\"|?*");
     }
     // `\\server\share` keeps its two backslashes; doubled ones elsewhere come from source code or JSON.
     let shared = text.starts_with(r"\\");
-    let mut value = String::from(if shared { r"\\" } else if text.starts_with('\\') { r"\" } else { "" });
-    let parts: Vec<&str> = text.split(['\\', '/']).filter(|part| !part.is_empty()).collect();
+    let mut value = String::from(if shared {
+        r"\\"
+    } else if text.starts_with(['\\', '/']) {
+        r"\"
+    } else {
+        ""
+    });
+    let parts: Vec<&str> = text.split(['\\', '/']).map(str::trim).filter(|part| !part.is_empty()).collect();
     if parts.is_empty() {
         return Err("the path names nothing");
     }
     value.extend(parts.join(r"\").chars().flat_map(char::to_lowercase));
-    if parts.len() == 1 && value.ends_with(':') {
+    if !value.contains('\\') {
         value.push('\\');
     }
     Ok(value)
@@ -81,7 +95,10 @@ pub(crate) fn canonical_path(text: &str) -> Result<String, &'static str> {
 pub(crate) fn starts_as_a_windows_path(text: &str) -> bool {
     let bytes = text.as_bytes();
     let drive = bytes.len() > 3 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' && bytes[2] == b'\\';
-    let share = bytes.len() > 4 && bytes.starts_with(br"\\") && bytes[2].is_ascii_alphanumeric() && text[2..].contains('\\');
+    let share = bytes.len() > 4
+        && bytes.starts_with(br"\\")
+        && bytes[2].is_ascii_alphanumeric()
+        && text[2..].contains('\\');
     let variable = bytes.first() == Some(&b'%')
         && text[1..].split_once('%').is_some_and(|(name, rest)| {
             !name.is_empty()

@@ -96,7 +96,8 @@ pub(crate) fn canonical_ja4(text: &str) -> Result<String, &'static str> {
     if bytes.len() != 36 || bytes[10] != b'_' || bytes[23] != b'_' {
         return Err(SHAPE);
     }
-    let version = matches!(&bytes[1..3], b"13" | b"12" | b"11" | b"10" | b"s3" | b"s2" | b"d1" | b"d2" | b"d3" | b"00");
+    let version =
+        matches!(&bytes[1..3], b"13" | b"12" | b"11" | b"10" | b"s3" | b"s2" | b"d1" | b"d2" | b"d3" | b"00");
     let head = matches!(bytes[0], b't' | b'q' | b'd')
         && version
         && matches!(bytes[3], b'd' | b'i')
@@ -113,7 +114,9 @@ mod tests {
     #[test]
     fn digests_have_their_length() {
         let digits = "0123456789ABCDEF".repeat(8);
-        for kind in [IocType::Md5, IocType::Sha1, IocType::Sha224, IocType::Sha256, IocType::Sha384, IocType::Sha512] {
+        for kind in
+            [IocType::Md5, IocType::Sha1, IocType::Sha224, IocType::Sha256, IocType::Sha384, IocType::Sha512]
+        {
             let length = length_of(kind).unwrap();
             assert_eq!(canonical(kind, &digits[..length]).unwrap(), digits[..length].to_lowercase());
             assert!(canonical(kind, &digits[..length - 1]).is_err());
@@ -137,7 +140,9 @@ mod tests {
     #[test]
     fn ja4_has_its_shape() {
         assert!(canonical_ja4("T13D1516h2_0123456789ab_0123456789AB").is_ok());
-        for wrong in ["x13d1516h2_0123456789ab_0123456789ab", "t13d1516h2_0123456789ab_0123456789a", "t13d1516h2"] {
+        for wrong in
+            ["x13d1516h2_0123456789ab_0123456789ab", "t13d1516h2_0123456789ab_0123456789a", "t13d1516h2"]
+        {
             assert!(canonical_ja4(wrong).is_err(), "{wrong}");
         }
     }

@@ -7,8 +7,8 @@ use security_core::Limits;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct};
 
 use crate::{
-    IndicatorError, IocType, asn, cve, domain, email, file, hash, identify, ip, mac, refang, registry_key, technique,
-    url, wallet,
+    IndicatorError, IocType, asn, cve, domain, email, file, hash, identify, ip, mac, refang, registry_key,
+    technique, url, wallet,
 };
 
 /// A value that is right for its kind, in canonical form. What is stored, compared and exported.
@@ -36,7 +36,8 @@ impl Indicator {
         if trimmed.len() > Limits::DEFAULT.max_value {
             return Err(invalid("it is longer than 8 KiB"));
         }
-        let verbatim = matches!(kind, IocType::FileName | IocType::FilePath | IocType::RegistryKey | IocType::Ssdeep);
+        let verbatim =
+            matches!(kind, IocType::FileName | IocType::FilePath | IocType::RegistryKey | IocType::Ssdeep);
         let armed = if verbatim { Cow::Borrowed(trimmed) } else { refang(trimmed) };
         let kind = if kind == IocType::Ip && armed.contains('/') { IocType::Cidr } else { kind };
         match canonical(kind, armed.trim()) {

@@ -118,7 +118,7 @@ impl IocType {
             Self::Btc => "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",
             Self::Eth => "0x00000000000000000000000000000000deadbeef",
             Self::Xmr => {
-                "41111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111111"
+                "423hc6hfLue3NmGmWLdSKAA6LSYS1Hx5vGoucKMeUp4GPXUn6AmcqAgWF3wNDGDBtkcxaufGT47zYjWTQRPJEMuJ5Kb3RtV"
             }
             Self::Ssdeep => "96:abcdefghijklmnop:qrstuvwxyzabcdef",
             Self::Tlsh => "T10123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF012345",

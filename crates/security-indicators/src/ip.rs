@@ -94,8 +94,10 @@ pub(crate) fn canonical_with_port(text: &str) -> Result<String, &'static str> {
 
 /// An address and a port; `|` between them, as MISP writes, is accepted.
 pub(crate) fn parse_with_port(text: &str) -> Result<(IpAddr, u16), &'static str> {
-    let (host, port) =
-        text.rsplit_once('|').or_else(|| text.rsplit_once(':')).ok_or("there is no port after the address")?;
+    let (host, port) = text
+        .rsplit_once('|')
+        .or_else(|| text.rsplit_once(':'))
+        .ok_or("there is no port after the address")?;
     let bracketed = host.starts_with('[') && host.ends_with(']');
     if host.contains(':') && !bracketed && !text.contains('|') {
         return Err("an IPv6 address with a port stands in brackets");
@@ -119,7 +121,9 @@ mod tests {
     #[test]
     fn ipv4_is_the_strict_quad() {
         assert_eq!(canonical("192.0.2.1").unwrap(), "192.0.2.1");
-        for wrong in ["010.0.0.1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "0x7f.0.0.1", "1.2.3.4 ", "2130706433", ""] {
+        for wrong in
+            ["010.0.0.1", "1.2.3", "1.2.3.4.5", "256.1.1.1", "0x7f.0.0.1", "1.2.3.4 ", "2130706433", ""]
+        {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }
     }
@@ -152,7 +156,9 @@ mod tests {
         ] {
             assert_eq!(canonical_network(text).unwrap(), value);
         }
-        for wrong in ["192.0.2.0/33", "192.0.2.0/", "192.0.2.0/024", "192.0.2.0/255.0.255.0", "::ffff:1.2.3.4/24"] {
+        for wrong in
+            ["192.0.2.0/33", "192.0.2.0/", "192.0.2.0/024", "192.0.2.0/255.0.255.0", "::ffff:1.2.3.4/24"]
+        {
             assert!(canonical_network(wrong).is_err(), "{wrong}");
         }
     }

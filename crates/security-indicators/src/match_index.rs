@@ -119,7 +119,9 @@ impl MatchIndex {
         let removed = match Place::of(indicator) {
             Place::V4(level, key) => self.v4.level(level).is_some_and(|map| take(map, &key, row)),
             Place::V6(level, key) => self.v6.level(level).is_some_and(|map| take(map, &key, row)),
-            Place::Text(kind, value) => self.texts.get_mut(kind as usize).is_some_and(|map| take(map, value, row)),
+            Place::Text(kind, value) => {
+                self.texts.get_mut(kind as usize).is_some_and(|map| take(map, value, row))
+            }
         };
         self.len -= usize::from(removed);
     }
@@ -129,8 +131,12 @@ impl MatchIndex {
     pub fn matches(&self, checked: &Indicator) -> Hits {
         let mut hits = Hits::new();
         match Place::of(checked) {
-            Place::V4(level, key) => self.v4.push_hits(level, key, MatchType::Exact, MatchType::Cidr, &mut hits),
-            Place::V6(level, key) => self.v6.push_hits(level, key, MatchType::Exact, MatchType::Cidr, &mut hits),
+            Place::V4(level, key) => {
+                self.v4.push_hits(level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
+            }
+            Place::V6(level, key) => {
+                self.v6.push_hits(level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
+            }
             Place::Text(kind, value) => {
                 self.push_text(kind, value, MatchType::Exact, &mut hits);
                 match kind {
@@ -177,8 +183,12 @@ impl MatchIndex {
     fn push_host(&self, checked: &Indicator, hits: &mut Hits) {
         let Some(host) = checked.host() else { return };
         match ip::parse_address(host) {
-            Ok(IpAddr::V4(v4)) => self.v4.push_hits(LONE, v4.to_bits(), MatchType::Host, MatchType::Host, hits),
-            Ok(IpAddr::V6(v6)) => self.v6.push_hits(LONE, v6.to_bits(), MatchType::Host, MatchType::Host, hits),
+            Ok(IpAddr::V4(v4)) => {
+                self.v4.push_hits(LONE, v4.to_bits(), MatchType::Host, MatchType::Host, hits)
+            }
+            Ok(IpAddr::V6(v6)) => {
+                self.v6.push_hits(LONE, v6.to_bits(), MatchType::Host, MatchType::Host, hits)
+            }
             Err(_) => {
                 self.push_text(IocType::Domain, host, MatchType::Host, hits);
                 self.push_parents(host, MatchType::Host, hits);
@@ -298,7 +308,8 @@ impl<T: Bits> Prefixes<T> {
     fn push_hits(&self, level: u8, key: T, same: MatchType, inside: MatchType, hits: &mut Hits) {
         // A network of one address is the address: the two kinds meet as one inside the other.
         let length = level.min(T::LENGTH);
-        let exact = self.levels.iter().filter(|(listed, _)| *listed == level).map(|(_, map)| (key, map, same));
+        let exact =
+            self.levels.iter().filter(|(listed, _)| *listed == level).map(|(_, map)| (key, map, same));
         let others = self
             .levels
             .iter()
@@ -407,20 +418,25 @@ mod tests {
     #[test]
     fn nearest_comes_first() {
         let mut index = MatchIndex::new();
-        for (row, text) in ["cidr:192.0.0.0/8", "cidr:192.0.2.0/24", "ip:192.0.2.1", "cidr:0.0.0.0/0", "cidr:192.0.2.1/32"]
-            .into_iter()
-            .enumerate()
+        for (row, text) in
+            ["cidr:192.0.0.0/8", "cidr:192.0.2.0/24", "ip:192.0.2.1", "cidr:0.0.0.0/0", "cidr:192.0.2.1/32"]
+                .into_iter()
+                .enumerate()
         {
             index.insert(&of(text), row as i64);
         }
-        let met: Vec<_> = index.matches(&of("ip:::ffff:192.0.2.1")).iter().map(|hit| (hit.row, hit.match_type)).collect();
-        assert_eq!(met, [
-            (2, MatchType::Exact),
-            (4, MatchType::Cidr),
-            (1, MatchType::Cidr),
-            (0, MatchType::Cidr),
-            (3, MatchType::Cidr),
-        ]);
+        let met: Vec<_> =
+            index.matches(&of("ip:::ffff:192.0.2.1")).iter().map(|hit| (hit.row, hit.match_type)).collect();
+        assert_eq!(
+            met,
+            [
+                (2, MatchType::Exact),
+                (4, MatchType::Cidr),
+                (1, MatchType::Cidr),
+                (0, MatchType::Cidr),
+                (3, MatchType::Cidr),
+            ]
+        );
         let met: Vec<_> = index.matches(&of("cidr:192.0.2.0/25")).iter().map(|hit| hit.row).collect();
         assert_eq!(met, [1, 0, 3]);
     }

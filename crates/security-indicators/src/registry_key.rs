@@ -31,7 +31,7 @@ pub(crate) fn canonical(text: &str) -> Result<String, &'static str> {
     let (root, path) = text.split_once('\\').ok_or("there is no backslash after the hive")?;
     let hive = hive(root.trim_end_matches(':')).ok_or("it does not start with a hive, such as HKLM")?;
     let mut value = String::from(hive);
-    for part in path.split('\\').filter(|part| !part.is_empty()) {
+    for part in path.split('\\').map(str::trim).filter(|part| !part.is_empty()) {
         if part.len() > 1020 {
             return Err("a part of a registry key is at most 255 characters long");
         }

@@ -98,19 +98,23 @@ fn of_range(address: IpAddr, prefix: u8) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => {
             let bits = Ipv4Addr::to_bits(address);
-            let inside = |&&(base, length, _): &&(u32, u8, _)| prefix >= length && (bits ^ base) >> (32 - length) == 0;
+            let inside =
+                |&&(base, length, _): &&(u32, u8, _)| prefix >= length && (bits ^ base) >> (32 - length) == 0;
             V4.iter().find(inside).map(|(_, _, name)| *name)
         }
         IpAddr::V6(address) => {
             let bits = Ipv6Addr::to_bits(address);
-            let inside = |&&(base, length, _): &&(u128, u8, _)| prefix >= length && (bits ^ base) >> (128 - length) == 0;
+            let inside = |&&(base, length, _): &&(u128, u8, _)| {
+                prefix >= length && (bits ^ base) >> (128 - length) == 0
+            };
             V6.iter().find(inside).map(|(_, _, name)| *name)
         }
     }
 }
 
 fn of_name(host: &str) -> Option<&'static str> {
-    let below = |suffix: &str| host.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let below =
+        |suffix: &str| host.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     NAMES.iter().find(|(suffix, _)| below(suffix)).map(|(_, name)| *name)
 }
 

@@ -9,7 +9,11 @@ pub(crate) fn canonical(text: &str) -> Result<String, &'static str> {
     let digits = |part: &str, length: usize| part.len() == length && part.bytes().all(|b| b.is_ascii_digit());
     // Enterprise and mobile techniques start at 1000, those of industrial control systems at 0800.
     let known_range = matches!(number.as_bytes().first(), Some(b'0' | b'1'));
-    if digits(number, 4) && known_range && sub.is_none_or(|sub| digits(sub, 3)) { Ok(upper) } else { Err(SHAPE) }
+    if digits(number, 4) && known_range && sub.is_none_or(|sub| digits(sub, 3)) {
+        Ok(upper)
+    } else {
+        Err(SHAPE)
+    }
 }
 
 #[cfg(test)]

@@ -5,18 +5,58 @@
 //! host dropped, and an IPv4-mapped host folded to IPv4. User name and password stay (they are part of a phishing
 //! URL's disguise); [`without_user`] is the form in which a URL is looked up below a listed one.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use url::{Host, Url};
 
-use crate::{domain, ip};
+use crate::{domain, file, ip};
 
 /// The schemes looked for in text, longest first where one ends in another.
 pub(crate) const SCHEMES: &[&str] = &[
-    "https", "http", "sftp", "ftps", "ftp", "wss", "ws", "tcp", "udp", "tls", "ssl", "ssh", "telnet", "ldaps",
-    "ldap", "rmi", "dns", "smb", "socks5", "socks4", "socks", "stratum+tcp", "stratum+ssl", "stratum", "mqtts",
-    "mqtt", "rtsp", "rtmp", "ircs", "irc", "git", "svn", "webdav", "davs", "dav", "nntp", "imap", "smtp", "pop3",
-    "redis", "mongodb", "mysql", "postgresql", "gopher", "magnet",
+    "https",
+    "http",
+    "sftp",
+    "ftps",
+    "ftp",
+    "wss",
+    "ws",
+    "tcp",
+    "udp",
+    "tls",
+    "ssl",
+    "ssh",
+    "telnet",
+    "ldaps",
+    "ldap",
+    "rmi",
+    "dns",
+    "smb",
+    "socks5",
+    "socks4",
+    "socks",
+    "stratum+tcp",
+    "stratum+ssl",
+    "stratum",
+    "mqtts",
+    "mqtt",
+    "rtsp",
+    "rtmp",
+    "ircs",
+    "irc",
+    "git",
+    "svn",
+    "webdav",
+    "davs",
+    "dav",
+    "nntp",
+    "imap",
+    "smtp",
+    "pop3",
+    "redis",
+    "mongodb",
+    "mysql",
+    "postgresql",
+    "gopher",
 ];
 
 /// Where a URL leads.
@@ -39,17 +79,32 @@ pub(crate) fn parse(text: &str) -> Result<(String, UrlHost), &'static str> {
     if text.chars().any(|c| c.is_control()) {
         return Err("a control character has no place in a URL");
     }
+    // No URL has `&amp;` in it: that is a page's source.
+    let text = &*unescaped(text);
     let parsed = if text.contains("://") {
         Url::parse(text).map_err(|_| "the URL standard cannot read it")?
     } else {
         let host = text.split(['/', '?', '#', ':']).next().unwrap_or_default();
-        let bare = domain::canonical(host).is_ok_and(|name| domain::is_public(&name));
+        let bare = domain::canonical(host)
+            .is_ok_and(|name| domain::is_public(&name) && !file::is_rather_a_file(&name));
         if !bare && ip::parse_address(host).is_err() {
             return Err("there is no `://` after a scheme");
         }
         Url::parse(&format!("http://{text}")).map_err(|_| "the URL standard cannot read it")?
     };
     normalise(parsed)
+}
+
+/// `&` for `&amp;`, also when it was escaped more than once.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("&amp;") {
+        out.push_str(before);
+        out.push('&');
+        rest = after.trim_start_matches("amp;");
+    }
+    if rest.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(out + rest) }
 }
 
 fn normalise(mut url: Url) -> Result<(String, UrlHost), &'static str> {
@@ -135,6 +190,7 @@ mod tests {
             ("evil.example.com/gate.php", "http://evil.example.com/gate.php"),
             ("192.0.2.1:8080/x", "http://192.0.2.1:8080/x"),
             ("http://intranet/x", "http://intranet/x"),
+            ("http://evil.example.com/?a=1&amp;b=2", "http://evil.example.com/?a=1&b=2"),
         ] {
             assert_eq!(canonical(text).as_deref(), Ok(value));
         }
@@ -142,9 +198,18 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused() {
-        for wrong in ["", "evil", "/a/b", "mailto:a@example.com", "file:///etc/passwd", "http://", "http://a b/",
-            "http://evil.example.com:99999/", "setup.py", "javascript:alert(1)"]
-        {
+        for wrong in [
+            "",
+            "evil",
+            "/a/b",
+            "mailto:a@example.com",
+            "file:///etc/passwd",
+            "http://",
+            "http://a b/",
+            "http://evil.example.com:99999/",
+            "setup.py",
+            "javascript:alert(1)",
+        ] {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }
     }

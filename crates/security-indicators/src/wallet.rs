@@ -59,7 +59,9 @@ fn segwit(text: &str) -> Result<String, &'static str> {
     for &five in [3, 3, 0, 2, 3].iter().chain(&data) {
         let top = check >> 25;
         check = ((check & 0x1ff_ffff) << 5) ^ u32::from(five);
-        for (bit, generator) in [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3].iter().enumerate() {
+        for (bit, generator) in
+            [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3].iter().enumerate()
+        {
             if (top >> bit) & 1 == 1 {
                 check ^= generator;
             }
@@ -77,7 +79,8 @@ fn segwit(text: &str) -> Result<String, &'static str> {
 
 /// An Ethereum address in lower case.
 pub(crate) fn canonical_eth(text: &str) -> Result<String, &'static str> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).ok_or("it does not start with 0x")?;
+    let digits =
+        text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).ok_or("it does not start with 0x")?;
     if digits.len() != 40 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err("after 0x come 40 hex digits");
     }
@@ -87,10 +90,7 @@ pub(crate) fn canonical_eth(text: &str) -> Result<String, &'static str> {
 /// A Monero address on the main network: standard (`4`, 95 characters), integrated (`4`, 106), sub-address (`8`, 95).
 /// Blocks of 8 bytes are written as 11 characters, so each block is a number below 2⁶⁴ (CryptoNote standard 007).
 pub(crate) fn canonical_xmr(text: &str) -> Result<String, &'static str> {
-    let shape = match (text.len(), text.as_bytes().first()) {
-        (95, Some(b'4' | b'8')) | (106, Some(b'4')) => true,
-        _ => false,
-    };
+    let shape = matches!((text.len(), text.as_bytes().first()), (95, Some(b'4' | b'8')) | (106, Some(b'4')));
     if !shape {
         return Err("a Monero address has 95 characters and starts with 4 or 8");
     }

@@ -190,10 +190,11 @@ pub fn categorize(
     let texts = texts(&data, limits)?;
     let mut iocs = Vec::new();
     let mut seen = std::collections::HashSet::new();
-    let options = ExtractOptions { limits: *limits, ..ExtractOptions::default() };
+    let most = MAX_INDICATORS.min(limits.max_hits);
+    let options = ExtractOptions { dedupe: true, max_hits: most, ..ExtractOptions::default() };
     'texts: for text in &texts {
         for found in extract(text, &options) {
-            if iocs.len() >= MAX_INDICATORS.min(limits.max_hits) {
+            if iocs.len() >= most {
                 break 'texts;
             }
             let name = format!("{}:{}", found.indicator.kind(), found.indicator.value());

@@ -153,19 +153,6 @@ pub struct Correlations {
     pub common: Vec<CommonKey>,
 }
 
-impl From<&IocRecord> for Option<IocInput> {
-    fn from(record: &IocRecord) -> Self {
-        Some(IocInput {
-            indicator: record.indicator()?,
-            tags: record.tags.clone(),
-            related_intel_ids: record.related_intel_ids.clone(),
-            first_seen: Some(record.first_seen),
-            last_seen: Some(record.last_seen),
-            confidence: Some(record.confidence),
-        })
-    }
-}
-
 impl From<Indicator> for IocInput {
     fn from(indicator: Indicator) -> Self {
         Self {
@@ -180,6 +167,18 @@ impl From<Indicator> for IocInput {
 }
 
 impl IocInput {
+    /// A stored record; `None` only when its value is no indicator any more.
+    pub fn from_record(record: &IocRecord) -> Option<Self> {
+        Some(Self {
+            indicator: record.indicator()?,
+            tags: record.tags.clone(),
+            related_intel_ids: record.related_intel_ids.clone(),
+            first_seen: Some(record.first_seen),
+            last_seen: Some(record.last_seen),
+            confidence: Some(record.confidence),
+        })
+    }
+
     /// Reads what a caller gives: a text that is an indicator, or an object with `value` and, if known, `type`,
     /// `tags`, `related_intel_ids`, `confidence`, `first_seen`, `last_seen`. `place` names it in the error.
     ///
@@ -233,7 +232,7 @@ impl IntelInput {
         let id = given.get("id").and_then(Value::as_str);
         let mut indicators = Vec::new();
         let mut seen = HashSet::new();
-        let options = ExtractOptions { limits: *limits, ..ExtractOptions::default() };
+        let options = ExtractOptions { dedupe: true, max_hits: limits.max_hits, ..ExtractOptions::default() };
         for text in categorize::texts(given, limits)? {
             let whole = text.parse::<Indicator>().ok();
             let inside = extract(text, &options).into_iter().map(|found| found.indicator);

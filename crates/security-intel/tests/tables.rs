@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use security_core::{Limits, Severity, Timestamp};
 use security_intel::{
     CorrelateOptions, FeedFormat, FeedOptions, FeedReader, FeedTotals, IntelError, IntelInput, IocInput,
-    NewIoc, Rejected, correlate,
+    IocRecord, NewIoc, Rejected, categorize, correlate,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -240,6 +240,28 @@ fn every_correlation_of_the_table_is_found_as_said() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn stored_records_correlate_like_what_a_caller_gives() {
+    let word = NewIoc {
+        indicator: "domain:evil.example".parse().unwrap(),
+        original: None,
+        source: "internal".to_owned(),
+        confidence: 80,
+        description: String::new(),
+        tags: Vec::new(),
+        related_intel_ids: Vec::new(),
+        seen_at: now(),
+        valid_until: None,
+    };
+    let ioc = IocInput::from_record(&IocRecord::new(word)).unwrap();
+    let data = serde_json::json!("lure at evil[.]example");
+    let record = categorize(data, "forums", "high", "intel--1".to_owned(), now(), &Limits::DEFAULT).unwrap();
+    let found = correlate(&[ioc], &[IntelInput::from(&record)], CorrelateOptions::default()).unwrap();
+    let one = &found.correlations[0];
+    // The same day adds to the same indicator: 1 - 0.1 * 0.85.
+    assert_eq!((one.score, one.severity, one.first_seen), (0.92, Severity::High, Some(now())));
 }
 
 #[test]

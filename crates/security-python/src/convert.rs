@@ -10,8 +10,8 @@ use pyo3::{
     prelude::*,
     sync::PyOnceLock,
     types::{
-        PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDelta, PyDict, PyFloat, PyInt, PyList, PyMemoryView,
-        PyString, PyTuple,
+        PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDelta, PyDict, PyFloat, PyInt, PyList,
+        PyMemoryView, PyString, PyTuple,
     },
 };
 use security::{Timestamp, UsageContext};
@@ -20,7 +20,8 @@ use serde_json::{Map, Number, Value};
 
 /// The deepest nesting taken; the engine itself follows no deeper.
 const MAX_DEPTH: usize = 64;
-const ACCEPTED: &str = "accepted are None, bool, int, float, str, bytes, datetime, list, tuple and dict with str keys";
+const ACCEPTED: &str =
+    "accepted are None, bool, int, float, str, bytes, datetime, list, tuple and dict with str keys";
 
 /// A text argument. A lone surrogate, which no UTF-8 can hold, becomes U+FFFD.
 #[derive(Debug, Clone)]
@@ -50,7 +51,9 @@ impl<'py> FromPyObject<'_, 'py> for Texts {
         let items = given.try_iter().map_err(|_| refused(&given, NEEDED))?;
         let text = |item: PyResult<Bound<'py, PyAny>>| {
             let item = item?;
-            let text = item.cast::<PyString>().map_err(|_| PyTypeError::new_err(format!("{NEEDED}; one is {}", kind(&item))))?;
+            let text = item
+                .cast::<PyString>()
+                .map_err(|_| PyTypeError::new_err(format!("{NEEDED}; one is {}", kind(&item))))?;
             Ok(utf8(text).into_owned())
         };
         items.map(text).collect::<PyResult<_>>().map(Self)
@@ -67,7 +70,9 @@ impl<'py> FromPyObject<'_, 'py> for Seconds {
     fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
         let number = if given.is_instance_of::<PyDelta>() {
             given.call_method0("total_seconds")?.extract::<f64>()?
-        } else if given.is_instance_of::<PyBool>() || !(given.is_instance_of::<PyInt>() || given.is_instance_of::<PyFloat>()) {
+        } else if given.is_instance_of::<PyBool>()
+            || !(given.is_instance_of::<PyInt>() || given.is_instance_of::<PyFloat>())
+        {
             return Err(refused(&given, "seconds as int or float, or a timedelta, are needed"));
         } else {
             given.extract::<f64>().unwrap_or(f64::INFINITY) // an int beyond every float
@@ -103,7 +108,9 @@ pub(crate) fn seconds(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Dura
 /// How many results are wanted; an `int` of one or more.
 pub(crate) fn limit(argument: &str, given: i64) -> PyResult<usize> {
     let accepted = usize::try_from(given).ok().filter(|limit| *limit > 0);
-    accepted.ok_or_else(|| PyValueError::new_err(format!("{argument}: {given} is not accepted; accepted is 1 or more")))
+    accepted.ok_or_else(|| {
+        PyValueError::new_err(format!("{argument}: {given} is not accepted; accepted is 1 or more"))
+    })
 }
 
 /// A moment: a `datetime` (naive ones count as UTC) or an RFC 3339 text.
@@ -185,7 +192,9 @@ pub(crate) fn to_map(argument: &str, given: &Bound<'_, PyDict>) -> PyResult<Map<
 
 fn json(given: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     if depth > MAX_DEPTH {
-        return Err(PyValueError::new_err(format!("nested deeper than {MAX_DEPTH} levels, or inside itself")));
+        return Err(PyValueError::new_err(format!(
+            "nested deeper than {MAX_DEPTH} levels, or inside itself"
+        )));
     }
     if let Ok(text) = given.cast::<PyString>() {
         return Ok(Value::String(utf8(text).into_owned()));
@@ -197,7 +206,8 @@ fn json(given: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
         return Ok(Value::Bool(truth.is_true()));
     }
     if given.is_instance_of::<PyInt>() {
-        let number = given.extract::<i64>().map(Number::from).or_else(|_| given.extract::<u64>().map(Number::from));
+        let number =
+            given.extract::<i64>().map(Number::from).or_else(|_| given.extract::<u64>().map(Number::from));
         return number.map(Value::Number).map_err(|_| PyValueError::new_err("an int has more than 64 bits"));
     }
     if let Ok(number) = given.cast::<PyFloat>() {
@@ -207,7 +217,9 @@ fn json(given: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     if let Ok(dict) = given.cast::<PyDict>() {
         let mut map = Map::with_capacity(dict.len());
         for (key, value) in dict {
-            let key = key.cast::<PyString>().map_err(|_| PyTypeError::new_err(format!("a key is {}; {ACCEPTED}", kind(&key))))?;
+            let key = key
+                .cast::<PyString>()
+                .map_err(|_| PyTypeError::new_err(format!("a key is {}; {ACCEPTED}", kind(&key))))?;
             map.insert(utf8(key).into_owned(), json(&value, depth + 1)?);
         }
         return Ok(Value::Object(map));
@@ -267,8 +279,9 @@ fn words(value: &Bound<'_, PyAny>) -> String {
 
 /// The Python value of a result, through JSON: plain `dict`, `list`, `str`, `int`, `float`, `bool` and None.
 pub(crate) fn to_python<'py>(py: Python<'py>, result: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
-    let value = serde_json::to_value(result)
-        .map_err(|error| pyo3::exceptions::PyRuntimeError::new_err(format!("a result has no JSON: {error}")))?;
+    let value = serde_json::to_value(result).map_err(|error| {
+        pyo3::exceptions::PyRuntimeError::new_err(format!("a result has no JSON: {error}"))
+    })?;
     from_json(py, &value)
 }
 
@@ -301,9 +314,14 @@ pub(crate) fn from_json<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'
 }
 
 /// A result as one of the classes of `security.answers`, which are true or false by what they say.
-pub(crate) fn answer<'py>(py: Python<'py>, class: &str, result: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn answer<'py>(
+    py: Python<'py>,
+    class: &str,
+    result: &impl Serialize,
+) -> PyResult<Bound<'py, PyAny>> {
     static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let module = MODULE.get_or_try_init(py, || PyResult::Ok(py.import("security.answers")?.into_any().unbind()))?;
+    let module =
+        MODULE.get_or_try_init(py, || PyResult::Ok(py.import("security.answers")?.into_any().unbind()))?;
     module.bind(py).getattr(class)?.call1((to_python(py, result)?,))
 }
 

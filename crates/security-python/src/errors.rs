@@ -2,12 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::{
-    exceptions::PyValueError,
-    prelude::*,
-    sync::PyOnceLock,
-    types::PyType,
-};
+use pyo3::{exceptions::PyValueError, prelude::*, sync::PyOnceLock, types::PyType};
 use security::{Coded, Error};
 
 /// Runs `work` in the engine without the interpreter lock.
@@ -82,7 +77,8 @@ fn coded(py: Python<'_>, class: &str, message: &str, code: &str, hint: Option<&s
 /// The classes are written in Python, where people read and catch them.
 fn exception<'py>(py: Python<'py>, class: &str) -> PyResult<Bound<'py, PyAny>> {
     static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let module = MODULE.get_or_try_init(py, || PyResult::Ok(py.import("security.errors")?.into_any().unbind()))?;
+    let module =
+        MODULE.get_or_try_init(py, || PyResult::Ok(py.import("security.errors")?.into_any().unbind()))?;
     let class = module.bind(py).getattr(class)?;
     debug_assert!(class.cast::<PyType>().is_ok(), "security.errors holds classes");
     Ok(class)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::{PyTypeError, PyValueError},
+    exceptions::PyTypeError,
     prelude::*,
     types::{PyBytes, PyDict, PyString},
 };
@@ -172,7 +172,8 @@ pub(crate) fn retrieve_intelligence(py: Python<'_>, intel_id: Text) -> PyResult<
 /// :param intel_data: the records to look in (``list`` of ``dict``); None is everything stored.
 /// :param threshold: the least score (``float``), 0 to 1.
 /// :param max_correlations: the most results (``int``), 1 or more.
-/// :returns: ``list`` of ``dict``, strongest first.
+/// :returns: ``list`` of ``dict``, strongest first: ``id``, ``iocs``, ``intel_ids``, ``score`` (``float``, 0 to 1),
+///     ``relation``, ``reasons``, ``first_seen``, ``last_seen``, ``severity``.
 /// :raises ValueError: names the argument and what is accepted.
 /// :raises TypeError: for data that is no JSON.
 /// :raises StoreError: when the store cannot be read.
@@ -188,16 +189,17 @@ pub(crate) fn correlate_threats<'py>(
     let iocs = to_json("iocs", iocs)?;
     let intel_data = optional_json("intel_data", intel_data)?;
     let most = limit("max_correlations", max_correlations)?;
-    let correlations = detached(py, || {
-        security::current()?.correlate_threats(&iocs, intel_data.as_ref(), threshold, most)
-    })?;
-    to_python(py, &correlations)
+    let correlations =
+        detached(py, || security::current()?.correlate_threats(&iocs, intel_data.as_ref(), threshold, most))?;
+    to_python(py, &correlations.correlations)
 }
 
 /// Sums correlations up for people who decide.
 ///
 /// :param correlations: what :func:`correlate_threats` gave (``list`` of ``dict``).
-/// :returns: ``dict``.
+/// :returns: ``dict``: ``report_id``, ``timestamp``, ``status`` (``threats_detected`` or ``no_threats_detected``),
+///     ``title``, ``summary``, ``severity_counts``, ``top_indicators``, ``recommendations``, ``markdown`` (the whole
+///     report as ``str``), ``details`` and more.
 /// :raises ValueError: for something else.
 #[pyfunction]
 pub(crate) fn generate_threat_report<'py>(
@@ -209,9 +211,10 @@ pub(crate) fn generate_threat_report<'py>(
     to_python(py, &report)
 }
 
-/// Says how credentials, audit trail and data are kept, for an auditor.
+/// Holds this installation against well-known demands, for an auditor.
 ///
-/// :returns: ``dict``.
+/// :returns: ``dict``: ``generated_at`` (RFC 3339), ``status`` (``pass``, ``warn``, ``fail``), ``totals``, ``checks``
+///     (``list`` of ``dict``: which standard asks for it, how it came out, on what evidence).
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
 pub(crate) fn generate_compliance_report(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -225,10 +228,10 @@ pub(crate) fn generate_compliance_report(py: Python<'_>) -> PyResult<Bound<'_, P
 /// :param format: ``plain``, ``csv``, ``json``, ``misp``, ``stix`` and so on (``str``); told from name and content when None.
 /// :param source: who says so (``str``); the file's name when None.
 /// :param confidence: for what bears none of its own (``int``), 0 to 100.
-/// :param progress: called every now and then with ``{lines, imported, rejected}`` (counts, ``int``); what it raises
+/// :param progress: called every now and then with ``{imported, rejected}`` (counts, ``int``); what it raises
 ///     ends the import and is raised, and what was imported until then stays.
 /// :returns: ``dict``: ``format``, ``source`` (``str``), ``added``, ``merged``, ``rejected`` (``int``), ``rejections``
-///     (the first 100, ``list`` of ``{line, text, reason}``).
+///     (the first 100, ``list`` of ``{line, text, reason}``), ``left_out`` (what was never meant to be one, by reason).
 /// :raises ValueError: for an unknown format or what is none.
 /// :raises TypeError: if ``path_or_file`` is neither.
 /// :raises OSError: when the file cannot be read.
@@ -252,8 +255,8 @@ pub(crate) fn import_indicators<'py>(
     let interrupt = Interrupt::default();
     let (name, reader) = source_of(path_or_file, &interrupt)?;
     let done = detached(py, || {
-        let mut tell = |made: security::ImportProgress| interrupt.tell(progress.as_ref(), &made);
-        security::current()?.import_indicators(&name, reader, options, &mut tell)
+        let mut tell = |made: security::ImportProgress| interrupt.report(progress.as_ref(), &made);
+        security::current()?.import_indicators(&name, reader, &options, &mut tell)
     });
     to_python(py, &interrupt.or(done)?)
 }
@@ -294,18 +297,25 @@ impl Interrupt {
         }
     }
 
-    /// Tells `callback` of the progress. Also where Ctrl-C gets through, since the interpreter is not running
-    /// meanwhile.
-    pub(crate) fn tell(&self, callback: Option<&Py<PyAny>>, progress: &impl Serialize) {
-        if self.is_set() {
-            return;
-        }
-        let told = Python::attach(|py| {
-            py.check_signals()?;
+    /// Lets Ctrl-C through, since the interpreter is not running meanwhile.
+    pub(crate) fn tell(&self) {
+        self.run(|_| Ok(()));
+    }
+
+    /// Tells `callback` of the progress.
+    fn report(&self, callback: Option<&Py<PyAny>>, progress: &impl Serialize) {
+        self.run(|py| {
             let Some(callback) = callback else { return Ok(()) };
             callback.call1(py, (to_python(py, progress)?,)).map(drop)
         });
-        if let Err(raised) = told {
+    }
+
+    fn run(&self, work: impl FnOnce(Python<'_>) -> PyResult<()>) {
+        if self.is_set() {
+            return;
+        }
+        let done = Python::attach(|py| py.check_signals().and_then(|()| work(py)));
+        if let Err(raised) = done {
             self.set(raised);
         }
     }
@@ -325,7 +335,8 @@ impl Read for Source {
         self.content.read(buffer).inspect_err(|error| {
             let raised = io::Error::new(error.kind(), error.to_string());
             let python = error.get_ref().and_then(|inner| inner.downcast_ref::<PyErr>());
-            self.interrupt.set(Python::attach(|py| python.map_or_else(|| raised.into(), |e| e.clone_ref(py))));
+            self.interrupt
+                .set(Python::attach(|py| python.map_or_else(|| raised.into(), |e| e.clone_ref(py))));
         })
     }
 }
@@ -379,27 +390,21 @@ impl Read for Stream {
 /// :param source: only what this source lists (``str``).
 /// :param tag: only what bears this tag (``str``).
 /// :param min_confidence: only what is at least so sure (``int``), 0 to 100.
-/// :returns: number of indicators written (``int``).
+/// :returns: ``dict``: ``n_written`` (``int``), ``left_out`` (how many of each kind the format has no form for).
 /// :raises ValueError: for an unknown format or filter value.
 /// :raises OSError: when the file cannot be written.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
 #[pyo3(signature = (path, format, *, ioc_type = None, source = None, tag = None, min_confidence = None))]
-pub(crate) fn export_indicators(
-    py: Python<'_>,
+pub(crate) fn export_indicators<'py>(
+    py: Python<'py>,
     path: PathBuf,
     format: Text,
     ioc_type: Option<Text>,
     source: Option<Text>,
     tag: Option<Text>,
     min_confidence: Option<i64>,
-) -> PyResult<usize> {
-    let min_confidence = min_confidence
-        .map(|given| u8::try_from(given).ok().filter(|given| *given <= 100).ok_or(given))
-        .transpose()
-        .map_err(|given| {
-            PyValueError::new_err(format!("min_confidence: {given} is not accepted; accepted are 0 to 100"))
-        })?;
+) -> PyResult<Bound<'py, PyAny>> {
     let filter = ExportFilter {
         ioc_type: ioc_type.map(|text| text.0),
         source: source.map(|text| text.0),
@@ -411,17 +416,15 @@ pub(crate) fn export_indicators(
     let part = PathBuf::from(name);
     let file = File::create(&part).map_err(|error| at(&part, error))?;
     let mut writer = BufWriter::with_capacity(1 << 20, file);
-    let written = detached(py, || {
-        security::current()?.export_indicators(&format.0, filter, &mut writer)
-    });
-    let finished = written.and_then(|count| {
+    let written = detached(py, || security::current()?.export_indicators(&format.0, &filter, &mut writer));
+    let finished = written.and_then(|exported| {
         writer.flush().map_err(|error| at(&part, error))?;
         std::fs::rename(&part, &path).map_err(|error| at(&path, error))?;
-        Ok(count)
+        Ok(exported)
     });
     if finished.is_err() {
         // The error that is raised matters; a part that stays behind says so by its name.
         let _ = std::fs::remove_file(&part);
     }
-    finished
+    to_python(py, &finished?)
 }

@@ -32,7 +32,8 @@ mod _security {
     use super::middleware::{RequestState, begin_request, error_response, is_ip_trusted};
     #[pymodule_export]
     use super::setup::{
-        after_fork_in_parent, before_fork, cli_main, close, flush, flush_if_open, initialize, shut_down, status,
+        after_fork_in_parent, before_fork, cli_main, close, flush, flush_if_open, initialize, shut_down,
+        status,
     };
     #[pymodule_export]
     use super::taxii::{

@@ -1,7 +1,7 @@
 //! `security.modules.middleware` and what the adapters for web frameworks call.
 
 use pyo3::{prelude::*, types::PyString};
-use security::{Decision, RequestView};
+use security::{Action, Decision, RequestView};
 
 use crate::{
     convert::{Text, Texts, to_python, utf8},
@@ -22,6 +22,23 @@ pub(crate) fn is_ip_trusted(py: Python<'_>, ip: &Bound<'_, PyAny>) -> PyResult<b
         return Ok(false);
     };
     attached(py, || Ok(security::current()?.is_ip_trusted(&address)))
+}
+
+/// A header's bytes. WSGI hands them over as a `str` with one character for each byte (PEP 3333).
+struct HeaderValue(Vec<u8>);
+
+impl<'py> FromPyObject<'_, 'py> for HeaderValue {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let text = given.extract::<Text>()?.0;
+        if text.is_ascii() {
+            return Ok(Self(text.into_bytes()));
+        }
+        let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
+        // Beyond that range it is no server's work but a test's, which means the text.
+        Ok(Self(bytes.unwrap_or_else(|_| text.into_bytes())))
+    }
 }
 
 /// What the engine knows of one request, from its beginning to its end.
@@ -83,7 +100,7 @@ impl RequestState {
 }
 
 fn refusal<'py>(py: Python<'py>, decision: &Decision) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if decision.is_allowed() {
+    if decision.action == Action::Allow {
         return Ok(None);
     }
     to_python(py, decision).map(Some)
@@ -106,11 +123,12 @@ pub(crate) fn begin_request(
     method: Text,
     path: Text,
     query_string: Text,
-    headers: Vec<(Text, Text)>,
+    headers: Vec<(Text, HeaderValue)>,
     remote_addr: Option<Text>,
     scheme: Text,
 ) -> PyResult<RequestState> {
-    let headers: Vec<(String, String)> = headers.into_iter().map(|(name, value)| (name.0, value.0)).collect();
+    let headers: Vec<(&str, &[u8])> =
+        headers.iter().map(|(name, value)| (name.0.as_str(), value.0.as_slice())).collect();
     let view = RequestView {
         method: &method.0,
         path: &path.0,

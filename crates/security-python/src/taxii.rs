@@ -1,7 +1,7 @@
 //! `security.modules.taxii`: servers and collections, indicators in and out.
 
 use pyo3::prelude::*;
-use security::{Secret, TaxiiConfigDraft, TaxiiSession};
+use security::{FetchRequest, Secret, TaxiiConfigDraft, TaxiiSession};
 
 use crate::{
     convert::{Text, Texts, limit, moment, to_python},
@@ -93,9 +93,7 @@ pub(crate) fn get_taxii_collection(py: Python<'_>) -> PyResult<Bound<'_, PyAny>>
 pub(crate) fn import_stix_indicators(py: Python<'_>, limit: i64) -> PyResult<Bound<'_, PyAny>> {
     let limit = self::limit("limit", limit)?;
     let interrupt = Interrupt::default();
-    let done = detached(py, || {
-        security::current()?.import_stix_indicators(limit, &mut |progress| interrupt.tell(None, &progress))
-    });
+    let done = detached(py, || security::current()?.import_stix_indicators(limit, &mut |_| interrupt.tell()));
     to_python(py, &interrupt.or(done)?)
 }
 
@@ -122,7 +120,7 @@ pub(crate) struct TAXIIClient {
 impl TAXIIClient {
     /// The session with the server that a call names, or with the client's own.
     fn session(&self, server_id: Option<&str>) -> security::Result<TaxiiSession> {
-        security::current()?.taxii(self.config_name.as_deref().or(server_id))
+        security::current()?.taxii(server_id.or(self.config_name.as_deref()))
     }
 }
 
@@ -146,7 +144,13 @@ impl TAXIIClient {
     /// :raises NotFoundError: if there is no server of this name.
     /// :raises ConfigurationError: without a name, if no server is known, or more than one.
     fn load_config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let config = detached(py, || security::current()?.taxii_config(self.config_name.as_deref()))?;
+        let config = detached(py, || {
+            let engine = security::current()?;
+            match &self.config_name {
+                Some(name) => engine.taxii_config(name),
+                None => engine.taxii_config(engine.taxii(None)?.name()),
+            }
+        })?;
         to_python(py, &config)
     }
 
@@ -167,7 +171,11 @@ impl TAXIIClient {
     /// :raises NotFoundError: if the server has no such collection.
     /// :raises TaxiiError: if it cannot be reached or refuses.
     #[pyo3(signature = (collection_id = None))]
-    fn get_collection<'py>(&self, py: Python<'py>, collection_id: Option<Text>) -> PyResult<Bound<'py, PyAny>> {
+    fn get_collection<'py>(
+        &self,
+        py: Python<'py>,
+        collection_id: Option<Text>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let id = collection_id.map(|id| id.0);
         let collection = detached(py, || self.session(None)?.collection(id.as_deref()))?;
         to_python(py, &collection)
@@ -175,7 +183,7 @@ impl TAXIIClient {
 
     /// Fetches STIX objects without storing anything.
     ///
-    /// :param server_id: the name of a kept server (``str``), for a client without a name; None is the default one.
+    /// :param server_id: the name of a kept server (``str``), as a collection's ``server_id``; None is the client's own.
     /// :param collection_id: the collection's id (``str``); None as for :meth:`get_collection`.
     /// :param start_time: only what was added after (``datetime`` or RFC 3339 ``str``).
     /// :param end_time: only what was added before (``datetime`` or RFC 3339 ``str``).
@@ -194,14 +202,14 @@ impl TAXIIClient {
         end_time: Option<&Bound<'py, PyAny>>,
         limit: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (server, collection) = (server_id.map(|id| id.0), collection_id.map(|id| id.0));
+        let (server, collection_id) = (server_id.map(|id| id.0), collection_id.map(|id| id.0));
         let start = start_time.map(|given| moment("start_time", given)).transpose()?;
         let end = end_time.map(|given| moment("end_time", given)).transpose()?;
         let limit = self::limit("limit", limit)?;
         let interrupt = Interrupt::default();
         let done = detached(py, || {
-            let session = self.session(server.as_deref())?;
-            session.fetch(collection.as_deref(), start, end, limit, &mut |progress| interrupt.tell(None, &progress))
+            let request = FetchRequest { collection_id, start, end, limit, ..FetchRequest::default() };
+            self.session(server.as_deref())?.fetch(&request, &mut |_| interrupt.tell())
         });
         to_python(py, &interrupt.or(done)?)
     }
@@ -235,15 +243,14 @@ impl TAXIIClient {
         priority_level: Text,
         limit: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (server, collection) = (server_id.map(|id| id.0), collection_id.map(|id| id.0));
+        let (server, collection_id) = (server_id.map(|id| id.0), collection_id.map(|id| id.0));
         let start = start_time.map(|given| moment("start_time", given)).transpose()?;
         let limit = self::limit("limit", limit)?;
         let interrupt = Interrupt::default();
         let done = detached(py, || {
+            let request = FetchRequest { collection_id, start, limit, ..FetchRequest::default() };
             let (engine, session) = (security::current()?, self.session(server.as_deref())?);
-            session.ingest(&engine, collection.as_deref(), start, limit, &priority_level.0, store, &mut |progress| {
-                interrupt.tell(None, &progress);
-            })
+            engine.ingest_taxii(&session, &request, &priority_level.0, store, &mut |_| interrupt.tell())
         });
         to_python(py, &interrupt.or(done)?)
     }

@@ -51,9 +51,8 @@ pub(crate) fn extract_iocs<'py>(
     };
     let limit = limit.map(|given| self::limit("limit", given)).transpose()?;
     let types = types.map(|types| types.0);
-    let names: Option<Vec<&str>> = types.as_ref().map(|types| types.iter().map(String::as_str).collect());
     let found = detached(py, || {
-        let mut found = security::extract_iocs(&words, names.as_deref(), limit)?;
+        let mut found = security::extract_iocs(&words, types.as_deref(), limit)?;
         if !counts_bytes {
             let mut offsets: Vec<usize> = found.iter().flat_map(|ioc| [ioc.start, ioc.end]).collect();
             code_points(&words, &mut offsets);

@@ -47,8 +47,9 @@ pub(crate) fn mask_credential(credential: &Bound<'_, PyAny>) -> PyResult<String>
 #[pyfunction]
 #[pyo3(signature = (length = 32, complexity = Text("high".to_owned())), text_signature = "(length=32, complexity='high')")]
 pub(crate) fn generate_secure_credential(py: Python<'_>, length: i64, complexity: Text) -> PyResult<String> {
-    let length = usize::try_from(length)
-        .map_err(|_| PyValueError::new_err(format!("length: {length} is not accepted; a positive number is needed")))?;
+    let length = usize::try_from(length).map_err(|_| {
+        PyValueError::new_err(format!("length: {length} is not accepted; a positive number is needed"))
+    })?;
     let secret = attached(py, || security::generate_secure_credential(length, &complexity.0))?;
     revealed(&secret)
 }
@@ -77,8 +78,8 @@ pub(crate) fn dispose_sensitive_data(
     path_or_intel_id: PathBuf,
     secure_delete: bool,
 ) -> PyResult<bool> {
-    let named = path_or_intel_id.to_str().ok_or_else(|| {
-        PyValueError::new_err("path_or_intel_id: the path is not UTF-8")
-    })?;
+    let named = path_or_intel_id
+        .to_str()
+        .ok_or_else(|| PyValueError::new_err("path_or_intel_id: the path is not UTF-8"))?;
     detached(py, || security::current()?.dispose_sensitive_data(named, secure_delete))
 }

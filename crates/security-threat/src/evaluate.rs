@@ -272,7 +272,14 @@ impl Scan<'_> {
         }
         kinds.sort_unstable();
         kinds.dedup();
-        let options = ExtractOptions { limits: *self.limits, ..ExtractOptions::default() };
+        // A rule's network holds smaller networks as well as addresses.
+        let networks = kinds.contains(&IocType::Ip).then_some(IocType::Cidr);
+        let options = ExtractOptions {
+            types: Some(kinds.iter().copied().chain(networks).collect()),
+            dedupe: true,
+            max_hits: self.limits.max_hits,
+            ..ExtractOptions::default()
+        };
         for found in extract(text, &options) {
             if let Some(inner) = inner_indicator(&found.indicator) {
                 self.indicator(&inner);
@@ -280,7 +287,8 @@ impl Scan<'_> {
             self.indicator(&found.indicator);
         }
         if text.len() <= self.limits.max_value {
-            for whole in kinds.into_iter().filter_map(|kind| Indicator::parse(kind, text).ok()) {
+            let whole = kinds.into_iter().filter(|kind| may_be(*kind, text));
+            for whole in whole.filter_map(|kind| Indicator::parse(kind, text).ok()) {
                 if let Some(inner) = inner_indicator(&whole) {
                     self.indicator(&inner);
                 }
@@ -292,5 +300,23 @@ impl Scan<'_> {
     fn indicator(&mut self, found: &Indicator) {
         let set = self.set;
         set.indicators.each_match(found, &mut |atom| self.hit(atom, 0, 0, Some(found)));
+    }
+}
+
+/// Whether a parser is worth asking about a whole value: most values of an event are words and sentences, and a
+/// parser's refusal costs more than this look.
+fn may_be(kind: IocType, text: &str) -> bool {
+    let text = text.trim();
+    match kind {
+        IocType::Domain | IocType::Email => {
+            // A dot, or what stands for one when it is disarmed.
+            text.len() <= 600
+                && !text.contains(char::is_whitespace)
+                && (!text.is_ascii() || text.contains(['.', '[', '(', '{']))
+        }
+        IocType::Ip | IocType::Cidr | IocType::IpPort => {
+            text.len() <= 200 && text.bytes().any(|byte| byte.is_ascii_digit() || byte == b':')
+        }
+        _ => true,
     }
 }

@@ -148,9 +148,13 @@ fn forwarded_node(node: &str) -> Option<IpAddr> {
     {
         let is_fit = !hidden.is_empty()
             && hidden.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-        return if is_fit { forwarded_node(before).filter(|_| !has_port(before)) } else { None };
+        return if is_fit && !has_port(before) { forwarded_node(before) } else { None };
     }
-    if node.starts_with('[') || node.bytes().filter(|byte| *byte == b':').count() < 2 { address(node) } else { None }
+    if node.starts_with('[') || node.bytes().filter(|byte| *byte == b':').count() < 2 {
+        address(node)
+    } else {
+        None
+    }
 }
 
 fn has_port(node: &str) -> bool {
@@ -185,7 +189,9 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
 }
 
 fn is_port(text: &str) -> bool {
-    (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+    (1..=5).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse::<u16>().is_ok()
 }
 
 #[cfg(test)]
@@ -240,7 +246,12 @@ mod tests {
 
     fn well_formed_element() -> impl Strategy<Value = String> {
         let quoted = prop::collection::vec(
-            prop_oneof![Just("\\\"".to_owned()), Just("\\\\".to_owned()), Just(",".to_owned()), "[a-z:;=\\[\\]]"],
+            prop_oneof![
+                Just("\\\"".to_owned()),
+                Just("\\\\".to_owned()),
+                Just(",".to_owned()),
+                "[a-z:;=\\[\\]]"
+            ],
             0..8,
         );
         prop_oneof!["for=[a-z0-9.]{1,8}", quoted.prop_map(|parts| format!("for=\"{}\"", parts.concat()))]

@@ -30,7 +30,7 @@ pub use decision::{Action, Decision, Header, Problem, Reason};
 pub use error::WebError;
 pub use headers::{HeaderPolicy, HeaderPreset, Hsts, REMOVED_HEADERS, ResponseHeaders};
 pub use judge::{Judgement, ListedIndicator, MatchedRule};
-pub use limits::{LimitKey, admit, client_network};
+pub use limits::{LimitScope, admit, client_network};
 pub use lock_out::{FailureVerdict, LockOut, judge_failure};
 pub use networks::Networks;
 pub use paths::{PathClass, PathSet};

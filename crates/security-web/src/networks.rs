@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn presets_addresses_and_networks() {
-        let set = Networks::of(["loopback", "private", "192.0.2.7", "2001:db8::/32", "203.0.113.9/24"]).unwrap();
+        let set =
+            Networks::of(["loopback", "private", "192.0.2.7", "2001:db8::/32", "203.0.113.9/24"]).unwrap();
         for inside in [
             "127.8.0.1",
             "::1",
@@ -139,9 +140,16 @@ mod tests {
         ] {
             assert!(holds(&set, inside), "{inside}");
         }
-        for outside in
-            ["128.0.0.1", "::2", "11.0.0.1", "172.32.0.1", "192.0.2.8", "2001:db9::1", "fe80::1", "169.254.1.1"]
-        {
+        for outside in [
+            "128.0.0.1",
+            "::2",
+            "11.0.0.1",
+            "172.32.0.1",
+            "192.0.2.8",
+            "2001:db9::1",
+            "fe80::1",
+            "169.254.1.1",
+        ] {
             assert!(!holds(&set, outside), "{outside}");
         }
     }

@@ -18,7 +18,15 @@ mod tests {
         assert_eq!(acceptable_request_id(b"req-2026.11_24"), Some("req-2026.11_24"));
         assert_eq!(acceptable_request_id(&[b'a'; 8]), Some("aaaaaaaa"));
         assert!(acceptable_request_id(&[b'a'; 128]).is_some());
-        for bad in [&b""[..], b"1234567", &[b'a'; 129], b"with space", b"line\nbreak", b"semi;colon", b"caf\xc3\xa9-12345"] {
+        for bad in [
+            &b""[..],
+            b"1234567",
+            &[b'a'; 129],
+            b"with space",
+            b"line\nbreak",
+            b"semi;colon",
+            b"caf\xc3\xa9-12345",
+        ] {
             assert_eq!(acceptable_request_id(bad), None, "{bad:?}");
         }
     }

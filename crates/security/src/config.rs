@@ -113,8 +113,8 @@ pub struct JournalSettings {
     pub rotate_bytes: u64,
     /// The age likewise, in seconds.
     pub rotate_seconds: u64,
-    /// How much of the usage stream is kept, in bytes; audit and alerts are never deleted.
-    pub keep_usage_bytes: u64,
+    /// How much of usage, and as much of alerts, is kept, in bytes; audit is never deleted.
+    pub keep_bytes: u64,
 }
 
 impl Default for JournalSettings {
@@ -124,7 +124,7 @@ impl Default for JournalSettings {
             group_commit_ms: 50,
             rotate_bytes: 64 << 20,
             rotate_seconds: 86_400,
-            keep_usage_bytes: 1 << 30,
+            keep_bytes: 1 << 30,
         }
     }
 }

@@ -69,7 +69,7 @@ impl Engine {
             return Ok(());
         }
         cache.follower.refresh(&self.page, || self.read_credentials(), || {
-            Ok(self.store.settle(Domain::Credentials, &self.page)?)
+            Ok(self.store.settle(Domain::Credentials)?)
         })
     }
 

@@ -6,7 +6,7 @@ use security_core::{Domain, Secret};
 use security_credentials::Pepper;
 use security_intel::{IndicatorStore, IntelStore};
 use security_shared::{SharedPage, SharedWords};
-use security_store::{EmbeddedStore, Journal, JournalOptions, private_dir, read_or_create_key};
+use security_store::{Durability, EmbeddedStore, Journal, JournalOptions, private_dir, read_or_create_key};
 use security_threat::AlertStore;
 use serde_json::{Value, json};
 
@@ -111,14 +111,16 @@ impl Engine {
     }
 
     pub(crate) fn shut_down(&self) -> Result<()> {
-        let written = self.journal.close();
-        self.store.close();
-        Ok(written?)
+        Ok(self.journal.close()?)
     }
 
+    /// Before a fork. What cannot be written or closed in time is logged: the fork itself cannot be refused.
     pub(crate) fn quiesce(&self) {
-        self.journal.quiesce();
-        self.store.quiesce();
+        for quiet in [self.journal.quiesce(), self.store.quiesce()] {
+            if let Err(fault) = quiet {
+                tracing::warn!(%fault, "not everything was put down before the fork");
+            }
+        }
     }
 
     pub(crate) fn resume(&self) {
@@ -202,11 +204,11 @@ fn seed_of(pepper: &Pepper) -> u64 {
 
 fn journal_options(settings: &Settings) -> JournalOptions {
     JournalOptions {
-        sync: settings.journal.durability == "sync",
+        durability: if settings.journal.durability == "sync" { Durability::Sync } else { Durability::Group },
         group_commit: Duration::from_millis(settings.journal.group_commit_ms),
         rotate_bytes: settings.journal.rotate_bytes,
         rotate_age: Duration::from_secs(settings.journal.rotate_seconds),
-        keep_usage_bytes: settings.journal.keep_usage_bytes,
-        ..JournalOptions::new(world::now)
+        keep_bytes: settings.journal.keep_bytes,
+        ..JournalOptions::default()
     }
 }

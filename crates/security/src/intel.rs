@@ -103,7 +103,7 @@ impl Engine {
         let cache = &self.indicators;
         if !cache.follower.is_current(&self.page) {
             cache.follower.refresh(&self.page, || self.follow_indicators(), || {
-                Ok(self.store.settle(Domain::Indicators, &self.page)?)
+                Ok(self.store.settle(Domain::Indicators)?)
             })?;
         }
         Ok(look(&cache.state.read().unwrap_or_else(PoisonError::into_inner).index))

@@ -1,5 +1,7 @@
 //! `security.modules.threat`: rules as files that are live in every process, events, alerts, look-ups.
 
+mod lookup;
+
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -16,6 +18,8 @@ use security_store::{DocumentFolder, Stream};
 use security_threat::{Alert, AlertStore, Rule, RuleDraft, RuleMatch, RuleSet, ThreatScore};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+
+pub use lookup::{ExtractedIoc, extract_iocs, identify_ioc_type};
 
 use crate::{Engine, Error, Result, follow::Follower, intel::IocCheck, utils::generate_request_id, world};
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from security import _security
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["call_view", "install"]
 
@@ -17,6 +19,8 @@ __all__ = ["call_view", "install"]
 EXTENSION = "security-engine"
 # Where a request's state lies. Flask's `g` outlives the request under an application context of the caller's own.
 STATE = "security.request_state"
+# RFC 9457.
+PROBLEM = "application/problem+json"
 
 
 def install(app: Flask) -> None:
@@ -36,7 +40,6 @@ def install(app: Flask) -> None:
 
 def call_view(scopes: tuple[str, ...], view: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
     """Calls a view if the request's key may, else answers with the refusal."""
-    # A browser's preflight request bears no key by its specification, and Flask answers it without the view.
     refusal = _state().require(scopes)
     if refusal is not None:
         return _response(refusal)
@@ -78,16 +81,19 @@ def _before_request() -> Response | None:
 
 def _after_request(response: Response) -> Response:
     state = request.environ.get(STATE)
-    if isinstance(state, _security.RequestState):
-        for name, value in state.response_headers(state.api_key_valid):
-            response.headers.setdefault(name, value)
-        # This one is ours whatever a view says: it is what the log knows the request by.
-        response.headers["X-Request-ID"] = state.request_id
+    if not isinstance(state, _security.RequestState):
+        # The engine could not begin this request; what went wrong is being answered, and still gets an id.
+        response.headers.setdefault("X-Request-ID", _security.generate_request_id())
+        return response
+    for name, value in state.response_headers(state.api_key_valid):
+        response.headers.setdefault(name, value)
+    # This one is ours whatever a view says: it is what the log knows the request by.
+    response.headers["X-Request-ID"] = state.request_id
     return response
 
 
 def _response(decision: Mapping[str, Any]) -> Response:
-    response = Response(json.dumps(decision["body"]), decision["status"], content_type="application/json")
+    response = Response(json.dumps(decision["body"]), decision["status"], content_type=PROBLEM)
     for name, value in decision["headers"]:
         response.headers[name] = value
     return response
@@ -101,7 +107,14 @@ def _error_response(error: HTTPException) -> Any:
         return _response(_security.error_response(request_id))
     # What belongs to the answer besides its body (Allow, WWW-Authenticate, Retry-After) stays.
     response = error.get_response()
-    body = {"error": error.name, "message": error.description, "request_id": request_id}
+    body = {
+        "type": "about:blank",
+        "title": error.name,
+        "status": error.code,
+        "error": error.name.lower().replace(" ", "-"),
+        "message": error.description,
+        "request_id": request_id,
+    }
     response.set_data(json.dumps(body))
-    response.content_type = "application/json"
+    response.content_type = PROBLEM
     return response

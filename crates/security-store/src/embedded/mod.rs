@@ -11,7 +11,7 @@ mod schema;
 
 use std::{fmt, fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
-use security_core::{ChangeSignal, StoreFault};
+use security_core::{ChangeSignal, Domain, StoreFault};
 use serde::Serialize;
 
 pub use alerts::MAX_ALERTS;
@@ -113,6 +113,20 @@ impl EmbeddedStore {
     /// After `fork`, in the parent: lets calls in again.
     pub fn resume(&self) {
         self.gate.open();
+    }
+
+    /// Ends the commit of a writer that was killed in the middle of it: announces a change of `domain` under
+    /// the write lock, as a writer does, without making one. Every reader then looks once and is done.
+    ///
+    /// # Errors
+    /// As any change; `store-busy` when other writers hold the lock for too long.
+    pub fn settle(&self, domain: Domain) -> Result<(), StoreFault> {
+        let database = match domain {
+            Domain::Credentials => &self.credentials,
+            Domain::Indicators => &self.indicators,
+            Domain::Intel | Domain::Rules => &self.intel,
+        };
+        database.write(Some(domain), |_| Ok(pool::Done::Changed(())))
     }
 
     /// Sizes and versions, for people. Makes no file.

@@ -1,7 +1,7 @@
 //! Intelligence records: file, find, read.
 
 use security_core::Limits;
-use security_indicators::IocType;
+use security_indicators::Indicator;
 use security_intel::{
     IndicatorStore, IntelFilter, IntelRecord, IntelStore, IocFilter, Query, canonical_priority,
     canonical_source_type, categorize,
@@ -135,19 +135,13 @@ fn has_any_tag(view: &Value, tags: &[String]) -> bool {
         })
 }
 
-/// `type:value`, where the type's own name may hold a colon (`ip:port`).
-fn split(text: &str) -> Option<(IocType, &str)> {
-    let of = |kind: &IocType| Some((*kind, text.strip_prefix(kind.as_str())?.strip_prefix(':')?));
-    IocType::ALL.iter().filter_map(of).max_by_key(|(kind, _)| kind.as_str().len())
-}
-
 /// A record as faces show it: flat, and under `metadata` as applications know it from before.
 pub(super) fn intel_view(record: &IntelRecord) -> Value {
     let iocs: Vec<Value> = record
         .iocs
         .iter()
-        .filter_map(|text| split(text))
-        .map(|(kind, value)| json!({"type": kind, "value": value}))
+        .filter_map(|text| text.parse::<Indicator>().ok())
+        .map(|found| json!({"type": found.kind(), "value": found.value()}))
         .collect();
     json!({
         "kind": "intel",

@@ -1,0 +1,228 @@
+//! `security key`: verify, issue, list, revoke, rotate.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand};
+use security::{IssueRequest, KeyFilter, UsageContext};
+use serde_json::{Map, Value};
+
+use crate::{
+    arguments::{duration, pair},
+    output::{Exit, Failure, Outcome, Table, field, value_of},
+    secret_input,
+    session::Session,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Check a key: exit code 0 when it is valid, 1 when it is not
+    Verify(Verify),
+    /// Issue a key; it is shown this once, alone on stdout
+    Issue(Issue),
+    /// List the issued keys, newest first
+    List(List),
+    /// Revoke a key: no process of the host accepts it from its next call on
+    Revoke(Revoke),
+    /// Give a key a new secret; its id and settings stay
+    Rotate(Rotate),
+}
+
+/// The key is read from standard input (with a prompt at a terminal) or from a file, never from the command line:
+/// the shell would keep it in its history, and every user of the machine could read it in the process list.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  security key verify < key.txt
+  printf %s \"$KEY\" | security key verify --scope orders:read --json")]
+pub(crate) struct Verify {
+    /// Read the key from this file
+    #[arg(long, value_name = "FILE", conflicts_with = "stdin")]
+    key_file: Option<PathBuf>,
+    /// Read the key from standard input (the default)
+    #[arg(long)]
+    stdin: bool,
+    /// A scope that the key must have; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// The address of the client, for keys that are bound to networks
+    #[arg(long, value_name = "ADDRESS")]
+    client_ip: Option<String>,
+    /// Catches keys on the command line, so that no message repeats them.
+    #[arg(hide = true, num_args = 0.., allow_hyphen_values = true)]
+    misplaced: Vec<std::ffi::OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Issue {
+    /// A name to know it by
+    name: String,
+    /// What it may do, `*` is everything; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// Whom it is for
+    #[arg(long)]
+    owner: Option<String>,
+    /// How long it lives: seconds, or 12h, 30d, 2w [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    expires_in: Option<Duration>,
+    /// Where it may be used from, 192.0.2.0/24; may be repeated [default: anywhere]
+    #[arg(long = "network", value_name = "CIDR")]
+    networks: Vec<String>,
+    /// Its own limit: 100/minute, 20/second, unlimited
+    #[arg(long, value_name = "RATE")]
+    rate_limit: Option<String>,
+    /// What the key begins with [default: sk]
+    #[arg(long)]
+    prefix: Option<String>,
+    /// A key that nobody has a reason to use: any use raises a critical alert
+    #[arg(long)]
+    canary: bool,
+    /// A word of your own, kept with the key; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only keys of this owner
+    #[arg(long)]
+    owner: Option<String>,
+    /// Only keys of this name
+    #[arg(long)]
+    name: Option<String>,
+    /// Only keys that are neither revoked nor expired
+    #[arg(long, conflicts_with = "ended")]
+    active: bool,
+    /// Only keys that are revoked or expired
+    #[arg(long)]
+    ended: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The key's id, as `key list` shows it
+    id: String,
+    /// Why, for the record
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    /// The key's id, as `key list` shows it
+    id: String,
+    /// How long the old secret is still accepted: seconds, or 15m, 12h, 7d
+    #[arg(long, value_name = "SECONDS", value_parser = duration, default_value = "0")]
+    grace: Duration,
+}
+
+pub(crate) fn run(verb: Verb, session: &mut Session) -> Outcome {
+    match verb {
+        Verb::Verify(arguments) => verify(arguments, session),
+        Verb::Issue(arguments) => issue(arguments, session),
+        Verb::List(arguments) => list(arguments, session),
+        Verb::Revoke(arguments) => revoke(&arguments, session),
+        Verb::Rotate(arguments) => rotate(&arguments, session),
+    }
+}
+
+fn verify(arguments: Verify, session: &mut Session) -> Outcome {
+    if !arguments.misplaced.is_empty() {
+        return Err(Failure::usage("a key is not taken from the command line")
+            .with_hint("give it on standard input or with --key-file; a key that stood on a command line is in the \
+                        shell's history and should be rotated"));
+    }
+    let key = secret_input::read("key", arguments.key_file.as_deref())?;
+    let context = UsageContext {
+        client_ip: arguments.client_ip,
+        component: Some("command-line".into()),
+        ..UsageContext::default()
+    };
+    let check = value_of(&session.engine()?.check_api_key(key.expose(), &arguments.scopes, context)?)?;
+    let valid = check["valid"] == true;
+    if session.output.is_json() {
+        session.output.record(&check)?;
+    } else {
+        let word = if valid { "valid" } else { "not valid" };
+        let reason = if valid { String::new() } else { format!(": {}", field(&check, "reason")) };
+        let name = match check["key_id"].as_str() {
+            Some(id) => format!(" ({}, {id})", field(&check, "name")),
+            None => String::new(),
+        };
+        session.output.line(&format!("{word}{reason}{name}"))?;
+    }
+    Ok(if valid { Exit::Clean } else { Exit::Failed })
+}
+
+fn issue(arguments: Issue, session: &mut Session) -> Outcome {
+    let metadata: Map<String, Value> =
+        arguments.metadata.into_iter().map(|(name, value)| (name, value.into())).collect();
+    let (view, key) = session.engine()?.issue_api_key(IssueRequest {
+        name: arguments.name,
+        scopes: arguments.scopes,
+        owner: arguments.owner,
+        expires_in: arguments.expires_in,
+        allowed_networks: arguments.networks,
+        rate_limit: arguments.rate_limit,
+        prefix: arguments.prefix,
+        canary: arguments.canary,
+        metadata,
+    })?;
+    show_once("issued", &value_of(&view)?, &key, session)
+}
+
+fn rotate(arguments: &Rotate, session: &mut Session) -> Outcome {
+    let (view, key) = session.engine()?.rotate_api_key(&arguments.id, arguments.grace)?;
+    show_once("rotated", &value_of(&view)?, &key, session)
+}
+
+/// The key goes to stdout alone, so that `KEY=$(security key issue app)` works; the rest is a remark.
+fn show_once(act: &str, view: &Value, key: &security::Secret, session: &mut Session) -> Outcome {
+    if session.output.is_json() {
+        let mut record = view.clone();
+        record["key"] = key.expose_text().into();
+        session.output.record(&record)?;
+    } else {
+        session.output.remark(&format!(
+            "{act} key {} ({}); it is shown this once and cannot be read back:",
+            field(view, "id"),
+            field(view, "name")
+        ));
+        session.output.secret(key)?;
+    }
+    Ok(Exit::Clean)
+}
+
+fn list(arguments: List, session: &mut Session) -> Outcome {
+    let active = (arguments.active || arguments.ended).then_some(arguments.active);
+    let filter = KeyFilter { owner: arguments.owner, name: arguments.name, active };
+    let keys = value_of(&session.engine()?.list_api_keys(&filter)?)?;
+    let keys = keys.as_array().map(Vec::as_slice).unwrap_or_default();
+    if session.output.is_json() {
+        keys.iter().try_for_each(|key| session.output.record(key))?;
+        return Ok(Exit::Clean);
+    }
+    let mut table = Table::new(&["ID", "NAME", "OWNER", "SCOPES", "LIMIT", "CREATED", "EXPIRES", "REVOKED"]);
+    for key in keys {
+        table.row(
+            ["id", "name", "owner", "scopes", "rate_limit", "created_at", "expires_at", "revoked_at"]
+                .map(|name| field(key, name)),
+        );
+    }
+    session.output.table(&table)?;
+    if keys.is_empty() {
+        session.output.remark("no keys");
+    }
+    Ok(Exit::Clean)
+}
+
+fn revoke(arguments: &Revoke, session: &mut Session) -> Outcome {
+    let view = value_of(&session.engine()?.revoke_api_key(&arguments.id, &arguments.reason)?)?;
+    if session.output.is_json() {
+        session.output.record(&view)?;
+    } else {
+        let text = format!("revoked {} ({}) at {}", field(&view, "id"), field(&view, "name"), field(&view, "revoked_at"));
+        session.output.line(&text)?;
+    }
+    Ok(Exit::Clean)
+}

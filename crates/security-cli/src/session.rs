@@ -1,0 +1,34 @@
+//! One run of the command: its options, its output, and the engine once a verb asks for it.
+
+use std::sync::Arc;
+
+use security::{ConfigSource, Engine, Options};
+
+use crate::{
+    arguments::Global,
+    output::{Failure, Output},
+};
+
+/// What a verb works with.
+pub(crate) struct Session {
+    pub(crate) global: Global,
+    pub(crate) output: Output,
+}
+
+impl Session {
+    pub(crate) fn new(global: Global) -> Self {
+        let output = Output::new(global.json, global.quiet);
+        Self { global, output }
+    }
+
+    /// The engine over the data directory of the options; opened by the first call. Verbs that only read text
+    /// never call it, so that they work where nothing can be written.
+    pub(crate) fn engine(&self) -> Result<Arc<Engine>, Failure> {
+        let options = Options {
+            data_dir: self.global.data_dir.clone(),
+            config: self.global.config.clone().map(ConfigSource::File),
+            ..Options::default()
+        };
+        Ok(security::initialize(options)?)
+    }
+}

@@ -1,0 +1,227 @@
+//! IPv4, IPv6 and hardware addresses in text.
+
+use std::net::Ipv6Addr;
+
+use super::scan::Scanner;
+use crate::{IocType, defang::mark_at, ip, mac};
+
+/// Words after which four numbers are a version.
+const VERSION_WORDS: &[&str] =
+    &["v", "ver", "vers", "build", "release", "rev", "revision", "firmware", "patch"];
+
+/// Programs whose versions have four numbers, as user agents write them: `Name/1.2.3.4`.
+const PRODUCTS: &[&str] = &[
+    "chrome",
+    "chromium",
+    "headlesschrome",
+    "firefox",
+    "safari",
+    "edg",
+    "edge",
+    "opr",
+    "opera",
+    "version",
+    "crios",
+    "mozilla",
+    "curl",
+    "wget",
+    "python",
+    "java",
+    "nginx",
+    "apache",
+    "openssl",
+    "php",
+    "vivaldi",
+    "yabrowser",
+    "electron",
+    "okhttp",
+    "webkit",
+    "applewebkit",
+    "msie",
+    "trident",
+    "seamonkey",
+    "thunderbird",
+    "samsungbrowser",
+];
+
+impl Scanner<'_> {
+    /// An IPv4 address, network or address with a port that starts at a place.
+    pub(super) fn ipv4(&mut self, start: usize) -> Option<usize> {
+        let (octets, end, defanged) = self.quad(start)?;
+        if !self.is_end(end) || self.dot_at(end).is_some() {
+            return None;
+        }
+        let suffixed = self.bytes.get(end) == Some(&b'-')
+            && self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic);
+        if !defanged && (suffixed || self.is_version(start)) {
+            return None;
+        }
+        let address = octets.map(|octet| octet.to_string()).join(".");
+        Some(self.push_address(&address, start, end, defanged))
+    }
+
+    fn quad(&self, start: usize) -> Option<([u8; 4], usize, bool)> {
+        let mut octets = [0; 4];
+        let (mut at, mut disarmed) = (start, false);
+        for (index, octet) in octets.iter_mut().enumerate() {
+            if index > 0 {
+                let (len, defanged) = self.dot_at(at)?;
+                disarmed |= defanged;
+                at += len;
+            }
+            let count = self.bytes[at..].iter().take(4).take_while(|b| b.is_ascii_digit()).count();
+            let digits = &self.text[at..at + count];
+            if count > 1 && digits.starts_with('0') {
+                return None;
+            }
+            *octet = digits.parse().ok()?;
+            at += count;
+        }
+        Some((octets, at, disarmed))
+    }
+
+    /// Notes an address with what follows it: a prefix length, a port, or nothing. The place to go on from.
+    fn push_address(&mut self, address: &str, start: usize, end: usize, defanged: bool) -> usize {
+        if let Some((digits, len, sign)) = self.number_after(end, "/", b'/')
+            && !matches!(self.bytes.get(digits + len), Some(b'/' | b'.' | b'-' | b':') if !self.is_end(digits + len + 1))
+            && let Ok(value) =
+                ip::canonical_network(&format!("{address}/{}", &self.text[digits..digits + len]))
+            && self.push(IocType::Cidr, value, start, digits + len, defanged || sign)
+        {
+            return digits + len;
+        }
+        if let Some((end, value, sign)) = self.port_after(end, address)
+            && self.push(IocType::IpPort, value, start, end, defanged || sign)
+        {
+            return end;
+        }
+        if let Ok(value) = ip::canonical(address) {
+            self.push(IocType::Ip, value, start, end, defanged);
+        }
+        end
+    }
+
+    fn port_after(&self, end: usize, host: &str) -> Option<(usize, String, bool)> {
+        let (digits, len, sign) = self.number_after(end, ":", b':')?;
+        let stop = digits + len;
+        // `192.0.2.1:12:30` and `192.0.2.1:1.2` are something else.
+        if matches!(self.bytes.get(stop), Some(b':' | b'.')) && !self.is_end(stop + 1) {
+            return None;
+        }
+        let value = ip::canonical_with_port(&format!("{host}:{}", &self.text[digits..stop])).ok()?;
+        Some((stop, value, sign))
+    }
+
+    /// A number after a sign: where its digits start, how many they are, and whether the sign is disarmed.
+    fn number_after(&self, at: usize, sign: &str, plain: u8) -> Option<(usize, usize, bool)> {
+        let (len, defanged) = match self.bytes.get(at)? {
+            byte if *byte == plain => (1, false),
+            b'[' | b'(' | b'{' => (mark_at(self.text, at).filter(|mark| mark.means == sign)?.len, true),
+            _ => return None,
+        };
+        let digits = self.bytes[at + len..].iter().take(6).take_while(|b| b.is_ascii_digit()).count();
+        (digits > 0 && self.is_end(at + len + digits)).then_some((at + len, digits, defanged))
+    }
+
+    /// Whether the words before say that four numbers are a version.
+    fn is_version(&self, start: usize) -> bool {
+        let mut end = start;
+        if end > 0 && self.bytes[end - 1] == b'/' {
+            let word = self.word_before(end - 1);
+            return PRODUCTS.iter().any(|name| word.eq_ignore_ascii_case(name));
+        }
+        let mut gap = 0;
+        while end > 0 && gap < 5 && b" =:\"'>(.\t".contains(&self.bytes[end - 1]) {
+            (end, gap) = (end - 1, gap + 1);
+        }
+        let word = self.word_before(end);
+        let tail = word.len().saturating_sub(7);
+        VERSION_WORDS.iter().any(|name| word.eq_ignore_ascii_case(name))
+            || word.get(tail..).is_some_and(|tail| tail.eq_ignore_ascii_case("version"))
+    }
+
+    fn word_before(&self, end: usize) -> &str {
+        let letters = self.bytes[..end].iter().rev().take(24).take_while(|b| b.is_ascii_alphabetic()).count();
+        &self.text[end - letters..end]
+    }
+
+    /// An IPv6 or hardware address in the run of hex digits and colons that starts at a place. Each run is tried
+    /// once, at its start.
+    pub(super) fn colons(&mut self, start: usize) -> Option<usize> {
+        if start < self.colons_until {
+            return None;
+        }
+        let digits = self.bytes[start..].iter().take(5).take_while(|b| b.is_ascii_hexdigit()).count();
+        if digits > 4 || !matches!(self.bytes.get(start + digits), Some(b':' | b'[' | b'(' | b'{')) {
+            return None;
+        }
+        let before = start.checked_sub(1).map(|at| self.bytes[at]);
+        let (mut end, mut colons, mut disarmed) = (start, 0, false);
+        let mut clean = String::new();
+        loop {
+            match self.bytes.get(end) {
+                Some(byte) if byte.is_ascii_hexdigit() || *byte == b':' || *byte == b'.' => {
+                    colons += usize::from(*byte == b':');
+                    // Longer than any address: read on to the end of the run, but keep nothing.
+                    if clean.len() < 64 {
+                        clean.push(char::from(*byte));
+                    }
+                    end += 1;
+                }
+                Some(b'[' | b'(' | b'{') => match mark_at(self.text, end) {
+                    Some(mark) if mark.means == ":" || (mark.means == "." && colons > 1) => {
+                        colons += usize::from(mark.means == ":");
+                        clean.push_str(mark.means);
+                        disarmed = true;
+                        end += mark.len;
+                    }
+                    _ => break,
+                },
+                _ => break,
+            }
+        }
+        if colons == 0 {
+            return None;
+        }
+        self.colons_until = end;
+        let glued = before.is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b':');
+        if colons < 2 || glued || clean.len() >= 64 {
+            return None;
+        }
+        while let Some(last @ ('.' | ':')) = clean.chars().last() {
+            if clean.ends_with("::") || self.bytes[end - 1] != last as u8 {
+                break;
+            }
+            clean.pop();
+            end -= 1;
+        }
+        if !self.is_end(end) {
+            return None;
+        }
+        if clean.len() == 17
+            && let Ok(value) = mac::canonical(&clean)
+        {
+            self.push(IocType::Mac, value, start, end, disarmed);
+            return Some(end);
+        }
+        clean.parse::<Ipv6Addr>().ok().filter(|_| disarmed || looks_meant(&clean))?;
+        let bracketed = before == Some(b'[') && self.bytes.get(end) == Some(&b']') && start > self.done;
+        if bracketed
+            && let Some((stop, value, sign)) = self.port_after(end + 1, &format!("[{clean}]"))
+            && self.push(IocType::IpPort, value, start - 1, stop, disarmed || sign)
+        {
+            return Some(stop);
+        }
+        // After a lone address nothing but a prefix length belongs to it: a colon would be a part of it.
+        Some(self.push_address(&clean, start, end, disarmed))
+    }
+}
+
+/// Whether a text that reads as IPv6 was meant as one: `a::b` is code, and eight pairs are part of a fingerprint.
+fn looks_meant(text: &str) -> bool {
+    let digits = text.bytes().any(|b| b.is_ascii_digit());
+    let pairs = text.split(':').all(|group| group.len() == 2);
+    let first = text.split(':').next().unwrap_or_default().len();
+    let colons = text.bytes().filter(|b| *b == b':').count();
+    digits && !pairs && (first >= 3 || text.starts_with("::") || colons >= 3)
+}

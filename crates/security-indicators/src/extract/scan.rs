@@ -1,0 +1,274 @@
+//! The pass over the text: atoms, the signs that join them, and what is tried at each.
+
+use std::collections::HashSet;
+
+use crate::{
+    ExtractOptions, Found, Indicator, IocType,
+    defang::{Mark, invisible_at, mark_at, may_start_mark},
+};
+
+/// A letter, digit, `-` or `_`.
+const ATOM: u8 = 1;
+/// May start a candidate.
+const START: u8 = 2;
+
+/// What each byte may be.
+const CLASS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] = match b {
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => ATOM | START,
+            b'-' | b'_' => ATOM,
+            b':' | b'/' | 0x80..=0xff => START,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
+pub(super) struct Scanner<'t> {
+    pub(super) text: &'t str,
+    pub(super) bytes: &'t [u8],
+    pub(super) options: &'t ExtractOptions,
+    found: Vec<Found>,
+    seen: HashSet<Indicator>,
+    /// The end of the last finding: nothing starts before it.
+    pub(super) done: usize,
+    /// The end of the last run of colons and hex digits that was tried.
+    pub(super) colons_until: usize,
+    /// The end of the last URL that could not be read: none is tried before it.
+    pub(super) urls_from: usize,
+    /// The atoms of the host being read.
+    pub(super) atoms: Vec<(usize, usize)>,
+    /// The host being read, without disguises.
+    pub(super) clean: String,
+}
+
+impl<'t> Scanner<'t> {
+    pub(super) fn new(text: &'t str, options: &'t ExtractOptions) -> Self {
+        Self {
+            text,
+            bytes: text.as_bytes(),
+            options,
+            found: Vec::new(),
+            seen: HashSet::new(),
+            done: 0,
+            colons_until: 0,
+            urls_from: 0,
+            atoms: Vec::new(),
+            clean: String::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Vec<Found> {
+        let mut at = 0;
+        while self.found.len() < self.options.max_hits {
+            match self.bytes[at..].iter().position(|b| CLASS[*b as usize] & START != 0) {
+                Some(skip) => at += skip,
+                None => break,
+            }
+            at = match self.bytes[at] {
+                b':' if matches!(self.bytes.get(at + 1), Some(b':' | b'[')) => {
+                    self.colons(at).unwrap_or(at + 1)
+                }
+                b':' => at + 1,
+                b'/' => self.posix_path(at).unwrap_or(at + 1),
+                byte if byte < 0x80 => self.atom(at),
+                _ => match label_char(self.text, at) {
+                    Some(_) => self.atom(at),
+                    None => at + char_len(self.bytes[at]),
+                },
+            };
+        }
+        self.found
+    }
+
+    /// Tries everything that may start with the atom at a place; the place to go on from.
+    pub(super) fn atom(&mut self, start: usize) -> usize {
+        let start = self.skip_escape(start);
+        let end = self.atom_end(start);
+        if end == start {
+            return end.max(start + 1).min(self.bytes.len());
+        }
+        if !self.joins(end) {
+            self.word(start, end);
+            return end;
+        }
+        let tried = self.colons(start).or_else(|| self.ipv4(start)).or_else(|| self.ssdeep(start, end));
+        let tried = tried.or_else(|| self.url(start, end)).or_else(|| self.place(start, end));
+        tried.unwrap_or_else(|| self.host(start, end))
+    }
+
+    /// The end of the atom at a place. An atom is of one script: Chinese, Japanese, Korean and Thai text is written
+    /// without blanks around a Latin name.
+    pub(super) fn atom_end(&self, start: usize) -> usize {
+        let mut at = start;
+        let mut script = None;
+        loop {
+            let run = self.bytes[at..].iter().position(|b| CLASS[*b as usize] & ATOM == 0);
+            let ascii_end = run.map_or(self.bytes.len(), |run| at + run);
+            if ascii_end > at {
+                if script == Some(true) && self.bytes[at].is_ascii_alphanumeric() {
+                    return at;
+                }
+                script.get_or_insert(false);
+                at = ascii_end;
+            }
+            if self.bytes.get(at).is_none_or(|b| *b < 0x80) {
+                return at;
+            }
+            if let Some(len) = invisible_at(self.bytes, at) {
+                // Inside a word only; at its end it is no part of it.
+                match self.bytes.get(at + len) {
+                    Some(b) if CLASS[*b as usize] & ATOM != 0 => at += len,
+                    _ => return at,
+                }
+                continue;
+            }
+            match label_char(self.text, at) {
+                Some((len, wide)) if script.is_none_or(|was| was == wide) => {
+                    script = Some(wide);
+                    at += len;
+                }
+                _ => return at,
+            }
+        }
+    }
+
+    /// Whether the sign at the end of an atom may join it to something.
+    fn joins(&self, at: usize) -> bool {
+        let next = |wanted: &[u8]| self.bytes.get(at + 1).is_some_and(|b| wanted.contains(b));
+        match self.bytes.get(at) {
+            None => false,
+            Some(b':' | b'@') => true,
+            Some(b' ') => next(b"[({\\ "),
+            Some(b'"' | b'\'' | b'`' | b'|' | b'^') => next(b"."),
+            Some(b']') => next(b":["),
+            Some(b'*') => next(b"*."),
+            Some(byte) => may_start_mark(*byte),
+        }
+    }
+
+    /// The dot between two atoms at a place: its length, and whether it is disarmed.
+    pub(super) fn dot_at(&self, at: usize) -> Option<(usize, bool)> {
+        let found = match self.bytes.get(at)? {
+            b'.' if self.starts_atom(at + 1) => (1, false),
+            _ => (self.sign_at(at, ".")?, true),
+        };
+        let after = at + found.0;
+        // `evil.example。然后`: there the ideographic stop ends a sentence.
+        let stop = self.bytes[at] >= 0x80 && label_char(self.text, after).is_some_and(|(_, wide)| wide);
+        let latin = at > 0 && self.bytes[at - 1] < 0x80;
+        if self.starts_atom(after) && !(stop && latin) { Some(found) } else { None }
+    }
+
+    /// The `@` between two atoms at a place.
+    pub(super) fn at_at(&self, at: usize) -> Option<(usize, bool)> {
+        let found = match self.bytes.get(at)? {
+            b'@' => (1, false),
+            _ => (self.sign_at(at, "@")?, true),
+        };
+        self.starts_atom(at + found.0).then_some(found)
+    }
+
+    /// The length of a disarmed sign, with single blanks around it when it stands in brackets.
+    pub(super) fn sign_at(&self, at: usize, means: &str) -> Option<usize> {
+        if self.bytes[at] != b' ' {
+            return mark_at(self.text, at).filter(|mark| mark.means == means).map(|mark| mark.len);
+        }
+        let blanks = self.bytes[at..].iter().take(2).take_while(|b| **b == b' ').count();
+        if !matches!(self.bytes.get(at + blanks), Some(b'[' | b'(' | b'{' | b'\\')) {
+            return None;
+        }
+        let Mark { len, .. } = mark_at(self.text, at + blanks).filter(|mark| mark.means == means)?;
+        let closed = matches!(self.bytes[at + blanks + len - 1], b']' | b')' | b'}');
+        let after = self.bytes[at + blanks + len..].iter().take(2).take_while(|b| **b == b' ').count();
+        closed.then_some(blanks + len + after)
+    }
+
+    fn starts_atom(&self, at: usize) -> bool {
+        match self.bytes.get(at) {
+            Some(b) if *b < 0x80 => b.is_ascii_alphanumeric() || *b == b'_',
+            Some(_) => label_char(self.text, at).is_some(),
+            None => false,
+        }
+    }
+
+    /// Passes an escape whose letters would be taken for the start of a word: `\n`, `\u003c`, `\x22`, `%2F`.
+    fn skip_escape(&self, start: usize) -> usize {
+        let hex = |from: usize, count: usize| {
+            self.bytes.get(from..from + count).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        };
+        let before = start.checked_sub(1).map(|at| self.bytes[at]);
+        let skip = match (before, self.bytes[start]) {
+            (Some(b'%'), _) if hex(start, 2) => 2,
+            (Some(b'\\'), b'n' | b'r' | b't') if !self.is_share(start) => 1,
+            (Some(b'\\'), b'u') if hex(start + 1, 4) => 5,
+            (Some(b'\\'), b'x') if hex(start + 1, 2) => 3,
+            _ => 0,
+        };
+        start + skip
+    }
+
+    /// Whether a word stands after the two backslashes of a network share.
+    fn is_share(&self, start: usize) -> bool {
+        start >= 2
+            && self.bytes[start - 2] == b'\\'
+            && start.checked_sub(3).is_none_or(|at| !self.bytes[at].is_ascii_alphanumeric())
+    }
+
+    /// Whether a finding may end here: no letter, digit or underscore goes on.
+    pub(super) fn is_end(&self, at: usize) -> bool {
+        match self.bytes.get(at) {
+            Some(b) if *b < 0x80 => !(b.is_ascii_alphanumeric() || *b == b'_'),
+            Some(_) => label_char(self.text, at).is_none_or(|(_, wide)| wide),
+            None => true,
+        }
+    }
+
+    /// Notes a finding if its kind is wanted; whether it is.
+    pub(super) fn push(
+        &mut self,
+        kind: IocType,
+        value: String,
+        start: usize,
+        end: usize,
+        defanged: bool,
+    ) -> bool {
+        if !self.options.wants(kind) {
+            return false;
+        }
+        debug_assert!(self.done <= start && start < end, "findings are in order and not empty");
+        let indicator = Indicator::of_canonical(kind, value);
+        self.done = end;
+        let full = self.found.len() >= self.options.max_hits;
+        if full {
+            return true;
+        }
+        if !self.options.dedupe || self.seen.insert(indicator.clone()) {
+            self.found.push(Found { indicator, start, end, defanged });
+        }
+        true
+    }
+}
+
+/// The length of a character that may stand in a host label, and whether its script is written without blanks.
+pub(super) fn label_char(text: &str, at: usize) -> Option<(usize, bool)> {
+    let c = text.get(at..)?.chars().next()?;
+    let is_mark = matches!(c, '\u{300}'..='\u{36f}' | '\u{93c}'..='\u{94d}' | '\u{e31}'..='\u{e4e}');
+    let wide = matches!(c,
+        '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{feff}' | '\u{20000}'..='\u{3ffff}');
+    (c.is_alphanumeric() || is_mark).then_some((c.len_utf8(), wide))
+}
+
+fn char_len(first: u8) -> usize {
+    match first {
+        0xf0.. => 4,
+        0xe0.. => 3,
+        0xc0.. => 2,
+        _ => 1,
+    }
+}

@@ -1,0 +1,280 @@
+//! The steps of judging a request, cheapest first.
+//!
+//! A door calls them in this order and stops when [`Judgement::is_over`]:
+//!
+//! 1. [`Judgement::begin`]: the client's address; exempt and sensitive paths.
+//! 2. [`Judgement::count_client`] with what the client's limit said.
+//! 3. [`Judgement::indicators`] with what a look-up of the client's address and of what the request carries found.
+//! 4. [`Judgement::rules`] with the rules that matched.
+//! 5. Where a route asks for a credential: [`Judgement::authenticated`] and [`Judgement::count_key`], or
+//!    [`Judgement::refuse`].
+//! 6. [`Judgement::finish`].
+
+use security_core::{Admission, Rate, Severity};
+
+use crate::{
+    ClientAddress, Counted, Decision, PathClass, Policy, Reason, Refusal, RequestView, rate_limit_headers,
+};
+
+/// A listed indicator that was found in the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ListedIndicator<'a> {
+    /// Where in the request: `client`, `path`, `query`, `header host`, `body`, …
+    pub where_: &'a str,
+    /// The indicator's value.
+    pub value: &'a str,
+    /// Its confidence, 0 to 100.
+    pub confidence: u8,
+    /// How it matched: `exact`, `cidr`, `subdomain`, …
+    pub match_type: &'a str,
+}
+
+/// A rule that matched the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MatchedRule<'a> {
+    /// The rule's id.
+    pub id: &'a str,
+    /// How bad it says this is.
+    pub severity: Severity,
+    /// Where in the request it matched.
+    pub where_: &'a str,
+    /// What matched.
+    pub evidence: &'a str,
+}
+
+/// A request being judged.
+#[derive(Debug)]
+pub struct Judgement<'p> {
+    policy: &'p Policy,
+    client: ClientAddress,
+    class: PathClass,
+    decision: Decision,
+    counted: Vec<Counted>,
+}
+
+impl<'p> Judgement<'p> {
+    /// Finds the client's address, and turns away who is not trusted from a sensitive path. An unknown client is
+    /// not trusted.
+    pub fn begin(policy: &'p Policy, request: &RequestView<'_>, request_id: &str) -> Self {
+        let client = policy.client_address.resolve(request.remote_addr, request.headers);
+        let class = policy.classify(request.path);
+        let decision = Decision::allow(client.ip, request_id);
+        let mut judgement = Self { policy, client, class, decision, counted: Vec::new() };
+        if let Some(problem) = client.problem {
+            let peer = request.remote_addr.unwrap_or("a local socket");
+            judgement.decision.note(Reason::new(problem, "client-address", "client", peer), 0);
+        }
+        let is_trusted = client.ip.is_some_and(|ip| policy.is_trusted(ip));
+        if class == PathClass::Sensitive && !is_trusted {
+            judgement
+                .decision
+                .note(Reason::new("sensitive-path", "path", "path", request.path), Severity::Medium.score());
+            judgement.refuse(&Refusal::SensitivePath);
+        }
+        judgement
+    }
+
+    /// Whether no further step is needed: the request is turned away, or its path is exempt.
+    pub fn is_over(&self) -> bool {
+        self.class == PathClass::Exempt || !self.decision.is_allowed()
+    }
+
+    /// The client's address as found.
+    pub fn client(&self) -> ClientAddress {
+        self.client
+    }
+
+    /// What the policy says of the path.
+    pub fn path_class(&self) -> PathClass {
+        self.class
+    }
+
+    /// Takes what the client's limit said.
+    pub fn count_client(&mut self, rate: Rate, admission: Admission) {
+        let is_enforced = !self.policy.report_only;
+        self.count("client", rate, admission, is_enforced);
+    }
+
+    /// Takes what the API key's limit said. In force also when the policy only reports: it belongs to the key.
+    pub fn count_key(&mut self, rate: Rate, admission: Admission) {
+        self.count("key", rate, admission, true);
+    }
+
+    /// Takes the listed indicators that were found, and refuses from the policy's confidence on.
+    pub fn indicators(&mut self, found: &[ListedIndicator<'_>]) {
+        for indicator in found {
+            let confidence = indicator.confidence.min(100);
+            let evidence = format!("{} ({}, confidence {confidence})", indicator.value, indicator.match_type);
+            let reason = Reason::new("listed-indicator", "indicator", indicator.where_, &evidence);
+            self.decision.note(reason, confidence);
+            if confidence >= self.policy.deny_confidence && !self.policy.report_only {
+                self.refuse(&Refusal::Listed);
+            }
+        }
+    }
+
+    /// Takes the rules that matched, and refuses from the policy's severity on.
+    pub fn rules(&mut self, matched: &[MatchedRule<'_>]) {
+        for rule in matched {
+            let reason = Reason::new(rule.id.to_owned(), "rule", rule.where_, rule.evidence);
+            self.decision.note(reason, rule.severity.score());
+            if rule.severity >= self.policy.deny_severity && !self.policy.report_only {
+                self.refuse(&Refusal::RuleMatched);
+            }
+        }
+    }
+
+    /// Takes the id of the API key that was verified.
+    pub fn authenticated(&mut self, key_id: &str) {
+        self.decision.key_id = Some(key_id.to_owned());
+    }
+
+    /// Turns the request away, unless it is already. For credentials this holds also when the policy only
+    /// reports.
+    pub fn refuse(&mut self, refusal: &Refusal) {
+        let decision = std::mem::replace(&mut self.decision, Decision::allow(None, String::new()));
+        self.decision = decision.refused(refusal);
+    }
+
+    /// The decision, with the headers of the limits that were counted.
+    pub fn finish(mut self) -> Decision {
+        self.decision.headers.extend(rate_limit_headers(&self.counted));
+        self.decision
+    }
+
+    fn count(&mut self, name: &'static str, rate: Rate, admission: Admission, is_enforced: bool) {
+        self.counted.push(Counted { name, rate, admission });
+        if admission.admitted {
+            return;
+        }
+        self.decision
+            .note(Reason::new("rate-limited", "limit", name, &rate.to_string()), Severity::Low.score());
+        if is_enforced {
+            self.refuse(&Refusal::RateLimited { retry_after_micros: admission.retry_after_micros });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Action;
+
+    const ADMITTED: Admission = Admission { admitted: true, remaining: 9, retry_after_micros: 0 };
+    const HELD: Admission = Admission { admitted: false, remaining: 0, retry_after_micros: 2_500_000 };
+
+    fn request<'a>(path: &'a str, peer: &'a str) -> RequestView<'a> {
+        RequestView { method: "GET", path, query: "", headers: &[], remote_addr: Some(peer), scheme: "https" }
+    }
+
+    fn begin<'p>(policy: &'p Policy, path: &str, peer: &str) -> Judgement<'p> {
+        Judgement::begin(policy, &request(path, peer), "req-00000001")
+    }
+
+    #[test]
+    fn sensitive_paths_are_for_trusted_networks() {
+        let policy = Policy::default();
+        assert!(!begin(&policy, "/admin", "127.0.0.1").is_over());
+        assert!(!begin(&policy, "/admin", "::ffff:10.1.1.1").is_over());
+        let decision = begin(&policy, "//%61dmin/x", "203.0.113.7").finish();
+        assert_eq!((decision.action, decision.status), (Action::Deny, 403));
+        assert_eq!(decision.reasons[0].id, "sensitive-path");
+        assert!(begin(&policy, "/admin", "nonsense").is_over());
+    }
+
+    #[test]
+    fn reporting_leaves_sensitive_paths_closed() {
+        let policy = Policy { report_only: true, ..Policy::default() };
+        assert_eq!(begin(&policy, "/admin", "203.0.113.7").finish().status, 403);
+    }
+
+    #[test]
+    fn exempt_paths_are_over_at_once_and_allowed() {
+        let policy = Policy::default();
+        let judgement = begin(&policy, "/health", "203.0.113.7");
+        assert!(judgement.is_over() && judgement.path_class() == PathClass::Exempt);
+        assert_eq!(judgement.finish(), Decision::allow(Some("203.0.113.7".parse().unwrap()), "req-00000001"));
+    }
+
+    #[test]
+    fn an_unknown_client_is_noted_and_goes_on() {
+        let policy = Policy::default();
+        let decision = begin(&policy, "/", "<script>").finish();
+        assert_eq!((decision.action, decision.client_ip), (Action::Allow, None));
+        assert_eq!(
+            (decision.reasons[0].id.as_ref(), decision.reasons[0].category),
+            ("peer-malformed", "client-address")
+        );
+    }
+
+    #[test]
+    fn limits_hold_and_tell() {
+        let policy = Policy::default();
+        let mut judgement = begin(&policy, "/", "203.0.113.7");
+        judgement.count_client(Rate::new(1000, 60), ADMITTED);
+        judgement.authenticated("key-1");
+        judgement.count_key(Rate::new(10, 60), HELD);
+        let decision = judgement.finish();
+        assert_eq!((decision.action, decision.status), (Action::Limit, 429));
+        assert_eq!(decision.key_id.as_deref(), Some("key-1"));
+        let header = |name| decision.headers.iter().find(|header| header.0 == name).unwrap().1.clone();
+        assert_eq!(header("Retry-After"), "3");
+        assert_eq!(header("RateLimit"), r#""client";r=9, "key";r=0;t=3"#);
+    }
+
+    #[test]
+    fn indicators_refuse_from_the_confidence_on() {
+        let policy = Policy::default();
+        let listed = |confidence| ListedIndicator {
+            where_: "client",
+            value: "203.0.113.7",
+            confidence,
+            match_type: "exact",
+        };
+        let mut judgement = begin(&policy, "/", "203.0.113.7");
+        judgement.indicators(&[listed(74)]);
+        assert!(!judgement.is_over());
+        judgement.indicators(&[listed(75)]);
+        let decision = judgement.finish();
+        assert_eq!((decision.status, decision.score, decision.reasons.len()), (403, 75, 2));
+        assert_eq!(decision.reasons[1].evidence, "203.0.113.7 (exact, confidence 75)");
+    }
+
+    #[test]
+    fn rules_refuse_from_the_severity_on() {
+        let policy = Policy::default();
+        let rule = |severity| MatchedRule { id: "r-1", severity, where_: "query", evidence: "x" };
+        let mut judgement = begin(&policy, "/", "203.0.113.7");
+        judgement.rules(&[rule(Severity::Medium)]);
+        assert!(!judgement.is_over());
+        judgement.rules(&[rule(Severity::High)]);
+        let decision = judgement.finish();
+        assert_eq!((decision.status, decision.score), (403, 60));
+    }
+
+    #[test]
+    fn reporting_finds_the_same_and_lets_pass() {
+        let policy = Policy { report_only: true, ..Policy::default() };
+        let mut judgement = begin(&policy, "/", "203.0.113.7");
+        judgement.count_client(Rate::new(1, 60), HELD);
+        judgement.indicators(&[ListedIndicator {
+            where_: "body",
+            value: "x",
+            confidence: 100,
+            match_type: "exact",
+        }]);
+        judgement.rules(&[MatchedRule {
+            id: "r",
+            severity: Severity::Critical,
+            where_: "body",
+            evidence: "x",
+        }]);
+        let ids: Vec<String> =
+            judgement.decision.reasons.iter().map(|reason| reason.id.to_string()).collect();
+        assert_eq!(ids, ["rate-limited", "listed-indicator", "r"]);
+        assert!(!judgement.is_over());
+        judgement.refuse(&Refusal::CredentialMissing);
+        let decision = judgement.finish();
+        assert_eq!((decision.status, decision.score), (401, 100));
+    }
+}

@@ -1,0 +1,182 @@
+//! The ways a request is turned away, each with its status, its words and its headers.
+//!
+//! The words are for the caller and say nothing that helps to guess: which rule, which list and which key are
+//! in the decision's reasons, for the log.
+
+use std::borrow::Cow;
+
+use crate::{Action, Header};
+
+/// Why a request is turned away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Two different credentials in one request. 400.
+    ConflictingCredentials,
+    /// No credential where one is needed. 401.
+    CredentialMissing,
+    /// A credential that is not, or no longer, accepted. 403.
+    CredentialInvalid,
+    /// The credential's scopes do not suffice. 403.
+    ScopeMissing {
+        /// The scopes that would.
+        required: Vec<String>,
+    },
+    /// The credential may not be used from here. 403.
+    NetworkNotAllowed,
+    /// The path is for trusted networks. 403.
+    SensitivePath,
+    /// The client, or something in the request, is listed. 403.
+    Listed,
+    /// A rule matched. 403.
+    RuleMatched,
+    /// Too many requests. 429.
+    RateLimited {
+        /// Microseconds until the next may come.
+        retry_after_micros: u64,
+    },
+    /// Too many wrong credentials in a row. 429.
+    LockedOut {
+        /// Microseconds until the lock ends.
+        retry_after_micros: u64,
+    },
+}
+
+impl Refusal {
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::ConflictingCredentials => 400,
+            Self::CredentialMissing => 401,
+            Self::CredentialInvalid
+            | Self::ScopeMissing { .. }
+            | Self::NetworkNotAllowed
+            | Self::SensitivePath
+            | Self::Listed
+            | Self::RuleMatched => 403,
+            Self::RateLimited { .. } | Self::LockedOut { .. } => 429,
+        }
+    }
+
+    /// The status's own words (RFC 9110 §15, RFC 6585 §4).
+    pub fn title(&self) -> &'static str {
+        match self.status() {
+            400 => "Bad Request",
+            401 => "Unauthorized",
+            403 => "Forbidden",
+            _ => "Too Many Requests",
+        }
+    }
+
+    /// `limit` for what passes by waiting, `deny` for the rest.
+    pub fn action(&self) -> Action {
+        if self.status() == 429 { Action::Limit } else { Action::Deny }
+    }
+
+    /// The stable name of the refusal.
+    pub fn error(&self) -> &'static str {
+        match self {
+            Self::ConflictingCredentials => "conflicting-credentials",
+            Self::CredentialMissing => "credential-missing",
+            Self::CredentialInvalid => "credential-invalid",
+            Self::ScopeMissing { .. } => "scope-missing",
+            Self::NetworkNotAllowed => "network-not-allowed",
+            Self::SensitivePath => "forbidden-path",
+            Self::Listed | Self::RuleMatched => "request-refused",
+            Self::RateLimited { .. } => "rate-limited",
+            Self::LockedOut { .. } => "locked-out",
+        }
+    }
+
+    /// One sentence for the caller.
+    pub fn message(&self) -> &'static str {
+        match self {
+            Self::ConflictingCredentials => "the request carries two different credentials; send one",
+            Self::CredentialMissing => {
+                "an API key is required; send it as X-API-Key or as Authorization: Bearer"
+            }
+            Self::CredentialInvalid => "the API key is not accepted",
+            Self::ScopeMissing { .. } => "the API key does not allow this",
+            Self::NetworkNotAllowed => "the API key may not be used from this address",
+            Self::SensitivePath => "this path is not available from this address",
+            Self::Listed | Self::RuleMatched => "the request was refused",
+            Self::RateLimited { .. } => "too many requests; come back later",
+            Self::LockedOut { .. } => "too many failed attempts; come back later",
+        }
+    }
+
+    /// Whole seconds until it makes sense to come back, rounded up, at least 1; for 429 only.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::RateLimited { retry_after_micros } | Self::LockedOut { retry_after_micros } => {
+                Some(retry_after_micros.div_ceil(1_000_000).max(1))
+            }
+            _ => None,
+        }
+    }
+
+    /// The response headers that go with it: `WWW-Authenticate` (RFC 6750 §3), `Retry-After` (RFC 9110 §10.2.3).
+    pub fn headers(&self) -> Vec<Header> {
+        const CHALLENGE: &str = "WWW-Authenticate";
+        match self {
+            Self::CredentialMissing => vec![(CHALLENGE, r#"Bearer realm="api""#.into())],
+            Self::CredentialInvalid => {
+                vec![(CHALLENGE, r#"Bearer realm="api", error="invalid_token""#.into())]
+            }
+            Self::ScopeMissing { required } => vec![(CHALLENGE, insufficient_scope(required))],
+            Self::RateLimited { .. } | Self::LockedOut { .. } => self
+                .retry_after_seconds()
+                .map(|seconds| ("Retry-After", Cow::Owned(seconds.to_string())))
+                .into_iter()
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn insufficient_scope(required: &[String]) -> Cow<'static, str> {
+    // RFC 6749 §3.3, `scope-token`: nothing else may stand in the quotation.
+    let is_fit = |scope: &&String| {
+        !scope.is_empty() && scope.bytes().all(|byte| matches!(byte, b'!' | b'#'..=b'[' | b']'..=b'~'))
+    };
+    let scopes: Vec<&str> = required.iter().filter(is_fit).map(String::as_str).collect();
+    let mut challenge = String::from(r#"Bearer realm="api", error="insufficient_scope""#);
+    if !scopes.is_empty() {
+        challenge.push_str(&format!(r#", scope="{}""#, scopes.join(" ")));
+    }
+    challenge.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_those_of_rfc_6750() {
+        let challenge = |refusal: Refusal| refusal.headers()[0].1.clone();
+        assert_eq!(challenge(Refusal::CredentialMissing), r#"Bearer realm="api""#);
+        assert_eq!(challenge(Refusal::CredentialInvalid), r#"Bearer realm="api", error="invalid_token""#);
+        let required = vec!["read:iocs".into(), "bad\"one".into(), "admin".into(), String::new()];
+        assert_eq!(
+            challenge(Refusal::ScopeMissing { required }),
+            r#"Bearer realm="api", error="insufficient_scope", scope="read:iocs admin""#
+        );
+    }
+
+    #[test]
+    fn waiting_is_in_whole_seconds_rounded_up() {
+        for (micros, seconds) in
+            [(0, "1"), (1, "1"), (1_000_000, "1"), (1_000_001, "2"), (1_800_000_000, "1800")]
+        {
+            let refusal = Refusal::RateLimited { retry_after_micros: micros };
+            assert_eq!(refusal.headers(), [("Retry-After", Cow::Borrowed(seconds))]);
+            assert_eq!(refusal.action(), Action::Limit);
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_not_told() {
+        assert_eq!(Refusal::Listed.message(), Refusal::RuleMatched.message());
+        assert_eq!(Refusal::Listed.error(), Refusal::RuleMatched.error());
+    }
+}

@@ -1,0 +1,3 @@
+//! placeholder
+pub struct ApiKeyView;
+pub struct RequestState;
