@@ -19,7 +19,9 @@ import base64
 import contextlib
 import fcntl
 import hashlib
+import importlib
 import json
+import logging
 import os
 import secrets
 import signal
@@ -225,14 +227,12 @@ def distinct(objects: list[dict[str, Any]]) -> int:
 
 def serve(folder: Path) -> None:
     """Serves until standard input ends, so that the server never outlives whoever started it."""
-    import logging
-
-    from medallion import application_instance, register_blueprints, set_config  # type: ignore[import-not-found]
-    from werkzeug.serving import make_server  # type: ignore[import-not-found]
-
+    # Only the environment of the server has these, so nobody else's type checker or import sorter finds them.
+    medallion: Any = importlib.import_module("medallion")
+    serving: Any = importlib.import_module("werkzeug.serving")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    server = make_server("127.0.0.1", config["port"], application_instance, threaded=True)
+    server = serving.make_server("127.0.0.1", config["port"], medallion.application_instance, threaded=True)
     data = data_set(f"http://127.0.0.1:{server.server_port}", config["bundle"])
     (folder / "data.json").write_text(json.dumps(data), "utf-8")
     backend = {
@@ -246,8 +246,8 @@ def serve(folder: Path) -> None:
         "backend": backend,
     }
     for name in settings:
-        set_config(application_instance, name, settings)
-    register_blueprints(application_instance)
+        medallion.set_config(medallion.application_instance, name, settings)
+    medallion.register_blueprints(medallion.application_instance)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps({"port": server.server_port}), flush=True)
     sys.stdin.read()
@@ -262,19 +262,27 @@ def ready_environment(folder: Path) -> Path:
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
     python, marker = folder / "bin" / "python", folder / "requirements.sha256"
-    wanted = hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()
+    wanted = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
     with open(f"{folder}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not marker.is_file() or marker.read_text("utf-8") != wanted:
+        if not marker.is_file() or marker.read_text("utf-8") != wanted or not runs(python):
             virtual_environments.create(folder, clear=True, with_pip=True)
-            install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             done = subprocess.run(
-                [*install, "-r", REQUIREMENTS], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+                [*install, "-r", str(REQUIREMENTS)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
             )
             if done.returncode != 0:
                 raise RuntimeError(f"medallion could not be installed:\n{done.stdout}{done.stderr}")
             marker.write_text(wanted, "utf-8")
     return python
+
+
+def runs(python: Path) -> bool:
+    """Whether the interpreter is there still; the one it was made from may be gone."""
+    try:
+        return subprocess.run([python, "-c", ""], check=False).returncode == 0
+    except OSError:
+        return False
 
 
 class TaxiiServer:

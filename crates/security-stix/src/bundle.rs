@@ -248,7 +248,10 @@ mod tests {
             (json!([]), "not a JSON object"),
             (json!({"objects": []}), "`type`"),
             (json!({"type": "bundle", "id": 1}), "`id` is not text"),
-            (json!({"type": "bundle", "id": "identity--00000000-0000-4000-8000-000000000001"}), "`id` is not"),
+            (
+                json!({"type": "bundle", "id": "identity--00000000-0000-4000-8000-000000000001"}),
+                "`id` is not",
+            ),
             (json!({"type": "bundle", "id": "bundle--1"}), "UUID"),
             (json!({"type": "bundle", "objects": {}}), "not a list"),
         ] {

@@ -132,16 +132,7 @@ mod tests {
         let names: Vec<&String> = object.properties().keys().collect();
         assert_eq!(
             names,
-            [
-                "type",
-                "spec_version",
-                "id",
-                "created",
-                "modified",
-                "pattern",
-                "pattern_type",
-                "valid_from"
-            ]
+            ["type", "spec_version", "id", "created", "modified", "pattern", "pattern_type", "valid_from"]
         );
         assert_eq!(object.text("valid_from"), Some("2027-01-15T08:00:00.000Z"));
     }

@@ -153,11 +153,7 @@ impl Object {
     /// Where else to read about it; entries without a `source_name` were refused at parsing.
     pub fn external_references(&self) -> Vec<ExternalReference> {
         let entries = self.properties.get("external_references").and_then(Value::as_array);
-        entries
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| serde_json::from_value(entry.clone()).ok())
-            .collect()
+        entries.into_iter().flatten().filter_map(|entry| serde_json::from_value(entry.clone()).ok()).collect()
     }
 
     /// The pattern of an indicator in the STIX language; `None` for other objects and other languages.
@@ -330,7 +326,7 @@ impl Checks<'_> {
 
     fn check_confidence(&self) -> Result<(), StixError> {
         match self.properties.get("confidence") {
-            Some(value) if !value.as_u64().is_some_and(|confidence| confidence <= 100) => {
+            Some(value) if value.as_u64().is_none_or(|confidence| confidence > 100) => {
                 Err(self.bad("confidence", "is not from 0 to 100".into()))
             }
             _ => Ok(()),

@@ -108,11 +108,7 @@ static REQUIREMENTS: &[Requirement] = &[
     domain("vulnerability", NAME),
     domain(
         "relationship",
-        &[
-            old("relationship_type", Shape::Text),
-            old("source_ref", Shape::Id),
-            old("target_ref", Shape::Id),
-        ],
+        &[old("relationship_type", Shape::Text), old("source_ref", Shape::Id), old("target_ref", Shape::Id)],
     )
     .kind(Kind::Relationship),
     domain("sighting", &[old("sighting_of_ref", Shape::Id)]).kind(Kind::Relationship),

@@ -1,5 +1,7 @@
 //! The table of objects.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use security_core::Coded;
 use security_stix::{Kind, Object, SpecVersion};
 

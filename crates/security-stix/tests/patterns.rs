@@ -1,5 +1,7 @@
 //! The table of patterns, and properties that hold for every pattern.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;
@@ -91,7 +93,8 @@ fn writes_a_pattern_for_a_value() {
 
 #[test]
 fn lists_every_comparison() {
-    let pattern = Pattern::parse("([a:b = 1 AND NOT EXISTS a:c] REPEATS 2 TIMES) FOLLOWEDBY [a:d LIKE 'x']").unwrap();
+    let pattern =
+        Pattern::parse("([a:b = 1 AND NOT EXISTS a:c] REPEATS 2 TIMES) FOLLOWEDBY [a:d LIKE 'x']").unwrap();
     let paths: Vec<String> = pattern.comparisons().iter().map(|test| test.path.to_string()).collect();
     assert_eq!(paths, ["a:b", "a:c", "a:d"]);
 }

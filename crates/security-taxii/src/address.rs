@@ -79,8 +79,9 @@ pub(crate) fn below(api_root: &Url, names: &[&str]) -> Result<Url, TaxiiError> {
     let refuse = |reason| TaxiiError::BadConfiguration { reason };
     let mut url = api_root.clone();
     // A name like `..` would lead elsewhere; all others are escaped into one segment.
-    if let Some(name) =
-        names.iter().find(|name| matches!(name.trim(), "" | "." | "..") || name.len() > 256 || name.contains('%'))
+    if let Some(name) = names
+        .iter()
+        .find(|name| matches!(name.trim(), "" | "." | "..") || name.len() > 256 || name.contains('%'))
     {
         let shown: String = name.chars().take(40).flat_map(char::escape_default).collect();
         return Err(refuse(format!("`{shown}` is no id of a collection or object")));

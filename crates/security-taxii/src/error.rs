@@ -157,7 +157,9 @@ impl Coded for TaxiiError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Unreachable { .. } => "check the address, the network, and that the server's certificate is trusted",
+            Self::Unreachable { .. } => {
+                "check the address, the network, and that the server's certificate is trusted"
+            }
             Self::Timeout { .. } => "ask for smaller pages with `limit`, or allow more time",
             Self::Unauthorized { .. } => "check user name and password",
             Self::NotFound { .. } => "list the collections to see their ids",
@@ -165,7 +167,9 @@ impl Coded for TaxiiError {
                 return Some(format!("try again in {} seconds", wait.as_secs()));
             }
             Self::Busy { .. } => "try again later",
-            Self::Refused { status: 406 | 415, .. } => "the server may speak TAXII 1 or 2.0 only; 2.1 is needed",
+            Self::Refused { status: 406 | 415, .. } => {
+                "the server may speak TAXII 1 or 2.0 only; 2.1 is needed"
+            }
             Self::BadResponse { .. } => "check that the address is that of a TAXII 2.1 discovery document",
             Self::TooLarge { .. } => "ask for smaller pages with `limit`",
             Self::ForeignHost { .. } | Self::RedirectRefused { .. } => {

@@ -179,9 +179,8 @@ impl Exchange {
         let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
         let location = location.ok_or_else(|| bad("it redirects without saying where to"))?;
         let target = at.join(location).map_err(|_| bad("it redirects to something that is no address"))?;
-        let refuse = |reason| {
-            Err(TaxiiError::RedirectRefused { address: shown(at), target: shown(&target), reason })
-        };
+        let refuse =
+            |reason| Err(TaxiiError::RedirectRefused { address: shown(at), target: shown(&target), reason });
         if !self.server.holds(&target) {
             return refuse("it is another server");
         }
@@ -333,7 +332,8 @@ fn check_media_type(url: &Url, headers: &HeaderMap) -> Result<(), TaxiiError> {
 /// Text of unknown origin on one line: bounded, control characters and what turns text around taken out.
 fn safe_text(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).filter(|&c| {
-        !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     });
     plain.take(MAX_MESSAGE).collect::<String>().trim().to_owned()
 }
@@ -394,11 +394,9 @@ mod tests {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
             check_media_type(&url, &headers).is_ok()
         };
-        for good in [
-            MEDIA_TYPE,
-            "application/taxii+json",
-            "Application/TAXII+JSON; Version=\"2.1\"; charset=utf-8",
-        ] {
+        for good in
+            [MEDIA_TYPE, "application/taxii+json", "Application/TAXII+JSON; Version=\"2.1\"; charset=utf-8"]
+        {
             assert!(check(good), "{good}");
         }
         for bad in ["text/html", "application/json", "application/taxii+json;version=2.0", ""] {
@@ -410,6 +408,9 @@ mod tests {
     #[test]
     fn certificates_are_checked_when_the_client_is_made() {
         assert!(read_certificates(b"").is_err());
-        assert!(read_certificates(b"-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----").is_err());
+        assert!(
+            read_certificates(b"-----BEGIN CERTIFICATE-----\nnot base64!\n-----END CERTIFICATE-----")
+                .is_err()
+        );
     }
 }

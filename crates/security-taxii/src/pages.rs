@@ -149,6 +149,7 @@ impl<'client, T> Pages<'client, T> {
     }
 }
 
+#[allow(private_bounds, reason = "what a page may hold is closed: objects and manifest records")]
 impl<T: Entry> Pages<'_, T> {
     fn page(&mut self) -> Result<Page<T>, TaxiiError> {
         let answer = self.ask()?;

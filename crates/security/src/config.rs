@@ -180,7 +180,9 @@ pub type Environment = BTreeMap<String, String>;
 
 /// The process's environment, text values only.
 pub fn process_environment() -> Environment {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// A configuration file is some kilobytes; a megabyte is somebody else's file.
@@ -194,7 +196,8 @@ impl Settings {
         refuse_remote("database_url", options.database_url.as_deref(), "SECURITY_DATABASE_URL", environment)?;
         refuse_remote("valkey_url", options.valkey_url.as_deref(), "SECURITY_VALKEY_URL", environment)?;
         let (file, config_file) = read_config(options, environment)?;
-        let file_source = || Source::ConfigFile(config_file.clone().unwrap_or_else(|| "config argument".into()));
+        let file_source =
+            || Source::ConfigFile(config_file.clone().unwrap_or_else(|| "config argument".into()));
 
         let data_dir = match (&options.data_dir, variable("SECURITY_DATA_DIR", environment), &file.data_dir) {
             (Some(path), _, _) => Sourced { value: path.clone(), source: Source::Argument },
@@ -202,8 +205,9 @@ impl Settings {
             (None, None, Some(path)) => Sourced { value: path.clone(), source: file_source() },
             (None, None, None) => Sourced { value: "./data".into(), source: Source::Default },
         };
-        let absolute = std::path::absolute(&data_dir.value)
-            .map_err(|error| Error::Configuration(format!("data_dir `{}`: {error}", data_dir.value.display())))?;
+        let absolute = std::path::absolute(&data_dir.value).map_err(|error| {
+            Error::Configuration(format!("data_dir `{}`: {error}", data_dir.value.display()))
+        })?;
 
         let mut credentials = Vec::new();
         for kind in CredentialKind::ALL {
@@ -213,7 +217,8 @@ impl Settings {
         }
         for (kind, value) in &file.credentials {
             if !value.is_empty() && !credentials.iter().any(|(known, _)| known == kind) {
-                credentials.push((*kind, Sourced { value: Secret::new(value.as_str()), source: file_source() }));
+                credentials
+                    .push((*kind, Sourced { value: Secret::new(value.as_str()), source: file_source() }));
             }
         }
 
@@ -229,7 +234,9 @@ impl Settings {
         };
         let password = match secret("TAXII_PASSWORD", environment)? {
             Some(found) => Some(found),
-            None => file.taxii.password.map(|value| Sourced { value: Secret::new(value), source: file_source() }),
+            None => {
+                file.taxii.password.map(|value| Sourced { value: Secret::new(value), source: file_source() })
+            }
         };
         let taxii = TaxiiDefaults {
             server_url: text("TAXII_SERVER_URL", &file.taxii.server_url),
@@ -260,8 +267,10 @@ impl Settings {
             note: None,
         };
         let unset = |name: &str| line(name, "(not set)".into(), &Source::Default);
-        let from_file = self.config_file.as_ref().map_or(Source::Default, |path| Source::ConfigFile(path.clone()));
-        let mut lines = vec![line("SECURITY_DATA_DIR", self.data_dir.value.display().to_string(), &self.data_dir.source)];
+        let from_file =
+            self.config_file.as_ref().map_or(Source::Default, |path| Source::ConfigFile(path.clone()));
+        let mut lines =
+            vec![line("SECURITY_DATA_DIR", self.data_dir.value.display().to_string(), &self.data_dir.source)];
         lines.push(match &self.config_file {
             Some(path) => line("SECURITY_CONFIG", path.display().to_string(), &from_file),
             None => unset("SECURITY_CONFIG"),
@@ -282,7 +291,11 @@ impl Settings {
             ("TAXII_COLLECTION_ID", &self.taxii.collection_id),
         ];
         for (name, found) in shown {
-            lines.push(found.as_ref().map_or_else(|| unset(name), |found| line(name, found.value.clone(), &found.source)));
+            lines.push(
+                found
+                    .as_ref()
+                    .map_or_else(|| unset(name), |found| line(name, found.value.clone(), &found.source)),
+            );
         }
         lines.push(match &self.taxii.password {
             Some(found) => line("TAXII_PASSWORD", "****".into(), &found.source),
@@ -298,10 +311,16 @@ impl Settings {
             lines.push(line(&format!("policies.{kind}"), value, source));
         }
         for (name, value, default) in self.web.lines() {
-            lines.push(line(&format!("web.{name}"), value, if default { &Source::Default } else { &from_file }));
+            lines.push(line(
+                &format!("web.{name}"),
+                value,
+                if default { &Source::Default } else { &from_file },
+            ));
         }
-        let journal_source = if self.journal == JournalSettings::default() { &Source::Default } else { &from_file };
-        let journal = format!("{}, group commit {} ms", self.journal.durability, self.journal.group_commit_ms);
+        let journal_source =
+            if self.journal == JournalSettings::default() { &Source::Default } else { &from_file };
+        let journal =
+            format!("{}, group commit {} ms", self.journal.durability, self.journal.group_commit_ms);
         lines.push(line("journal", journal, journal_source));
         lines
     }
@@ -316,11 +335,14 @@ fn variable(name: &str, environment: &Environment) -> Option<(String, Source)> {
 fn secret(name: &str, environment: &Environment) -> Result<Option<Sourced<Secret>>> {
     let file_name = format!("{name}_FILE");
     match (variable(name, environment), variable(&file_name, environment)) {
-        (Some(_), Some(_)) => Err(Error::Configuration(format!("{name} and {file_name} are both set; set one of them"))),
+        (Some(_), Some(_)) => {
+            Err(Error::Configuration(format!("{name} and {file_name} are both set; set one of them")))
+        }
         (Some((value, source)), None) => Ok(Some(Sourced { value: Secret::new(value), source })),
         (None, Some((path, _))) => {
             let path = PathBuf::from(path);
-            let mut bytes = read_small(&path).map_err(|problem| Error::Configuration(format!("{file_name}: {problem}")))?;
+            let mut bytes = read_small(&path)
+                .map_err(|problem| Error::Configuration(format!("{file_name}: {problem}")))?;
             while matches!(bytes.last(), Some(b'\n' | b'\r')) {
                 bytes.pop();
             }
@@ -344,7 +366,8 @@ fn read_small(path: &Path) -> std::result::Result<Vec<u8>, String> {
 fn read_config(options: &Options, environment: &Environment) -> Result<(File, Option<PathBuf>)> {
     let path = match &options.config {
         Some(ConfigSource::Inline(value)) => {
-            let file = serde_json::from_value(value.clone()).map_err(|error| Error::invalid("config", error))?;
+            let file =
+                serde_json::from_value(value.clone()).map_err(|error| Error::invalid("config", error))?;
             return Ok((file, None));
         }
         Some(ConfigSource::File(path)) => path.clone(),
@@ -355,10 +378,12 @@ fn read_config(options: &Options, environment: &Environment) -> Result<(File, Op
         },
     };
     let bytes = read_small(&path).map_err(Error::Configuration)?;
-    let text = String::from_utf8(bytes).map_err(|_| Error::Configuration(format!("{} is not UTF-8", path.display())))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::Configuration(format!("{} is not UTF-8", path.display())))?;
     // The parser's own message quotes the line, which may hold a secret: only its place and reason are kept.
     let file = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let line =
+            error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         // "invalid type: integer `4711`, expected a string" holds the value; what stands before it does not.
         let message = error.message();
         let reason = match message.starts_with("invalid ") {
@@ -370,7 +395,12 @@ fn read_config(options: &Options, environment: &Environment) -> Result<(File, Op
     Ok((file, Some(path)))
 }
 
-fn refuse_remote(argument: &'static str, given: Option<&str>, name: &str, environment: &Environment) -> Result<()> {
+fn refuse_remote(
+    argument: &'static str,
+    given: Option<&str>,
+    name: &str,
+    environment: &Environment,
+) -> Result<()> {
     if given.is_some() || variable(name, environment).is_some() {
         return Err(Error::invalid(
             argument,

@@ -12,7 +12,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use security_core::{Domain, Revision};
-use security_credentials::{AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest, IssuedKey};
+use security_credentials::{
+    AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest, IssuedKey,
+};
 
 pub use audit::AuditFilter;
 pub use issued::{IssueRequest, KeyCheck, KeyFilter};
@@ -68,9 +70,11 @@ impl Engine {
         if cache.follower.is_current(&self.page) {
             return Ok(());
         }
-        cache.follower.refresh(&self.page, || self.read_credentials(), || {
-            Ok(self.store.settle(Domain::Credentials)?)
-        })
+        cache.follower.refresh(
+            &self.page,
+            || self.read_credentials(),
+            || Ok(self.store.settle(Domain::Credentials)?),
+        )
     }
 
     fn read_credentials(&self) -> Result<()> {

@@ -8,6 +8,7 @@ use security_intel::{IndicatorStore, IntelStore};
 use security_shared::{SharedPage, SharedWords};
 use security_store::{Durability, EmbeddedStore, Journal, JournalOptions, private_dir, read_or_create_key};
 use security_threat::AlertStore;
+use security_web::ResponseHeaders;
 use serde_json::{Value, json};
 
 use crate::{
@@ -36,6 +37,7 @@ pub struct Engine {
     pub(crate) page: Arc<SharedPage>,
     pub(crate) words: SharedWords,
     pub(crate) limit_seed: u64,
+    pub(crate) response_headers: Arc<ResponseHeaders>,
     pub(crate) pepper: Pepper,
     pub(crate) store: EmbeddedStore,
     pub(crate) journal: Journal,
@@ -74,6 +76,7 @@ impl Engine {
             credentials: CredentialCache::default(),
             indicators: IndicatorCache::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
+            response_headers: Arc::new(settings.web.response_headers.compile()),
             options,
             settings,
             page,

@@ -63,7 +63,9 @@ impl Coded for Error {
         match self {
             Self::Store(fault) => fault.hint(),
             Self::Taxii(error) => error.hint(),
-            Self::Configuration(_) => Some("`security config show` prints every value and where it came from".into()),
+            Self::Configuration(_) => {
+                Some("`security config show` prints every value and where it came from".into())
+            }
             Self::Invalid { .. } | Self::NotFound { .. } => None,
         }
     }

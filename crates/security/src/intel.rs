@@ -102,9 +102,11 @@ impl Engine {
     pub(crate) fn with_index<R>(&self, look: impl FnOnce(&MatchIndex) -> R) -> Result<R> {
         let cache = &self.indicators;
         if !cache.follower.is_current(&self.page) {
-            cache.follower.refresh(&self.page, || self.follow_indicators(), || {
-                Ok(self.store.settle(Domain::Indicators)?)
-            })?;
+            cache.follower.refresh(
+                &self.page,
+                || self.follow_indicators(),
+                || Ok(self.store.settle(Domain::Indicators)?),
+            )?;
         }
         Ok(look(&cache.state.read().unwrap_or_else(PoisonError::into_inner).index))
     }
@@ -253,7 +255,9 @@ pub(crate) fn indicator(ioc_type: &str, value: &str) -> Result<Indicator> {
 
 pub(crate) fn confidence(given: i64) -> Result<u8> {
     let accepted = u8::try_from(given).ok().filter(|confidence| *confidence <= 100);
-    accepted.ok_or_else(|| Error::invalid("confidence", format!("{given} is not accepted; accepted are 0 to 100")))
+    accepted.ok_or_else(|| {
+        Error::invalid("confidence", format!("{given} is not accepted; accepted are 0 to 100"))
+    })
 }
 
 /// A short text without control characters: what people will read in lists and logs.
@@ -268,7 +272,10 @@ pub(crate) fn name(argument: &'static str, text: &str) -> Result<String> {
 
 fn names(argument: &'static str, texts: Vec<String>) -> Result<Vec<String>> {
     if texts.len() > MAX_TAGS {
-        return Err(Error::invalid(argument, format!("{} are too many; accepted are {MAX_TAGS}", texts.len())));
+        return Err(Error::invalid(
+            argument,
+            format!("{} are too many; accepted are {MAX_TAGS}", texts.len()),
+        ));
     }
     texts.iter().map(|text| name(argument, text)).collect()
 }

@@ -23,20 +23,26 @@ mod utils;
 mod follow;
 mod world;
 
-pub use config::{ConfigLine, ConfigSource, Environment, Options, Settings, Source, Sourced, process_environment};
+pub use config::{
+    ConfigLine, ConfigSource, Environment, Options, Settings, Source, Sourced, process_environment,
+};
 pub use engine::{Engine, FOLDERS};
 pub use error::{Error, Result};
 pub use process::{after_fork_in_parent, before_fork, close, current, initialize, opened};
 
 pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageContext};
-pub use intel::{ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest};
+pub use intel::{
+    ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest,
+};
 pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};
 pub use threat::{ExtractedIoc, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs, identify_ioc_type};
 pub use utils::{generate_request_id, generate_secure_credential, mask_credential};
 
 pub use security_core::{Coded, Secret, Severity, Timestamp};
-pub use security_credentials::{Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyView, StrengthReport};
+pub use security_credentials::{
+    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyView, StrengthReport,
+};
 pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported};
 pub use security_store::ChainReport;

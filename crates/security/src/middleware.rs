@@ -1,3 +1,333 @@
-//! placeholder
-pub struct ApiKeyView;
-pub struct RequestState;
+//! `security.modules.middleware`: one call a request, one decision back.
+
+use std::{net::IpAddr, sync::Arc};
+
+use security_credentials::KeyReason;
+use security_indicators::{Indicator, IocType};
+use security_web::{
+    Action, Decision, FailureVerdict, Judgement, LimitScope, ListedIndicator, MatchedRule, PathClass,
+    PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders, acceptable_request_id,
+    judge_failure, presented_credential,
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{Engine, KeyCheck, Result, UsageContext, utils::generate_request_id, world};
+
+/// The longest text of a request that rules look at, in bytes a field.
+const LONGEST_FIELD: usize = 8 << 10;
+/// What stands in place of headers that carry secrets when a request becomes an event.
+const SECRET_HEADERS: [&str; 5] =
+    ["authorization", "cookie", "proxy-authorization", "x-api-key", "set-cookie"];
+
+/// The key of a request, as an application may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApiKeyView {
+    /// The issued key's id; `None` for the document's `API_KEY`.
+    pub id: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its owner.
+    pub owner: Option<String>,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+}
+
+/// What the request carries, verified once.
+#[derive(Debug)]
+enum Credential {
+    Missing,
+    Conflict,
+    Checked { check: KeyCheck, refusal: Option<Refusal> },
+}
+
+/// One request, from the first look to the headers of its response.
+#[derive(Debug)]
+pub struct RequestState {
+    decision: Decision,
+    credential: Credential,
+    https: bool,
+    headers: Arc<ResponseHeaders>,
+}
+
+impl RequestState {
+    /// The decision before any view is asked.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
+    }
+
+    /// The request's id: the client's own where it is acceptable, else a fresh one.
+    pub fn request_id(&self) -> &str {
+        &self.decision.request_id
+    }
+
+    /// The client's address; `None` when it is not known.
+    pub fn client_ip(&self) -> Option<String> {
+        self.decision.client_ip.map(|ip| ip.to_string())
+    }
+
+    /// The key, if a valid one was presented.
+    pub fn api_key(&self) -> Option<ApiKeyView> {
+        match &self.credential {
+            Credential::Checked { check, refusal: None } => Some(ApiKeyView {
+                id: check.key_id.clone(),
+                name: check.name.clone(),
+                owner: check.owner.clone(),
+                scopes: check.scopes.clone(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Whether a valid key was presented.
+    pub fn api_key_valid(&self) -> bool {
+        matches!(self.credential, Credential::Checked { refusal: None, .. })
+    }
+
+    /// The decision for a view that needs a key with all of these scopes. Nothing is verified or counted again.
+    pub fn require(&self, scopes: &[String]) -> Decision {
+        let decision = self.decision.clone();
+        match &self.credential {
+            Credential::Missing => decision.refused(&Refusal::CredentialMissing),
+            Credential::Conflict => decision.refused(&Refusal::ConflictingCredentials),
+            Credential::Checked { refusal: Some(refusal), .. } => decision.refused(refusal),
+            Credential::Checked { check, refusal: None } => {
+                let granted = |scope: &String| check.scopes.iter().any(|held| held == "*" || held == scope);
+                if scopes.iter().all(granted) {
+                    return decision;
+                }
+                decision.refused(&Refusal::ScopeMissing { required: scopes.to_vec() })
+            }
+        }
+    }
+
+    /// The headers that every response gets: the security headers of the policy and those of the decision.
+    pub fn response_headers(&self, authenticated: bool) -> Vec<(String, String)> {
+        let of_policy = self.headers.for_response(self.https, authenticated).iter();
+        let all = of_policy.chain(&self.decision.headers);
+        all.map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
+    }
+}
+
+impl Engine {
+    /// Whether an address is in the policy's trusted networks; `localhost` is.
+    pub fn is_ip_trusted(&self, ip: &str) -> bool {
+        let ip = ip.trim();
+        ip.eq_ignore_ascii_case("localhost")
+            || ip.parse::<IpAddr>().is_ok_and(|address| self.settings.web.is_trusted(address))
+    }
+
+    /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules. Each step is
+    /// taken once; [`RequestState::require`] answers for the views that need a key.
+    /// # Errors
+    /// When the store cannot be read: the adapter then turns the request away.
+    pub fn begin_request(&self, request: &RequestView<'_>) -> Result<RequestState> {
+        let policy = &self.settings.web;
+        let given = request.header("x-request-id").and_then(acceptable_request_id);
+        let request_id = given.map_or_else(generate_request_id, str::to_owned);
+        let now = world::now();
+        let mut judgement = Judgement::begin(policy, request, &request_id);
+        let client = judgement.client().ip;
+        let mut credential = Credential::Missing;
+        if judgement.path_class() != PathClass::Exempt {
+            if !judgement.is_over()
+                && let Some(rate) = policy.limits.client.rate()
+            {
+                let scope = LimitScope::Client(client);
+                judgement
+                    .count_client(rate, security_web::admit(&self.words, self.limit_seed, scope, rate, now));
+            }
+            if !judgement.is_over() {
+                self.judge_indicators(&mut judgement, request)?;
+            }
+            if !judgement.is_over() {
+                credential = self.judge_credential(&mut judgement, request, &request_id, client)?;
+                self.judge_rules(&mut judgement, request, &request_id, client)?;
+            }
+        }
+        let decision = judgement.finish();
+        if !decision.is_allowed() {
+            let context = json!({
+                "status": decision.status, "reasons": decision.reasons, "client_ip": decision.client_ip,
+                "method": request.method, "path": clipped(request.path),
+            });
+            self.audit("request_refused", &request_id, context)?;
+        }
+        Ok(RequestState {
+            decision,
+            credential,
+            https: request.is_https(),
+            headers: self.response_headers.clone(),
+        })
+    }
+
+    /// The answer to an error that nobody caught: it tells nothing of the inside.
+    pub fn error_response(&self, request_id: &str) -> Decision {
+        let mut decision = Decision::allow(None, request_id);
+        decision.action = Action::Deny;
+        decision.status = 500;
+        decision.body = Some(Problem {
+            kind: "about:blank",
+            title: "Internal Server Error",
+            status: 500,
+            error: "internal",
+            message: "the request could not be answered; the log has the reason under this request id",
+            request_id: request_id.to_owned(),
+            retry_after: None,
+        });
+        decision
+    }
+
+    /// The client's address and the referrer's host, against the list.
+    fn judge_indicators(&self, judgement: &mut Judgement<'_>, request: &RequestView<'_>) -> Result<()> {
+        let mut looked_up = Vec::with_capacity(2);
+        if let Some(ip) = judgement.client().ip {
+            looked_up.push(("client", IocType::Ip, ip.to_string()));
+        }
+        if let Some(referrer) = request.header("referer").and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+            looked_up.push(("header referer", IocType::Url, clipped(referrer).to_owned()));
+        }
+        for (place, kind, value) in looked_up {
+            let Ok(indicator) = Indicator::parse(kind, &value) else { continue };
+            for found in self.check_indicator(&indicator)?.matches {
+                judgement.indicators(&[ListedIndicator {
+                    where_: place,
+                    value: indicator.value(),
+                    confidence: found.confidence(),
+                    match_type: found.match_type.as_str(),
+                }]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Verifies what the request carries. A right secret is never turned away for somebody else's wrong ones: the
+    /// client's failures are looked at only after the secret proved wrong.
+    fn judge_credential(
+        &self,
+        judgement: &mut Judgement<'_>,
+        request: &RequestView<'_>,
+        request_id: &str,
+        client: Option<IpAddr>,
+    ) -> Result<Credential> {
+        let secret = match presented_credential(request.headers) {
+            PresentedCredential::Missing => return Ok(Credential::Missing),
+            PresentedCredential::Conflict => return Ok(Credential::Conflict),
+            PresentedCredential::One { secret, .. } => secret,
+        };
+        let now = world::now();
+        let policy = &self.settings.web;
+        let context = UsageContext {
+            request_id: Some(request_id.to_owned()),
+            client_ip: client.map(|ip| ip.to_string()),
+            user_agent: request.header("user-agent").map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+            component: Some("web".into()),
+            operation: Some(format!("{} {}", request.method, clipped(request.path))),
+            ..UsageContext::default()
+        };
+        let check = self.check_api_key(secret, &[], context)?;
+        let refusal = match check.reason {
+            KeyReason::Ok => {
+                policy.lock_out.client_succeeded(&self.words, self.limit_seed, client, now);
+                let id = check.key_id.as_deref().unwrap_or("API_KEY");
+                judgement.authenticated(id);
+                let has_its_own = check.key_id.as_deref().is_some_and(|id| self.has_own_limit(id));
+                let default = policy.limits.key.rate().filter(|_| !has_its_own);
+                default.and_then(|rate| {
+                    let scope = LimitScope::Key(id);
+                    let admission = security_web::admit(&self.words, self.limit_seed, scope, rate, now);
+                    let retry_after_micros = admission.retry_after_micros;
+                    (!admission.admitted).then_some(Refusal::RateLimited { retry_after_micros })
+                })
+            }
+            KeyReason::Malformed | KeyReason::Unknown => {
+                let rate = policy.limits.failed_authentication.rate();
+                let verdict =
+                    judge_failure(&self.words, self.limit_seed, client, &policy.lock_out, rate, now);
+                Some(self.refusal_of(verdict, client, request_id))
+            }
+            KeyReason::Network => Some(Refusal::NetworkNotAllowed),
+            KeyReason::RateLimited => Some(Refusal::RateLimited {
+                retry_after_micros: check.retry_after.unwrap_or(1).saturating_mul(1_000_000),
+            }),
+            _ => Some(Refusal::CredentialInvalid),
+        };
+        Ok(Credential::Checked { check, refusal })
+    }
+
+    fn refusal_of(&self, verdict: FailureVerdict, client: Option<IpAddr>, request_id: &str) -> Refusal {
+        match verdict {
+            FailureVerdict::Refused { locks_until } => {
+                if let Some(until) = locks_until {
+                    let details = json!({"client_ip": client, "until": until});
+                    // The journal's append never fails; a lost record is counted there.
+                    let _ = self.audit("client_locked_out", request_id, details);
+                }
+                Refusal::CredentialInvalid
+            }
+            FailureVerdict::Limited { retry_after_micros } => Refusal::RateLimited { retry_after_micros },
+            FailureVerdict::LockedOut { until } => {
+                let left = until.since(world::now()).as_micros();
+                Refusal::LockedOut { retry_after_micros: u64::try_from(left).unwrap_or(u64::MAX) }
+            }
+        }
+    }
+
+    /// The request as an event for the rules.
+    fn judge_rules(
+        &self,
+        judgement: &mut Judgement<'_>,
+        request: &RequestView<'_>,
+        request_id: &str,
+        client: Option<IpAddr>,
+    ) -> Result<()> {
+        if self.current_rules()?.rules().is_empty() {
+            return Ok(());
+        }
+        let matches = self.evaluate(&event_of(request, client))?;
+        if matches.is_empty() {
+            return Ok(());
+        }
+        let context = Map::from_iter([
+            ("request_id".to_owned(), Value::from(request_id)),
+            ("client_ip".to_owned(), json!(client)),
+            ("method".to_owned(), request.method.into()),
+            ("path".to_owned(), clipped(request.path).into()),
+        ]);
+        self.raise(&matches, &context)?;
+        for found in &matches {
+            let evidence = found.evidence.first();
+            judgement.rules(&[MatchedRule {
+                id: &found.rule.id,
+                severity: found.rule.severity,
+                where_: evidence.map_or("", |evidence| evidence.field.as_str()),
+                evidence: evidence.map_or("", |evidence| evidence.value.as_str()),
+            }]);
+        }
+        Ok(())
+    }
+}
+
+/// `{method, path, query, client_ip, headers: {name: value}}`; names in lower case, secrets left out.
+fn event_of(request: &RequestView<'_>, client: Option<IpAddr>) -> Value {
+    let mut headers = Map::new();
+    for (name, value) in request.headers {
+        let name = name.to_ascii_lowercase();
+        if SECRET_HEADERS.contains(&name.as_str()) {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&value[..value.len().min(LONGEST_FIELD)]).into_owned();
+        headers.insert(name, text.into());
+    }
+    json!({
+        "method": request.method,
+        "path": clipped(request.path),
+        "query": clipped(request.query),
+        "client_ip": client,
+        "headers": headers,
+    })
+}
+
+fn clipped(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST_FIELD)]
+}

@@ -32,7 +32,9 @@ impl Opening {
         let mine = generation + 1;
         loop {
             let held = OPENING.load(Ordering::Acquire);
-            if held != mine && OPENING.compare_exchange(held, mine, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            if held != mine
+                && OPENING.compare_exchange(held, mine, Ordering::AcqRel, Ordering::Acquire).is_ok()
+            {
                 return Self(mine);
             }
             std::thread::sleep(Duration::from_millis(1));

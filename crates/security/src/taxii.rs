@@ -1,13 +1,9 @@
 //! `security.modules.taxii`: servers as files, collections, STIX in and out.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use security_core::{Limits, Secret, StoreFault, Timestamp};
-use security_intel::{IndicatorStore, IntelStore, IocFilter, IocRecord, StixImportOptions, from_stix, to_bundle};
+use security_intel::{IndicatorStore, IocFilter, IocRecord, StixImportOptions, from_stix, to_bundle};
 use security_stix::Object;
 use security_store::{DocumentFolder, private_file};
 use security_taxii::{Client, ClientOptions, Collection, ObjectQuery, TaxiiError};
@@ -129,7 +125,9 @@ impl Engine {
     /// [`Error::Invalid`] for a name that is no file's name, or a URL that is not used; [`Error::Store`].
     pub fn create_taxii_config(&self, draft: TaxiiConfigDraft) -> Result<Value> {
         let name = intel::name("config_name", &draft.config_name)?;
-        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) || name.starts_with('.') {
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            || name.starts_with('.')
+        {
             return Err(Error::invalid("config_name", "accepted are letters, digits, `-`, `_` and `.`"));
         }
         let config = TaxiiConfig {
@@ -142,7 +140,8 @@ impl Engine {
         };
         // A URL that the client would refuse must not be found out at the first pull.
         client(&config, None).map_err(|error| Error::invalid("server_url", error))?;
-        let bytes = serde_json::to_vec_pretty(&config).map_err(|error| Error::invalid("config_name", error))?;
+        let bytes =
+            serde_json::to_vec_pretty(&config).map_err(|error| Error::invalid("config_name", error))?;
         let details = json!({"name": name, "server_url": config.server_url});
         self.audited("taxii_configured", &generate_request_id(), details, || {
             let password_file = format!("{name}.password");
@@ -169,7 +168,9 @@ impl Engine {
         let read = documents.iter().filter_map(|document| {
             let name = document.name.trim_end_matches(".json");
             parse_config(name, &document.bytes)
-                .inspect_err(|error| tracing::warn!(file = document.name, %error, "TAXII configuration left out"))
+                .inspect_err(
+                    |error| tracing::warn!(file = document.name, %error, "TAXII configuration left out"),
+                )
                 .ok()
         });
         Ok(read.collect())
@@ -214,10 +215,13 @@ impl Engine {
                     (Some(only), true) => only,
                     (None, _) => {
                         return Err(Error::Configuration(
-                            "no TAXII server: set TAXII_SERVER_URL or store one with create_taxii_config".into(),
+                            "no TAXII server: set TAXII_SERVER_URL or store one with create_taxii_config"
+                                .into(),
                         ));
                     }
-                    _ => return Err(Error::Configuration("several TAXII servers are stored; name one".into())),
+                    _ => {
+                        return Err(Error::Configuration("several TAXII servers are stored; name one".into()));
+                    }
                 }
             }
         };
@@ -242,21 +246,26 @@ impl Engine {
         let objects = session.fetch(request, progress)?;
         let source = format!("taxii:{}", session.name);
         let mut done = Ingested { objects: objects.len(), ..Ingested::default() };
-        let parsed: Vec<Object> = objects.iter().filter_map(|object| Object::parse(object.clone()).ok()).collect();
+        let parsed: Vec<Object> =
+            objects.iter().filter_map(|object| Object::parse(object.clone()).ok()).collect();
         let options = StixImportOptions { source: source.clone(), confidence: 50, now: world::now() };
         let import = from_stix(&parsed, &options);
         let stored = self.store.upsert_indicators(&import.iocs)?;
         done.indicators_added = stored.added;
         done.indicators_merged = stored.merged;
-        done.skipped =
-            import.skipped.into_iter().map(|skipped| Skipped { id: skipped.id, reason: skipped.reason }).collect();
+        done.skipped = import
+            .skipped
+            .into_iter()
+            .map(|skipped| Skipped { id: skipped.id, reason: skipped.reason })
+            .collect();
         if store {
             for object in objects {
                 let record = self.categorize_intelligence(object, &source, priority_level)?;
                 done.intel_ids.extend(record["id"].as_str().map(str::to_owned));
             }
         }
-        let details = json!({"server": session.name, "objects": done.objects, "added": done.indicators_added});
+        let details =
+            json!({"server": session.name, "objects": done.objects, "added": done.indicators_added});
         self.audit("taxii_pulled", &generate_request_id(), details)?;
         Ok(done)
     }
@@ -264,11 +273,17 @@ impl Engine {
     /// Pulls indicators from the default server, at most `limit` objects, and gives their records.
     /// # Errors
     /// As [`Engine::taxii`] and [`Engine::ingest_taxii`].
-    pub fn import_stix_indicators(&self, limit: usize, progress: &mut dyn FnMut(usize)) -> Result<Vec<Value>> {
+    pub fn import_stix_indicators(
+        &self,
+        limit: usize,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Value>> {
         let session = self.taxii(None)?;
-        let request = FetchRequest { limit, object_type: Some("indicator".into()), ..FetchRequest::default() };
+        let request =
+            FetchRequest { limit, object_type: Some("indicator".into()), ..FetchRequest::default() };
         let objects = session.fetch(&request, progress)?;
-        let parsed: Vec<Object> = objects.into_iter().filter_map(|object| Object::parse(object).ok()).collect();
+        let parsed: Vec<Object> =
+            objects.into_iter().filter_map(|object| Object::parse(object).ok()).collect();
         let source = format!("taxii:{}", session.name);
         let import = from_stix(&parsed, &StixImportOptions { source, confidence: 50, now: world::now() });
         let indicators: Vec<_> = import.iocs.iter().map(|word| word.indicator.clone()).collect();
@@ -338,14 +353,22 @@ impl TaxiiSession {
     /// # Errors
     /// [`Error::Taxii`].
     pub fn discovery(&self) -> Result<Value> {
-        json_of(&self.client.discovery()?)
+        let found = self.client.discovery()?;
+        Ok(json!({
+            "title": found.title,
+            "description": found.description,
+            "contact": found.contact,
+            "default": found.default,
+            "api_roots": found.api_roots,
+        }))
     }
 
     /// Every collection of every API root, each with `api_root` and `server_id`.
     /// # Errors
     /// [`Error::Taxii`].
     pub fn list_collections(&self) -> Result<Vec<Value>> {
-        self.collections()?.iter().map(|(root, collection)| self.collection_view(root, collection)).collect()
+        let view = |(root, collection): &(String, Collection)| self.collection_view(root, collection);
+        Ok(self.collections()?.iter().map(view).collect())
     }
 
     /// One collection.
@@ -357,14 +380,21 @@ impl TaxiiSession {
         let found = collections.iter().find(|(_, c)| wanted.is_none_or(|wanted| c.id == wanted));
         let (root, collection) =
             found.ok_or_else(|| Error::not_found("collection", wanted.unwrap_or_default()))?;
-        self.collection_view(root, collection)
+        Ok(self.collection_view(root, collection))
     }
 
-    fn collection_view(&self, api_root: &str, collection: &Collection) -> Result<Value> {
-        let mut view = json_of(collection)?;
-        view["api_root"] = api_root.into();
-        view["server_id"] = self.name.as_str().into();
-        Ok(view)
+    fn collection_view(&self, api_root: &str, collection: &Collection) -> Value {
+        json!({
+            "id": collection.id,
+            "title": collection.title,
+            "description": collection.description,
+            "alias": collection.alias,
+            "can_read": collection.can_read,
+            "can_write": collection.can_write,
+            "media_types": collection.media_types,
+            "api_root": api_root,
+            "server_id": self.name,
+        })
     }
 
     fn collections(&self) -> Result<Vec<(String, Collection)>> {
@@ -373,7 +403,9 @@ impl TaxiiSession {
         for root in self.client.discovery()?.api_roots {
             // Servers list API roots that this user may not see.
             match self.client.collections(&root) {
-                Ok(found) => collections.extend(found.into_iter().map(|collection| (root.clone(), collection))),
+                Ok(found) => {
+                    collections.extend(found.into_iter().map(|collection| (root.clone(), collection)))
+                }
                 Err(error) => failure = Some(error),
             }
         }
@@ -410,10 +442,10 @@ impl TaxiiSession {
             let query = ObjectQuery {
                 added_after: request.start,
                 limit: Some(limit - objects.len()),
-                object_types: request.object_type.iter().cloned().collect(),
+                types: request.object_type.iter().cloned().collect(),
                 ..ObjectQuery::default()
             };
-            for page in self.client.objects(root, &collection.id, query) {
+            for page in self.client.objects(root, &collection.id, &query)? {
                 objects.extend(page?.objects.into_iter().filter(|object| is_within(object, request.end)));
                 objects.truncate(limit);
                 progress(objects.len());
@@ -430,10 +462,6 @@ fn is_within(object: &Value, end: Option<Timestamp>) -> bool {
     let Some(end) = end else { return true };
     let time = object.get("modified").or_else(|| object.get("created")).and_then(Value::as_str);
     time.and_then(|text| text.parse::<Timestamp>().ok()).is_none_or(|time| time <= end)
-}
-
-fn json_of(value: &impl Serialize) -> Result<Value> {
-    serde_json::to_value(value).map_err(|error| Error::Configuration(error.to_string()))
 }
 
 fn client(config: &TaxiiConfig, password: Option<Secret>) -> Result<Client> {

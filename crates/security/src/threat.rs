@@ -32,7 +32,7 @@ const ENDINGS: &[&str] = &["json", "yml", "yaml"];
 
 /// The rules in force, and what was wrong with the others.
 #[derive(Debug)]
-pub struct LoadedRules {
+pub(crate) struct LoadedRules {
     set: RuleSet,
     rules: Vec<(Arc<Rule>, String)>,
     problems: Vec<RuleFileProblem>,
@@ -71,12 +71,12 @@ pub struct RuleTrial {
 
 impl LoadedRules {
     /// The rules with the files they came from.
-    pub fn rules(&self) -> &[(Arc<Rule>, String)] {
+    pub(crate) fn rules(&self) -> &[(Arc<Rule>, String)] {
         &self.rules
     }
 
     /// What could not be used.
-    pub fn problems(&self) -> &[RuleFileProblem] {
+    pub(crate) fn problems(&self) -> &[RuleFileProblem] {
         &self.problems
     }
 }
@@ -130,7 +130,11 @@ impl RuleCache {
             .chain(further.into_iter().map(|path| DocumentFolder::new(path, ENDINGS, MAX_RULE_FILE)));
         for folder in folders {
             let documents = folder.list_telling(&mut |name, fault| {
-                problems.push(RuleFileProblem { file: name.to_owned(), code: fault.code(), problem: fault.to_string() });
+                problems.push(RuleFileProblem {
+                    file: name.to_owned(),
+                    code: fault.code(),
+                    problem: fault.to_string(),
+                });
             })?;
             for document in documents {
                 match read_rules(&document.path, &document.bytes) {
@@ -169,7 +173,8 @@ impl RuleCache {
 }
 
 fn read_rules(path: &Path, bytes: &[u8]) -> std::result::Result<Vec<Rule>, (&'static str, String)> {
-    let modified = std::fs::metadata(path).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let modified =
+        std::fs::metadata(path).and_then(|found| found.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
     let seconds = modified.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let time = Timestamp::from_seconds(i64::try_from(seconds).unwrap_or(0));
     let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
@@ -181,10 +186,14 @@ impl Engine {
     pub(crate) fn current_rules(&self) -> Result<Arc<LoadedRules>> {
         if !self.rules.follower.is_current(&self.page) {
             // The files are the truth and each is replaced in one step, so there is no commit to wait for.
-            self.rules.follower.refresh(&self.page, || self.rules.load(), || {
-                self.page.settle(Domain::Rules, self.page.epoch(Domain::Rules));
-                Ok(())
-            })?;
+            self.rules.follower.refresh(
+                &self.page,
+                || self.rules.load(),
+                || {
+                    self.page.settle(Domain::Rules, self.page.epoch(Domain::Rules));
+                    Ok(())
+                },
+            )?;
         }
         if self.rules.edited()? {
             self.rules.load()?;
@@ -202,7 +211,11 @@ impl Engine {
         self.rules.folder.write(&file, rule.to_json().as_bytes())?;
         self.page.begin(Domain::Rules);
         self.page.finish(Domain::Rules);
-        self.audit("rule_created", &generate_request_id(), json!({"rule_id": rule.id, "severity": rule.severity}))?;
+        self.audit(
+            "rule_created",
+            &generate_request_id(),
+            json!({"rule_id": rule.id, "severity": rule.severity}),
+        )?;
         Ok(rule_view(&rule, &file))
     }
 
@@ -290,10 +303,13 @@ impl Engine {
         let alerts = self.raise(&matches, &context)?;
         let listed = self.listed_in(request_data)?;
         let of_rules = ThreatScore::of(&matches);
-        let of_indicators = listed.iter().flat_map(|check| &check.matches).map(|found| found.confidence()).max();
+        let of_indicators =
+            listed.iter().flat_map(|check| &check.matches).map(|found| found.confidence()).max();
         let score = of_rules.score.max(of_indicators.unwrap_or(0));
-        let severity = Severity::ALL.into_iter().rev().find(|severity| score >= severity.score() && score > 0);
-        let mut recommendations: Vec<&String> = alerts.iter().flat_map(|alert| &alert.recommendations).collect();
+        let severity =
+            Severity::ALL.into_iter().rev().find(|severity| score >= severity.score() && score > 0);
+        let mut recommendations: Vec<&String> =
+            alerts.iter().flat_map(|alert| &alert.recommendations).collect();
         recommendations.dedup();
         Ok(json!({
             "detected": !alerts.is_empty() || !listed.is_empty(),
@@ -342,7 +358,11 @@ impl Engine {
         let trial = |(event, data): (usize, &Value)| {
             let mut matches = set.evaluate(data, &Limits::DEFAULT).matches;
             let matched = matches.pop();
-            RuleTrial { event, matched: matched.is_some(), evidence: matched.map(|m| m.evidence).unwrap_or_default() }
+            RuleTrial {
+                event,
+                matched: matched.is_some(),
+                evidence: matched.map(|m| m.evidence).unwrap_or_default(),
+            }
         };
         Ok(events.iter().enumerate().map(trial).collect())
     }

@@ -70,7 +70,10 @@ impl Engine {
             Err(error) => return Err(fault(error).into()),
         };
         if !found.is_file() {
-            return Err(Error::invalid(ARGUMENT, "is no regular file; accepted are a file's path and an intel id"));
+            return Err(Error::invalid(
+                ARGUMENT,
+                "is no regular file; accepted are a file's path and an intel id",
+            ));
         }
         let whole = path.canonicalize().map_err(fault)?;
         let own = self.data_dir().canonicalize().map_err(fault)?;
@@ -79,11 +82,8 @@ impl Engine {
         }
         if overwrite {
             // O_NOFOLLOW: what was a file a moment ago must not be a link to somebody else's now.
-            let mut file = OpenOptions::new()
-                .write(true)
-                .custom_flags(libc::O_NOFOLLOW)
-                .open(path)
-                .map_err(fault)?;
+            let mut file =
+                OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path).map_err(fault)?;
             let mut left = found.len();
             file.seek(SeekFrom::Start(0)).map_err(fault)?;
             let zeros = [0; CHUNK];

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use security::{
-    ConfigSource, Engine, ExportFilter, FOLDERS, ImportOptions, IocDraft, IssueRequest, KeyFilter, Options, RuleDraft,
-    SearchRequest, Settings, UsageContext,
+    ConfigSource, Engine, ExportFilter, FOLDERS, ImportOptions, IocDraft, IssueRequest, KeyFilter, Options,
+    RuleDraft, SearchRequest, Settings, UsageContext,
 };
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -185,7 +185,10 @@ fn indicators_are_merged_matched_and_seen_by_the_other_engine() {
     one.add_ioc(draft("ip", "192.168.1.1")).unwrap();
     let again = IocDraft { source: "partner".into(), confidence: 90, ..draft("ipv4", "192[.]168[.]1[.]1") };
     let record = one.add_ioc(again).unwrap();
-    assert_eq!((&record["confidence"], &record["sightings"], &record["source"]), (&json!(90), &json!(2), &json!("internal")));
+    assert_eq!(
+        (&record["confidence"], &record["sightings"], &record["source"]),
+        (&json!(90), &json!(2), &json!("internal"))
+    );
     let check = serde_json::to_value(other.check_ioc("ip", "192.168.1.1").unwrap()).unwrap();
     assert_eq!((&check["count"], &check["matches"][0]["match_type"]), (&json!(1), &json!("exact")));
     one.add_ioc(draft("ip", "203.0.113.0/24")).unwrap();
@@ -199,7 +202,9 @@ fn indicators_are_merged_matched_and_seen_by_the_other_engine() {
     assert_eq!(kind("ip", "198.51.100.1"), None);
     assert!(one.remove_ioc("ip", "192.168.1.1").unwrap());
     assert!(!other.check_ioc("ip", "192.168.1.1").unwrap().matched);
-    for (ioc_type, value, confidence) in [("ip", "999.1.1.1", 5), ("planet", "mars", 5), ("ip", "192.0.2.1", 101)] {
+    for (ioc_type, value, confidence) in
+        [("ip", "999.1.1.1", 5), ("planet", "mars", 5), ("ip", "192.0.2.1", 101)]
+    {
         let bad = IocDraft { confidence, ..draft(ioc_type, value) };
         assert!(matches!(one.add_ioc(bad), Err(security::Error::Invalid { .. })), "{ioc_type} {value}");
     }
@@ -210,7 +215,8 @@ fn search_finds_indicators_and_records_alike() {
     let folder = TempDir::new().unwrap();
     let engine = engine(folder.path());
     engine.add_ioc(draft("ip", "192.168.1.1")).unwrap();
-    let data = json!({"title": "leak of customer passwords", "author": "mallory", "text": "see evil.example.com"});
+    let data =
+        json!({"title": "leak of customer passwords", "author": "mallory", "text": "see evil.example.com"});
     let filed = engine.categorize_intelligence(data, "paste_sites", "high").unwrap();
     let search = |query: Value| {
         let request = SearchRequest { query: Some(query), ..SearchRequest::default() };
@@ -264,9 +270,11 @@ fn feeds_come_in_and_go_out() {
     let feed = "# a feed\n192.0.2.1\nevil[.]example[.]com\nhttps://bad.example.net/x\nnot an indicator\n";
     let options = ImportOptions { skip_bad: true, ..ImportOptions::default() };
     let mut heard = 0;
-    let report = engine.import_indicators("list.txt", feed.as_bytes(), &options, &mut |_| heard += 1).unwrap();
+    let report =
+        engine.import_indicators("list.txt", feed.as_bytes(), &options, &mut |_| heard += 1).unwrap();
     assert_eq!((report.added, report.rejected, report.source.as_str(), heard), (3, 1, "feed:list", 1));
-    let strict = engine.import_indicators("list.txt", feed.as_bytes(), &ImportOptions::default(), &mut |_| {});
+    let strict =
+        engine.import_indicators("list.txt", feed.as_bytes(), &ImportOptions::default(), &mut |_| {});
     assert!(matches!(strict, Err(security::Error::Invalid { .. })));
     let mut out = Vec::new();
     let written = engine.export_indicators("stix", &ExportFilter::default(), &mut out).unwrap();
@@ -297,7 +305,8 @@ fn the_audit_trail_holds_every_act_and_notices_an_edit() {
     let folder = TempDir::new().unwrap();
     let engine = engine(folder.path());
     engine.rotate_credential("DB_PASSWORD", Some("req-rotate"), Duration::ZERO).unwrap();
-    let log = engine.audit_log(10, &Map::from_iter([("event".to_owned(), json!("credential_rotated"))])).unwrap();
+    let log =
+        engine.audit_log(10, &Map::from_iter([("event".to_owned(), json!("credential_rotated"))])).unwrap();
     assert_eq!((log.len(), &log[0]["request_id"]), (1, &json!("req-rotate")));
     assert!(engine.verify_audit_log().unwrap().intact);
     let logs = folder.path().join("logs");
@@ -314,7 +323,8 @@ fn no_secret_is_anywhere_on_disk() {
     let folder = TempDir::new().unwrap();
     let engine = engine(folder.path());
     let new = engine.rotate_credential("API_KEY", None, Duration::from_secs(60)).unwrap();
-    let (_, issued) = engine.issue_api_key(IssueRequest { name: "k".into(), ..IssueRequest::default() }).unwrap();
+    let (_, issued) =
+        engine.issue_api_key(IssueRequest { name: "k".into(), ..IssueRequest::default() }).unwrap();
     verify(&engine, KEY);
     verify(&engine, new.expose_text().unwrap());
     verify(&engine, issued.expose_text().unwrap());
@@ -351,11 +361,15 @@ fn configuration_takes_argument_environment_file_default() {
     let mounted = folder.path().join("db");
     std::fs::write(&mounted, "from-a-mounted-file\n").unwrap();
     let mounted = mounted.to_str().unwrap();
-    let config = json!({"data_dir": "/from/file", "credentials": {"API_KEY": "file", "SECRET_TOKEN": "file"}});
+    let config =
+        json!({"data_dir": "/from/file", "credentials": {"API_KEY": "file", "SECRET_TOKEN": "file"}});
     let settings = resolve(config.clone(), &[("API_KEY", "env"), ("DB_PASSWORD_FILE", mounted)]).unwrap();
     let line = |name: &str| settings.lines().into_iter().find(|line| line.name == name).unwrap();
     assert_eq!(line("SECURITY_DATA_DIR").value, "/from/file");
-    assert_eq!((line("API_KEY").value.as_str(), line("API_KEY").source.as_str()), ("****", "environment API_KEY"));
+    assert_eq!(
+        (line("API_KEY").value.as_str(), line("API_KEY").source.as_str()),
+        ("****", "environment API_KEY")
+    );
     assert_eq!(line("DB_PASSWORD").source, format!("mounted file {mounted}"));
     assert!(line("SECRET_TOKEN").source.starts_with("file "));
     assert_eq!(line("MAIL_API_KEY").value, "(not set)");
@@ -377,7 +391,8 @@ fn a_damaged_store_is_named_and_nothing_is_accepted_or_overwritten() {
     let folder = TempDir::new().unwrap();
     drop(engine(folder.path()));
     let file = folder.path().join("credentials/credentials.sqlite");
-    std::fs::write(&file, b"this is no database, and long enough to have a header of one".repeat(40)).unwrap();
+    std::fs::write(&file, b"this is no database, and long enough to have a header of one".repeat(40))
+        .unwrap();
     let before = std::fs::read(&file).unwrap();
     let opened = Engine::open(Options {
         data_dir: Some(folder.path().to_owned()),

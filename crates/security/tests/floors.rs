@@ -82,7 +82,8 @@ fn arrows_point_down_only() {
 fn faces_know_the_door_alone() {
     for (from, targets) in dependencies() {
         if floor_of(&from) == Some(5) {
-            let beyond: Vec<_> = targets.iter().filter(|to| floor_of(to).is_some_and(|floor| floor < 4)).collect();
+            let beyond: Vec<_> =
+                targets.iter().filter(|to| floor_of(to).is_some_and(|floor| floor < 4)).collect();
             assert!(beyond.is_empty(), "{from} reaches past the door: {beyond:?}");
         }
     }

@@ -119,7 +119,11 @@ impl<'a> Lexer<'a> {
                     Some((_, escaped @ ('\\' | '\''))) => value.push(escaped),
                     Some(_) => {
                         let found = shown(&self.text[body + offset..]);
-                        return Err(self.error(body + offset, "\\\\ or \\' (a backslash is doubled)", &found));
+                        return Err(self.error(
+                            body + offset,
+                            "\\\\ or \\' (a backslash is doubled)",
+                            &found,
+                        ));
                     }
                     None => break,
                 },
@@ -139,7 +143,7 @@ impl<'a> Lexer<'a> {
             PatternError::Meaningless { offset: start, reason: format!("`{shown}` is not {reason}") }
         };
         match prefix {
-            'h' if text.len() % 2 == 0 && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            'h' if text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit()) => {
                 Ok(Token::Hex(text.to_ascii_lowercase()))
             }
             'h' => Err(wrong("pairs of hex digits")),
@@ -216,7 +220,7 @@ fn shown(text: &str) -> String {
 fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     !text.is_empty()
-        && text.len() % 4 == 0
+        && text.len().is_multiple_of(4)
         && text.len() - digits.len() <= 2
         && digits.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+' || b == b'/')
 }

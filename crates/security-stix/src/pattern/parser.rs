@@ -1,7 +1,8 @@
 //! From words to an expression.
 
 use super::{
-    Comparison, ComparisonTest, Literal, ObjectPath, Observation, Operator, PathStep, PatternError, Qualifier,
+    Comparison, ComparisonTest, Literal, ObjectPath, Observation, Operator, PathStep, PatternError,
+    Qualifier,
     lexer::{Lexer, Token},
 };
 
@@ -44,7 +45,11 @@ impl<'a> Parser<'a> {
     }
 
     fn expected<T>(&self, expected: &str) -> Result<T, PatternError> {
-        Err(PatternError::Syntax { offset: self.offset, expected: expected.into(), found: self.token.shown() })
+        Err(PatternError::Syntax {
+            offset: self.offset,
+            expected: expected.into(),
+            found: self.token.shown(),
+        })
     }
 
     fn expect(&mut self, token: &Token<'_>, expected: &str) -> Result<(), PatternError> {
@@ -286,7 +291,9 @@ impl<'a> Parser<'a> {
             Operator::Like | Operator::Matches | Operator::IsSubset | Operator::IsSuperset => {
                 vec![self.literal("a text in single quotes", |literal| matches!(literal, Literal::Text(_)))?]
             }
-            _ => vec![self.literal("a literal with an order", |found| !matches!(found, Literal::Boolean(_)))?],
+            _ => {
+                vec![self.literal("a literal with an order", |found| !matches!(found, Literal::Boolean(_)))?]
+            }
         };
         Ok(Comparison::Test(ComparisonTest { path, negated, operator, operands }))
     }

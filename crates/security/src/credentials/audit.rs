@@ -36,7 +36,9 @@ impl Engine {
     /// When the journal cannot be read.
     pub fn audit_log(&self, limit: usize, filter: &AuditFilter) -> Result<Vec<Value>> {
         let mut wanted = |record: &Value| {
-            filter.iter().all(|(name, value)| record.get(name).or_else(|| record["details"].get(name)) == Some(value))
+            filter
+                .iter()
+                .all(|(name, value)| record.get(name).or_else(|| record["details"].get(name)) == Some(value))
         };
         Ok(self.journal.newest(Stream::Audit, limit, &mut wanted)?)
     }

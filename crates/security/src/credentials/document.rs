@@ -20,14 +20,14 @@ const LONGEST_GRACE: Duration = Duration::from_secs(365 * 86_400);
 
 /// What is known of one of the document's credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CredentialStatus {
+pub(crate) struct CredentialStatus {
     /// Where the operator's value came from; `None` when this process has none.
-    pub set_by: Option<String>,
+    pub(crate) set_by: Option<String>,
     /// Whether any value is accepted.
-    pub accepted: bool,
+    pub(crate) accepted: bool,
     /// When a rotation superseded the operator's value.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub superseded: Option<String>,
+    pub(crate) superseded: Option<String>,
 }
 
 impl Engine {
@@ -36,7 +36,10 @@ impl Engine {
         for (kind, _) in &self.settings.credentials {
             let digests = self.operator_digests(*kind);
             let known = self.documents()?;
-            if digests.iter().all(|digest| known.record(*kind).is_some_and(|record| record.value(digest).is_some())) {
+            if digests
+                .iter()
+                .all(|digest| known.record(*kind).is_some_and(|record| record.value(digest).is_some()))
+            {
                 continue;
             }
             let request_id = generate_request_id();
@@ -59,8 +62,7 @@ impl Engine {
     ) -> Result<CredentialRecord> {
         for _ in 0..ATTEMPTS {
             let now = world::now();
-            let mut record =
-                self.store.credential(kind)?.unwrap_or_else(|| CredentialRecord::new(kind, now));
+            let mut record = self.store.credential(kind)?.unwrap_or_else(|| CredentialRecord::new(kind, now));
             let before = record.version;
             change(&mut record)?;
             if record.version == before {
@@ -86,7 +88,12 @@ impl Engine {
     /// use is recorded. `API_KEY` is better verified by [`Engine::verify_api_key`], which knows issued keys too.
     /// # Errors
     /// When the store cannot be read: nothing is accepted then.
-    pub fn verify_credential(&self, kind: CredentialKind, presented: &[u8], context: UsageContext) -> Result<bool> {
+    pub fn verify_credential(
+        &self,
+        kind: CredentialKind,
+        presented: &[u8],
+        context: UsageContext,
+    ) -> Result<bool> {
         let verdict = self.document_verdict(kind, presented)?;
         let reason = match verdict {
             Verdict::Accepted => None,
@@ -110,7 +117,12 @@ impl Engine {
     /// value, the environment's among them, is refused after `grace`, in every process and for ever.
     /// # Errors
     /// [`Error::Invalid`] for an unknown type or a grace beyond a year; [`Error::Store`].
-    pub fn rotate_credential(&self, credential_type: &str, request_id: Option<&str>, grace: Duration) -> Result<Secret> {
+    pub fn rotate_credential(
+        &self,
+        credential_type: &str,
+        request_id: Option<&str>,
+        grace: Duration,
+    ) -> Result<Secret> {
         let kind = kind(credential_type)?;
         if grace > LONGEST_GRACE {
             return Err(Error::invalid("grace_seconds", "accepted are 0 to 31536000 seconds"));
@@ -122,13 +134,18 @@ impl Engine {
         let operator = self.operator_digests(kind);
         let request_id = request_id.map_or_else(generate_request_id, str::to_owned);
         let details = Map::from_iter([("grace_seconds".to_owned(), Value::from(grace.as_secs()))]);
-        self.audited("credential_rotated", &request_id, json!({"credential": kind, "grace_seconds": grace.as_secs()}), || {
-            self.change_credential(kind, CredentialEvent::Rotated, &request_id, details, |record| {
-                record
-                    .rotate(&operator, digest, world::now(), grace)
-                    .map_err(|error| Error::invalid("credential_type", error))
-            })
-        })?;
+        self.audited(
+            "credential_rotated",
+            &request_id,
+            json!({"credential": kind, "grace_seconds": grace.as_secs()}),
+            || {
+                self.change_credential(kind, CredentialEvent::Rotated, &request_id, details, |record| {
+                    record
+                        .rotate(&operator, digest, world::now(), grace)
+                        .map_err(|error| Error::invalid("credential_type", error))
+                })
+            },
+        )?;
         Ok(new)
     }
 
@@ -236,7 +253,8 @@ impl Engine {
         let documents = self.documents()?;
         let ended = |kind: CredentialKind| {
             let record = documents.record(kind)?;
-            let ends = self.operator_digests(kind).into_iter().map(|digest| record.value(&digest)?.superseded_at);
+            let ends =
+                self.operator_digests(kind).into_iter().map(|digest| record.value(&digest)?.superseded_at);
             ends.max().flatten().map(|at| (kind, format!("superseded by rotation at {at}")))
         };
         Ok(CredentialKind::ALL.into_iter().filter_map(ended).collect())

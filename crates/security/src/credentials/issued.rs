@@ -4,8 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use security_core::{Secret, Severity, StoreFault, Timestamp};
 use security_credentials::{
-    CredentialEvent, CredentialStore, Digest, HistoryEntry, IssuedKey, KeyDraft, KeyRate, KeyReason, KeyVerdict,
-    KeyView, ParsedToken, Token, Verdict,
+    CredentialEvent, CredentialStore, Digest, HistoryEntry, IssuedKey, KeyDraft, KeyRate, KeyReason,
+    KeyVerdict, KeyView, ParsedToken, Token, Verdict,
 };
 use security_web::LimitScope;
 use serde::Serialize;
@@ -96,7 +96,12 @@ impl Engine {
     /// `API_KEY` of the document counts as a key with every scope, without id, name and owner.
     /// # Errors
     /// When the store cannot be read: nothing is accepted then.
-    pub fn check_api_key(&self, presented: &[u8], scopes: &[String], context: UsageContext) -> Result<KeyCheck> {
+    pub fn check_api_key(
+        &self,
+        presented: &[u8],
+        scopes: &[String],
+        context: UsageContext,
+    ) -> Result<KeyCheck> {
         let client = context.client_ip.as_deref().and_then(|text| text.trim().parse::<IpAddr>().ok());
         let judged = self.judge_api_key(presented, scopes, client)?;
         Ok(self.finish_check(judged, context))
@@ -118,7 +123,8 @@ impl Engine {
         let now = world::now();
         let digest = self.pepper.digest(presented);
         let token = std::str::from_utf8(presented).ok().and_then(|_| ParsedToken::parse(presented));
-        let of_document = documents.accepted(security_credentials::CredentialKind::ApiKey).verify(&digest, now);
+        let of_document =
+            documents.accepted(security_credentials::CredentialKind::ApiKey).verify(&digest, now);
         if of_document.is_accepted() {
             judged.reason = KeyReason::Ok;
             judged.is_document = true;
@@ -159,8 +165,7 @@ impl Engine {
         let kind = if judged.is_document { "API_KEY" } else { "ISSUED_KEY" };
         let reason = judged.note.or((!valid).then_some(judged.reason.as_str()));
         let address = context.client_ip.clone();
-        let request_id =
-            self.record_use(kind, "verify", valid, reason, judged.claimed.as_deref(), context);
+        let request_id = self.record_use(kind, "verify", valid, reason, judged.claimed.as_deref(), context);
         if let Some(key) = judged.key.as_deref().filter(|key| key.canary) {
             self.canary_used(key, &request_id, address.as_deref());
         }
@@ -260,10 +265,14 @@ impl Engine {
         let digest: Digest = self.pepper.digest(token.secret.expose());
         let request_id = generate_request_id();
         let details = json!({"key_id": key_id, "grace_seconds": grace.as_secs()});
-        let view =
-            self.change_key(key_id, "key_rotated", CredentialEvent::Rotated, &request_id, &details, &mut |key| {
-                key.rotate(digest, world::now(), grace).map(|()| true).map_err(refused)
-            })?;
+        let view = self.change_key(
+            key_id,
+            "key_rotated",
+            CredentialEvent::Rotated,
+            &request_id,
+            &details,
+            &mut |key| key.rotate(digest, world::now(), grace).map(|()| true).map_err(refused),
+        )?;
         Ok((view, token.secret))
     }
 
@@ -278,7 +287,8 @@ impl Engine {
     ) -> Result<KeyView> {
         self.audited(act, request_id, details.clone(), || {
             for _ in 0..8 {
-                let mut key = self.store.issued_key(key_id)?.ok_or_else(|| Error::not_found("key", key_id))?;
+                let mut key =
+                    self.store.issued_key(key_id)?.ok_or_else(|| Error::not_found("key", key_id))?;
                 if !change(&mut key)? {
                     return Ok(key.view());
                 }
@@ -312,6 +322,12 @@ impl Engine {
     pub(crate) fn issued_key_count(&self) -> Result<usize> {
         self.follow_credentials()?;
         Ok(self.credentials.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner).len())
+    }
+
+    /// Whether a key has a limit of its own, so that the web layer's default does not count it.
+    pub(crate) fn has_own_limit(&self, id: &str) -> bool {
+        let keys = self.credentials.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        keys.get(id).is_some_and(|key| key.rate_limit.is_some())
     }
 
     /// Keys that are neither revoked nor expired, as the cache has them.

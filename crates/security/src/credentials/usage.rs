@@ -86,10 +86,14 @@ impl Engine {
             .map_or_else(|_| credential_type.trim().to_owned(), |kind| kind.to_string());
         let success = context.success.unwrap_or(context.error.as_deref().is_none_or(str::is_empty));
         let named = UsageContext { component: Some(component.to_owned()), ..context };
-        Ok(self.record_use(&name, operation, success, None, None, UsageContext {
-            operation: Some(operation.to_owned()),
-            ..named
-        }))
+        Ok(self.record_use(
+            &name,
+            operation,
+            success,
+            None,
+            None,
+            UsageContext { operation: Some(operation.to_owned()), ..named },
+        ))
     }
 
     /// The newest usage records of all processes of the data directory, newest first.

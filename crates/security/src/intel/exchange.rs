@@ -10,8 +10,8 @@ use std::{
 use security_core::StoreFault;
 use security_indicators::IocType;
 use security_intel::{
-    ExportFormat, Exported, FeedFormat, FeedOptions, FeedReader, IndicatorStore, IntelError, IocFilter, NewIoc,
-    export,
+    ExportFormat, Exported, FeedFormat, FeedOptions, FeedReader, IndicatorStore, IntelError, IocFilter,
+    NewIoc, export,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -132,7 +132,8 @@ impl Engine {
         if let Some(given) = options.confidence {
             feed_options.confidence = confidence(given)?;
         }
-        let mut feed = FeedReader::new(format, input, feed_options).map_err(|error| refused(file_name, &error))?;
+        let mut feed =
+            FeedReader::new(format, input, feed_options).map_err(|error| refused(file_name, &error))?;
         let mut report = ImportReport {
             format: feed.format().to_string(),
             source,
@@ -168,7 +169,10 @@ impl Engine {
                 report.added += stored.added;
                 report.merged += stored.merged;
                 batch.clear();
-                progress(ImportProgress { imported: report.added + report.merged, rejected: report.rejected });
+                progress(ImportProgress {
+                    imported: report.added + report.merged,
+                    rejected: report.rejected,
+                });
             }
             if ended {
                 break;
@@ -186,7 +190,12 @@ impl Engine {
     /// Writes indicators as a feed, holding a bounded number at a time.
     /// # Errors
     /// [`Error::Invalid`] for an unknown format or filter, or a writer that breaks off; [`Error::Store`].
-    pub fn export_indicators(&self, format: &str, filter: &ExportFilter, output: &mut dyn Write) -> Result<Exported> {
+    pub fn export_indicators(
+        &self,
+        format: &str,
+        filter: &ExportFilter,
+        output: &mut dyn Write,
+    ) -> Result<Exported> {
         let format = ExportFormat::from_str(format).map_err(|error| Error::invalid("format", error))?;
         let filter = filter.resolve()?;
         std::thread::scope(|scope| {

@@ -30,7 +30,14 @@ pub struct SearchRequest {
 
 impl Default for SearchRequest {
     fn default() -> Self {
-        Self { query: None, source_type: None, priority_level: None, tags: Vec::new(), text: None, limit: 100 }
+        Self {
+            query: None,
+            source_type: None,
+            priority_level: None,
+            tags: Vec::new(),
+            text: None,
+            limit: 100,
+        }
     }
 }
 
@@ -43,9 +50,13 @@ impl Engine {
     /// [`Error::Invalid`] naming the argument and what is accepted; [`Error::Store`].
     pub fn search_intelligence(&self, request: &SearchRequest) -> Result<Vec<Value>> {
         if !(1..=MOST_RESULTS).contains(&request.limit) {
-            return Err(Error::invalid("limit", format!("{} is not accepted; accepted are 1 to {MOST_RESULTS}", request.limit)));
+            return Err(Error::invalid(
+                "limit",
+                format!("{} is not accepted; accepted are 1 to {MOST_RESULTS}", request.limit),
+            ));
         }
-        let query = request.query.as_ref().map(Query::parse).transpose().map_err(|e| Error::invalid("query", e))?;
+        let query =
+            request.query.as_ref().map(Query::parse).transpose().map_err(|e| Error::invalid("query", e))?;
         let source_type = request.source_type.as_deref().map(canonical_source_type).transpose();
         let source_type = source_type.map_err(|error| Error::invalid("source_type", error))?;
         let priority = request.priority_level.as_deref().map(canonical_priority).transpose();
@@ -93,7 +104,9 @@ impl Engine {
             let records = self.store.find_indicators(&filter, page)?;
             let exhausted = records.len() < page;
             results.clear();
-            results.extend(records.iter().map(|record| ioc_view(record, now)).filter(wanted).take(request.limit));
+            results.extend(
+                records.iter().map(|record| ioc_view(record, now)).filter(wanted).take(request.limit),
+            );
             if exhausted || results.len() >= request.limit {
                 return Ok(());
             }
@@ -107,7 +120,12 @@ impl Engine {
     /// iocs}`.
     /// # Errors
     /// [`Error::Invalid`] naming the argument and what is accepted; [`Error::Store`].
-    pub fn categorize_intelligence(&self, data: Value, source_type: &str, priority_level: &str) -> Result<Value> {
+    pub fn categorize_intelligence(
+        &self,
+        data: Value,
+        source_type: &str,
+        priority_level: &str,
+    ) -> Result<Value> {
         canonical_source_type(source_type).map_err(|error| Error::invalid("source_type", error))?;
         canonical_priority(priority_level).map_err(|error| Error::invalid("priority_level", error))?;
         let id = format!("intel--{}", world::uuid());
@@ -131,7 +149,10 @@ impl Engine {
 fn has_any_tag(view: &Value, tags: &[String]) -> bool {
     tags.is_empty()
         || view["tags"].as_array().is_some_and(|known| {
-            known.iter().filter_map(Value::as_str).any(|tag| tags.iter().any(|wanted| wanted.eq_ignore_ascii_case(tag)))
+            known
+                .iter()
+                .filter_map(Value::as_str)
+                .any(|tag| tags.iter().any(|wanted| wanted.eq_ignore_ascii_case(tag)))
         })
 }
 

@@ -4,9 +4,9 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use security_core::{Limits, Severity};
 use security_intel::{
-    AuditChain, ComplianceInputs, ComplianceReport, CorrelateOptions, Correlation, Correlations, IndicatorStore,
-    IntelFilter, IntelInput, IntelStore, IocFilter, IocInput, ThreatReport, compliance_report, correlate,
-    threat_report,
+    AuditChain, ComplianceInputs, ComplianceReport, CorrelateOptions, Correlation, Correlations,
+    IndicatorStore, IntelFilter, IntelInput, IntelStore, IocFilter, IocInput, ThreatReport,
+    compliance_report, correlate, threat_report,
 };
 use serde_json::{Value, json};
 
@@ -31,7 +31,8 @@ impl Engine {
         threshold: f64,
         max_correlations: usize,
     ) -> Result<Correlations> {
-        let given = iocs.as_array().ok_or_else(|| Error::invalid("iocs", "accepted is a list of indicators"))?;
+        let given =
+            iocs.as_array().ok_or_else(|| Error::invalid("iocs", "accepted is a list of indicators"))?;
         let iocs = given
             .iter()
             .enumerate()
@@ -41,7 +42,8 @@ impl Engine {
         let mut intel = Vec::new();
         match intel_data {
             Some(data) => {
-                let given = data.as_array().ok_or_else(|| Error::invalid("intel_data", "accepted is a list"))?;
+                let given =
+                    data.as_array().ok_or_else(|| Error::invalid("intel_data", "accepted is a list"))?;
                 for (number, item) in given.iter().enumerate() {
                     let input = IntelInput::from_json(item, number, &Limits::DEFAULT);
                     intel.push(input.map_err(|error| Error::invalid("intel_data", error))?);
@@ -63,8 +65,10 @@ impl Engine {
     /// # Errors
     /// [`Error::Invalid`] when that is not what was given; [`Error::Store`].
     pub fn threat_report(&self, correlations: &Value) -> Result<Value> {
-        let correlations: Vec<Correlation> = serde_json::from_value(correlations.clone())
-            .map_err(|error| Error::invalid("correlations", format!("accepted is what correlate_threats gives: {error}")))?;
+        let correlations: Vec<Correlation> =
+            serde_json::from_value(correlations.clone()).map_err(|error| {
+                Error::invalid("correlations", format!("accepted is what correlate_threats gives: {error}"))
+            })?;
         let mut records = Vec::new();
         for ioc in correlations.iter().flat_map(|correlation| &correlation.iocs) {
             let filter =
@@ -73,7 +77,8 @@ impl Engine {
         }
         let report: ThreatReport = threat_report(&correlations, &records, world::now());
         let found = !correlations.is_empty();
-        let mut view = serde_json::to_value(&report).map_err(|error| Error::invalid("correlations", error))?;
+        let mut view =
+            serde_json::to_value(&report).map_err(|error| Error::invalid("correlations", error))?;
         view["report_id"] = world::uuid().to_string().into();
         view["timestamp"] = json!(report.generated_at);
         view["status"] = if found { "threats_detected" } else { "no_threats_detected" }.into();
@@ -127,7 +132,7 @@ impl Engine {
             permission_findings: Some(loose_permissions(self.data_dir())),
             secrets_encrypted: None,
             n_suspicious_findings: Some(
-                findings.iter().filter(|finding| finding.severity >= Severity::High).count() as u64
+                findings.iter().filter(|finding| finding.severity >= Severity::High).count() as u64,
             ),
             n_rules: Some(rules.rules().len() as u64),
             n_rule_problems: Some(rules.problems().len() as u64),

@@ -39,8 +39,10 @@ pub struct ExtractedIoc {
 pub fn extract_iocs(text: &str, types: Option<&[String]>, limit: Option<usize>) -> Result<Vec<ExtractedIoc>> {
     let mut options = ExtractOptions::default();
     if let Some(types) = types {
-        let kinds = types.iter().map(|name| IocType::from_str(name)).collect::<std::result::Result<Vec<_>, _>>();
-        options.types = Some(kinds.map_err(|error| Error::invalid("types", error))?.into_iter().collect::<TypeSet>());
+        let kinds =
+            types.iter().map(|name| IocType::from_str(name)).collect::<std::result::Result<Vec<_>, _>>();
+        options.types =
+            Some(kinds.map_err(|error| Error::invalid("types", error))?.into_iter().collect::<TypeSet>());
     }
     options.max_hits = limit.unwrap_or(options.max_hits).min(options.max_hits);
     let found = extract(text, &options).into_iter().map(|found| ExtractedIoc {
