@@ -140,9 +140,7 @@ def indicators() -> list[dict[str, Any]]:
         )
     for number in range(7):
         value = f"192.0.2.{number + 1}"
-        objects.append(
-            {"type": "ipv4-addr", "spec_version": "2.1", "id": stix_id("ipv4-addr", value), "value": value}
-        )
+        objects.append({"type": "ipv4-addr", "spec_version": "2.1", "id": stix_id("ipv4-addr", value), "value": value})
     return objects
 
 
@@ -269,7 +267,11 @@ def ready_environment(folder: Path) -> Path:
             virtual_environments.create(folder, clear=True, with_pip=True)
             install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             done = subprocess.run(
-                [*install, "-r", str(REQUIREMENTS)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+                [*install, "-r", str(REQUIREMENTS)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if done.returncode != 0:
                 raise RuntimeError(f"medallion could not be installed:\n{done.stdout}{done.stderr}")

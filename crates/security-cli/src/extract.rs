@@ -59,8 +59,7 @@ fn extract(
     seen: &mut HashSet<(String, String)>,
     session: &mut Session,
 ) -> Result<usize, crate::output::Failure> {
-    let wanted: Vec<&str> = arguments.types.iter().map(String::as_str).collect();
-    let types = (!wanted.is_empty()).then_some(wanted.as_slice());
+    let types = (!arguments.types.is_empty()).then_some(arguments.types.as_slice());
     let bar = Bar::of_bytes(&session.output, &input.name, input.size);
     let mut blocks = Blocks { reader: bar.reading(input.reader), rest: Vec::new(), ended: false };
     let mut read = 0;

@@ -220,7 +220,9 @@ impl Engine {
                         ));
                     }
                     _ => {
-                        return Err(Error::Configuration("several TAXII servers are stored; name one".into()));
+                        return Err(Error::Configuration(
+                            "several TAXII servers are stored; name one".into(),
+                        ));
                     }
                 }
             }

@@ -17,7 +17,7 @@ fn engine_with(folder: &Path, config: Value) -> Engine {
         config: Some(ConfigSource::Inline(config)),
         ..Options::default()
     })
-    .unwrap()
+    .expect("a fresh folder opens")
 }
 
 fn engine(folder: &Path) -> Engine {
@@ -25,7 +25,7 @@ fn engine(folder: &Path) -> Engine {
 }
 
 fn verify(engine: &Engine, key: &str) -> bool {
-    engine.verify_api_key(key.as_bytes(), UsageContext::default()).unwrap()
+    engine.verify_api_key(key.as_bytes(), UsageContext::default()).expect("the store can be read")
 }
 
 fn draft(ioc_type: &str, value: &str) -> IocDraft {
@@ -399,7 +399,7 @@ fn a_damaged_store_is_named_and_nothing_is_accepted_or_overwritten() {
         config: Some(ConfigSource::Inline(json!({"credentials": {"API_KEY": KEY}}))),
         ..Options::default()
     });
-    let error = opened.err().expect("a damaged store does not open").to_string();
+    let error = opened.expect_err("a damaged store does not open").to_string();
     assert!(error.contains("credentials.sqlite"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }

@@ -43,7 +43,7 @@ const RESERVED: [(&str, &[&str]); 11] = [
 const WORLDLY: [&str; 6] = ["getrandom", "tempfile", "libc", "rustix", "tracing-subscriber", "toml"];
 
 fn dependencies() -> BTreeMap<String, Vec<String>> {
-    let metadata = MetadataCommand::new().no_deps().exec().unwrap();
+    let metadata = MetadataCommand::new().no_deps().exec().expect("the manifests can be read");
     let packages = metadata.packages.into_iter().map(|package| {
         let normal = package.dependencies.into_iter().filter(|d| d.kind == DependencyKind::Normal);
         (package.name.to_string(), normal.map(|d| d.name).collect())
