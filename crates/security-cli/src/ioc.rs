@@ -326,12 +326,26 @@ fn export(arguments: &Export, session: &mut Session) -> Outcome {
             session.output.record(&record)?;
         }
         (Some(path), false) => {
-            session.output.line(&format!("{}: {} written", path.display(), field(&exported, "written")))?;
+            session.output.line(&format!("{}: {}", path.display(), told(&exported)))?;
         }
         // The feed itself is what stdout is for.
-        (None, _) => session.output.remark(&format!("{} written", field(&exported, "written"))),
+        (None, _) => session.output.remark(&told(&exported)),
     }
     Ok(Exit::Clean)
+}
+
+fn told(exported: &Value) -> String {
+    let left_out: Vec<String> = exported["left_out"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    let written = format!("{} written", field(exported, "n_written"));
+    if left_out.is_empty() {
+        return written;
+    }
+    format!("{written}; the format has no form for {}", left_out.join(", "))
 }
 
 /// A name beside the file, so that what is half written never bears the file's own.

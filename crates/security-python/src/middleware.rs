@@ -1,7 +1,7 @@
 //! `security.modules.middleware` and what the adapters for web frameworks call.
 
 use pyo3::{prelude::*, types::PyString};
-use security::{Action, Decision, RequestView};
+use security::{Decision, RequestView};
 
 use crate::{
     convert::{Text, Texts, to_python, utf8},
@@ -83,11 +83,9 @@ impl RequestState {
     /// The answer that this request gets from a view that needs a key.
     ///
     /// :param scopes: what the key must be allowed to do, all of it (``list`` of ``str``).
-    /// :returns: as :meth:`refusal`.
-    /// :raises StoreError: when the store cannot be read: nothing is accepted then.
+    /// :returns: as :meth:`refusal`; nothing is verified or counted again.
     fn require<'py>(&self, py: Python<'py>, scopes: Texts) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let decision = detached(py, || self.0.require(&*security::current()?, &scopes.0))?;
-        refusal(py, &decision)
+        refusal(py, &attached(py, || Ok(self.0.require(&scopes.0)))?)
     }
 
     /// The headers that the answer gets, whatever it is.
@@ -100,7 +98,7 @@ impl RequestState {
 }
 
 fn refusal<'py>(py: Python<'py>, decision: &Decision) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if decision.action == Action::Allow {
+    if decision.is_allowed() {
         return Ok(None);
     }
     to_python(py, decision).map(Some)

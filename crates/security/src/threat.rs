@@ -1,5 +1,6 @@
 //! `security.modules.threat`: rules as files that are live in every process, events, alerts, look-ups.
 
+mod files;
 mod lookup;
 
 use std::{
@@ -19,6 +20,7 @@ use security_threat::{Alert, AlertStore, Rule, RuleDraft, RuleMatch, RuleSet, Th
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub use files::read_rule_file;
 pub use lookup::{ExtractedIoc, extract_iocs, identify_ioc_type};
 
 use crate::{Engine, Error, Result, follow::Follower, intel::IocCheck, utils::generate_request_id, world};
