@@ -52,12 +52,7 @@ class Import(EngineCase):
         self.assertFalse(data.exists())
 
     def test_the_decorator_needs_flask_only_when_called(self) -> None:
-        code = (
-            "import sys, security\n"
-            "@security.require_api_key\n"
-            "def view(): return 'x'\n"
-            "print('flask' in sys.modules)"
-        )
+        code = "import sys, security\n@security.require_api_key\ndef view(): return 'x'\nprint('flask' in sys.modules)"
         self.assertEqual(self.run_python(code), "False\n")
 
 

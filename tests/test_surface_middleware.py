@@ -127,10 +127,16 @@ class Views(FlaskCase):
         self.assertNotIn("wrong", answer.get_data(as_text=True))
 
     def test_with_the_documents_key(self) -> None:
-        for headers in (KEY, {"Authorization": f"Bearer {VALUES['API_KEY']}"}, {"authorization": f"bearer {VALUES['API_KEY']}"}):
+        for headers in (
+            KEY,
+            {"Authorization": f"Bearer {VALUES['API_KEY']}"},
+            {"authorization": f"bearer {VALUES['API_KEY']}"},
+        ):
             answer = self.get("/bare", headers=headers)
             self.assertEqual(answer.status_code, 200, headers)
-            self.assertEqual(answer.json, {"key": {"id": None, "name": None, "owner": None, "scopes": ["*"]}, "valid": True})
+            self.assertEqual(
+                answer.json, {"key": {"id": None, "name": None, "owner": None, "scopes": ["*"]}, "valid": True}
+            )
 
     def test_two_different_keys(self) -> None:
         headers = {**KEY, "Authorization": "Bearer something else"}
