@@ -10,10 +10,10 @@ use std::{
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
-    types::{PyBytes, PyDict, PyString},
+    types::{PyBytes, PyString},
 };
 use security::{ExportFilter, ImportOptions, IocDraft, SearchRequest};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{
     convert::{Text, Texts, answer, limit, named, to_json, to_python, utf8},
@@ -255,7 +255,10 @@ pub(crate) fn import_indicators<'py>(
     let interrupt = Interrupt::default();
     let (name, reader) = source_of(path_or_file, &interrupt)?;
     let done = detached(py, || {
-        let mut tell = |made: security::ImportProgress| interrupt.report(progress.as_ref(), &made);
+        let mut tell = |made: security::ImportProgress| {
+            interrupt
+                .report(progress.as_ref(), &json!({"imported": made.imported, "rejected": made.rejected}))
+        };
         security::current()?.import_indicators(&name, reader, &options, &mut tell)
     });
     to_python(py, &interrupt.or(done)?)
@@ -303,7 +306,7 @@ impl Interrupt {
     }
 
     /// Tells `callback` of the progress.
-    fn report(&self, callback: Option<&Py<PyAny>>, progress: &impl Serialize) {
+    fn report(&self, callback: Option<&Py<PyAny>>, progress: &Value) {
         self.run(|py| {
             let Some(callback) = callback else { return Ok(()) };
             callback.call1(py, (to_python(py, progress)?,)).map(drop)

@@ -2,11 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use pyo3::{
-    exceptions::PyTypeError,
-    prelude::*,
-    types::{PyDict, PyString},
-};
+use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
 use security::{ConfigSource, Options};
 use serde_json::Value;
 

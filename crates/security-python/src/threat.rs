@@ -93,7 +93,7 @@ pub(crate) fn defang(py: Python<'_>, text: Text) -> PyResult<String> {
 /// :returns: ``str``.
 #[pyfunction]
 pub(crate) fn refang(py: Python<'_>, text: Text) -> PyResult<String> {
-    detached(py, || Ok(security::refang(&text.0)))
+    detached(py, || Ok(security::refang(&text.0).into_owned()))
 }
 
 /// Looks a value up in everything that is known.

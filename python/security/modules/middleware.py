@@ -27,7 +27,9 @@ def create_security_middleware(app: App) -> App:
     rules, and the presented key, all in one call into the engine; a refused request gets a JSON body
     ``{"error", "message", "request_id", …}`` (RFC 9457) and never reaches a view. On ``flask.g``: ``request_id``
     (``str``), ``client_ip`` (``str`` or None), ``api_key`` (``{id, name, owner, scopes}`` or None),
-    ``api_key_valid`` (``bool``). After a request: ``X-Request-ID`` and the security headers, where the view did not set its own.
+    ``api_key_valid`` (``bool``).
+
+    After a request: ``X-Request-ID`` and the security headers, where the view did not set its own.
     Errors that nobody catches become a JSON 500 that tells nothing of the inside.
 
     :param app: the ``flask.Flask`` application; a second call with the same one changes nothing.

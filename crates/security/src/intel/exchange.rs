@@ -41,7 +41,7 @@ pub struct ImportOptions {
 }
 
 /// How far an import has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct ImportProgress {
     /// Indicators stored.
     pub imported: usize,
