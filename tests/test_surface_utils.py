@@ -125,9 +125,9 @@ class SetUp(EngineCase):
             security.initialize(data_dir=5)  # type: ignore[arg-type]
         with self.assertRaisesRegex(TypeError, "config"):
             security.initialize(config=5)  # type: ignore[arg-type]
-        with self.assertRaises(security.ConfigurationError):
+        with self.assertRaisesRegex(ValueError, "database_url"):
             security.initialize(database_url="postgresql://db.example/security")
-        with self.assertRaises(security.ConfigurationError):
+        with self.assertRaisesRegex(ValueError, "valkey_url"):
             security.initialize(valkey_url="redis://cache.example")
         blocked = self.folder / "file"
         blocked.write_text("a file, no folder", "utf-8")

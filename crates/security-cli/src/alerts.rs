@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     escape::brief,
-    output::{Exit, Failure, Outcome, Table, field},
+    output::{Exit, Failure, Outcome, Table, field, moment},
     session::Session,
 };
 
@@ -35,7 +35,7 @@ pub(crate) fn show(alerts: &[Value], session: &mut Session) -> Result<(), Failur
     let mut table = Table::new(&["TIME", "SEVERITY", "RULE", "EVIDENCE"]);
     for alert in alerts {
         table.row([
-            field(alert, "timestamp"),
+            moment(alert, "timestamp"),
             field(alert, "severity"),
             brief(&field(alert, "rule_name"), 60),
             brief(&evidence(alert), 80),

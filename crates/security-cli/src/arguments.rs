@@ -28,7 +28,8 @@ const UNITS: [(&str, u64); 5] = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)
 
 /// Reads a duration: whole seconds, or a count with one of the units `s m h d w`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let refuse = || "accepted are seconds like 3600, or a count with a unit: 90s, 15m, 12h, 30d, 2w".to_owned();
+    let refuse =
+        || "accepted are seconds like 3600, or a count with a unit: 90s, 15m, 12h, 30d, 2w".to_owned();
     let text = text.trim();
     let (count, factor) = UNITS
         .iter()
@@ -52,7 +53,15 @@ mod tests {
 
     #[test]
     fn durations_are_seconds_or_have_a_unit() {
-        for (text, seconds) in [("0", 0), ("90", 90), ("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000), ("2w", 1_209_600)] {
+        for (text, seconds) in [
+            ("0", 0),
+            ("90", 90),
+            ("90s", 90),
+            ("15m", 900),
+            ("12h", 43_200),
+            ("30d", 2_592_000),
+            ("2w", 1_209_600),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "d", "-1", "1.5h", "5y", "1h30m", "99999999999999999999", "18446744073709551615w"] {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     escape::brief,
-    output::{Exit, Outcome, Table, field, value_of},
+    output::{Exit, Outcome, Table, field, moment, value_of},
     session::Session,
 };
 
@@ -65,7 +65,7 @@ fn show(arguments: Show, session: &mut Session) -> Outcome {
             .map(|(name, value)| format!("{name}={}", crate::output::shown(value)))
             .collect();
         table.row([
-            field(record, "at"),
+            moment(record, "at"),
             field(record, "event"),
             field(record, "request_id"),
             brief(&details.join(" "), 120),

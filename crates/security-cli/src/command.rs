@@ -23,11 +23,16 @@ Exit codes:
    0  clean: done, and nothing that somebody should look at
    1  failed: it could not be done, or a check did not hold (key verify, audit verify, identify)
    2  usage: the command line or a value on it is wrong
-   3  no input: the file is not there or empty, nothing came on standard input
-  10  found: ioc check met a listed value, detect raised an alert, rule test matched, suspicion has findings
+   3  no input: the file is not there or empty, or nothing came on standard input
+  10  found: ioc check met a listed value, detect raised an alert, rule test matched,
+      suspicion has findings
 
-Environment: SECURITY_DATA_DIR, SECURITY_CONFIG, SECURITY_LOG (what is logged to stderr, default `warn`), NO_COLOR,
-and the credentials API_KEY, DB_PASSWORD, SECRET_TOKEN, MAIL_API_KEY, LOGGING_API_KEY, each also as NAME_FILE.";
+Environment:
+  SECURITY_DATA_DIR, SECURITY_CONFIG   as the options above
+  SECURITY_LOG                         what is logged to stderr: warn (the default), debug, ...
+  NO_COLOR                             no colours
+  API_KEY, DB_PASSWORD, SECRET_TOKEN, MAIL_API_KEY, LOGGING_API_KEY
+                                       the credentials; each also as NAME_FILE, a file with it";
 
 /// Application security: API keys and credentials, threat intelligence, detection rules.
 #[derive(Debug, Parser)]
@@ -64,7 +69,7 @@ enum Verb {
     Intel(intel::Verb),
     /// Find indicators in text, defanged ones too
     Extract(extract::Arguments),
-    /// Say what kind of indicator a value is
+    /// Say what kind of indicator a value is; exit code 1 when one is none
     Identify(identify::Arguments),
     /// Disarm the indicators in a text, so that nobody follows them by accident
     Defang(defang::Arguments),
@@ -73,7 +78,7 @@ enum Verb {
     /// Detection rules: add, test, list
     #[command(subcommand)]
     Rule(rule::Verb),
-    /// Run events through the rules and record the alerts
+    /// Run events through the rules, show and record the alerts; exit code 10 when there was one
     Detect(detect::Arguments),
     /// Show the latest alerts
     Alerts(alerts::Arguments),
@@ -103,7 +108,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> i32 {
 fn execute(command_line: CommandLine) -> Exit {
     let json = command_line.global.json;
     let mut session = Session::new(command_line.global);
-    let done = start_logging()
+    let done = start_logging(&session)
         .and_then(|()| dispatch(command_line.verb, &mut session))
         .and_then(|exit| session.output.flush().map(|()| exit));
     // Closing flushes what is buffered, also after a failure; the first thing that went wrong is the one to tell.
@@ -130,8 +135,8 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Intel(verb) => intel::run(verb, session),
         Verb::Extract(arguments) => extract::run(&arguments, session),
         Verb::Identify(arguments) => identify::run(&arguments, session),
-        Verb::Defang(arguments) => defang::run(&arguments, |text| security::defang(text).into(), session),
-        Verb::Refang(arguments) => defang::run(&arguments, |text| security::refang(text).into(), session),
+        Verb::Defang(arguments) => defang::run(&arguments, security::defang, session),
+        Verb::Refang(arguments) => defang::run(&arguments, |text| security::refang(text).into_owned(), session),
         Verb::Rule(verb) => rule::run(verb, session),
         Verb::Detect(arguments) => detect::run(&arguments, session),
         Verb::Alerts(arguments) => alerts::run(&arguments, session),
@@ -155,15 +160,19 @@ fn refuse(error: &clap::Error, arguments: &[OsString]) -> Exit {
     tell(&failure.with_hint("`--help` after the verb shows what it takes"), json)
 }
 
-fn start_logging() -> Result<(), Failure> {
-    let wanted = std::env::var("SECURITY_LOG").ok().filter(|filter| !filter.trim().is_empty());
-    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or("warn"))
-        .map_err(|error| Failure::usage(format!("SECURITY_LOG: {error}")).with_hint("accepted is for example `debug`"))?;
+fn start_logging(session: &Session) -> Result<(), Failure> {
+    let wanted = session.log_filter();
+    let filter = EnvFilter::try_new(wanted.as_deref().unwrap_or("warn")).map_err(|error| {
+        Failure::usage(format!("SECURITY_LOG: {error}"))
+            .with_hint("accepted is a level like `debug`, or `security=debug`")
+    })?;
     // In a process that logs already, what is there stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()))
+        .with_ansi(
+            io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        )
         .try_init();
     Ok(())
 }

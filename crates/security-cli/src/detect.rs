@@ -7,11 +7,10 @@ use serde_json::{Map, Value, json};
 use crate::{
     alerts::{self, evidence},
     input::{EventFormat, Input, each_event, empty},
-    output::{Exit, Outcome, field},
+    output::{Exit, Outcome, counted, field},
     session::Session,
 };
 
-/// Alerts go to stdout as they come and are recorded; exit code 10 when there was one.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -65,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments, session: &mut Session) -> Outcome {
         events += count.events;
         skipped += count.skipped;
     }
-    let bad = if skipped > 0 { format!(", {skipped} bad lines skipped") } else { String::new() };
-    session.output.remark(&format!("{events} events, {raised} alerts{bad}"));
+    let bad = if skipped > 0 { format!(", {} skipped", counted(skipped, "bad line")) } else { String::new() };
+    session.output.remark(&format!("{}, {}{bad}", counted(events, "event"), counted(raised, "alert")));
     Ok(if raised > 0 { Exit::Found } else { Exit::Clean })
 }

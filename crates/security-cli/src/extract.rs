@@ -12,10 +12,11 @@ use crate::{
 /// A file is read in blocks of this size, cut after a line.
 const BLOCK: usize = 16 << 20;
 
-/// One indicator a line, type and value with a tab between. With `--json` each has its `start` and `end` in bytes of
-/// the file, whether it was `defanged`, and its `context`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+One indicator a line, type and value with a tab between. With --json each has its `start` and `end`
+in bytes of the file, whether it was `defanged`, and its `context`.
+
 Examples:
   security extract report.txt
   security extract mail.eml --json | jq .value
@@ -30,19 +31,23 @@ pub(crate) struct Arguments {
     /// Every value once
     #[arg(long, short)]
     unique: bool,
+    /// Stop after so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
 }
 
 pub(crate) fn run(arguments: &Arguments, session: &mut Session) -> Outcome {
     let standard_input = [PathBuf::from("-")];
     let files = if arguments.files.is_empty() { standard_input.as_slice() } else { &arguments.files };
     let mut seen = HashSet::new();
+    let mut left = arguments.limit.unwrap_or(usize::MAX);
     let mut empty_name = None;
     let mut read = 0;
     for file in files {
         let input = Input::open(file, &mut session.output)?;
         let name = input.name.clone();
         let shown_name = (files.len() > 1).then_some(name.as_str());
-        read += extract(input, shown_name, arguments, &mut seen, session)?;
+        read += extract(input, shown_name, arguments, &mut seen, &mut left, session)?;
         empty_name = Some(name);
     }
     match empty_name {
@@ -57,6 +62,7 @@ fn extract(
     shown_name: Option<&str>,
     arguments: &Arguments,
     seen: &mut HashSet<(String, String)>,
+    left: &mut usize,
     session: &mut Session,
 ) -> Result<usize, crate::output::Failure> {
     let types = (!arguments.types.is_empty()).then_some(arguments.types.as_slice());
@@ -70,6 +76,10 @@ fn extract(
             if arguments.unique && !seen.insert((field(&found, "type"), field(&found, "value"))) {
                 continue;
             }
+            if *left == 0 {
+                return Ok(read + block.len());
+            }
+            *left -= 1;
             if session.output.is_json() {
                 for end in ["start", "end"] {
                     found[end] = found[end].as_u64().map(|at| at + read as u64).into();
@@ -112,7 +122,10 @@ impl<R: Read> Blocks<R> {
         }
         if !self.ended {
             // A block without any line break is binary; it is cut where a character ends.
-            let cut = block.iter().rposition(|byte| *byte == b'\n').map_or_else(|| character_end(&block), |at| at + 1);
+            let cut = block
+                .iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or_else(|| character_end(&block), |at| at + 1);
             self.rest = block.split_off(cut);
         }
         Ok(Some(block))

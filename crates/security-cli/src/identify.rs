@@ -5,12 +5,11 @@ use std::io::BufReader;
 use serde_json::json;
 
 use crate::{
-    input::{Input, Lines, empty},
+    input::{Input, Lines, STANDARD_INPUT, empty},
     output::{Exit, Failure, Outcome},
     session::Session,
 };
 
-/// Exit code 1 when a value is no indicator.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The values; none, or `-`, reads one a line from standard input
@@ -41,7 +40,7 @@ pub(crate) fn each_value(
         return values.iter().try_for_each(|value| take(value, session));
     }
     let input = Input::open("-".as_ref(), &mut session.output)?;
-    let mut lines = Lines::new("standard input", BufReader::new(input.reader));
+    let mut lines = Lines::new(STANDARD_INPUT, BufReader::new(input.reader));
     let mut taken = false;
     while let Some((_, line)) = lines.next()? {
         let text = String::from_utf8_lossy(line);
@@ -50,5 +49,5 @@ pub(crate) fn each_value(
             take(text.trim(), session)?;
         }
     }
-    if taken { Ok(()) } else { Err(empty("-")) }
+    if taken { Ok(()) } else { Err(empty(STANDARD_INPUT)) }
 }

@@ -28,7 +28,9 @@ pub(crate) fn run(session: &mut Session) -> Outcome {
     }
     session.output.facts(&json!({"data directory": data_dir, "folders": folders, "secrets set": set}))?;
     if set.is_empty() {
-        session.output.remark("next: `security key issue NAME` makes an API key; `security --help` shows the rest");
+        session
+            .output
+            .remark("next: `security key issue NAME` makes an API key; `security --help` shows the rest");
     }
     Ok(Exit::Clean)
 }

@@ -15,6 +15,9 @@ use crate::output::{Exit, Failure, Output};
 const LONGEST_LINE: usize = 8 << 20;
 const LARGEST_DOCUMENT: u64 = 64 << 20;
 
+/// What messages call `-`.
+pub(crate) const STANDARD_INPUT: &str = "standard input";
+
 /// Something to read, and what to call it.
 pub(crate) struct Input {
     pub(crate) name: String,
@@ -30,10 +33,16 @@ impl Input {
             if io::stdin().is_terminal() {
                 output.remark("reading from the terminal; end with Ctrl-D on a line of its own");
             }
-            return Ok(Self { name: "-".into(), size: None, reader: Box::new(io::stdin().lock()) });
+            return Ok(Self {
+                name: STANDARD_INPUT.into(),
+                size: None,
+                reader: Box::new(io::stdin().lock()),
+            });
         }
         let name = path.display().to_string();
-        let told = |problem: String| Failure::new(Exit::NoInput, "no-input", format!("cannot read {name}: {problem}"));
+        let told = |problem: String| {
+            Failure::new(Exit::NoInput, "no-input", format!("cannot read {name}: {problem}"))
+        };
         let file = File::open(path).map_err(|error| told(error.to_string()))?;
         let found = file.metadata().map_err(|error| told(error.to_string()))?;
         if found.is_dir() {
@@ -68,7 +77,6 @@ pub(crate) fn unreadable(name: &str, error: &io::Error) -> Failure {
 
 /// There is an input, and nothing in it.
 pub(crate) fn empty(name: &str) -> Failure {
-    let name = if name == "-" { "standard input" } else { name };
     Failure::new(Exit::NoInput, "no-input", format!("{name} is empty"))
 }
 
@@ -181,8 +189,8 @@ fn whole_document(
         return Err(Failure::new(Exit::Failed, "input-too-large", message)
             .with_hint("write the events as JSON lines, which are read one by one"));
     }
-    let document: Value =
-        serde_json::from_slice(&bytes).map_err(|error| not_json(name, first_line - 1 + error.line(), &error))?;
+    let document: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| not_json(name, first_line - 1 + error.line(), &error))?;
     let events = match document {
         Value::Array(events) => events,
         event => vec![event],
@@ -203,7 +211,11 @@ fn not_json(name: &str, line: usize, error: &serde_json::Error) -> Failure {
 mod tests {
     use super::*;
 
-    fn events(text: &'static str, format: EventFormat, skip_bad: bool) -> Result<(Vec<(Value, usize)>, EventCount), Failure> {
+    fn events(
+        text: &'static str,
+        format: EventFormat,
+        skip_bad: bool,
+    ) -> Result<(Vec<(Value, usize)>, EventCount), Failure> {
         let input = Input { name: "test".into(), size: None, reader: Box::new(text.as_bytes()) };
         let mut taken = Vec::new();
         let count = each_event(input, format, skip_bad, &mut |event, line| {
@@ -230,13 +242,17 @@ mod tests {
     #[test]
     fn bad_lines_are_named_or_skipped() {
         let text = "{\"a\":1}\nnot json\n{\"a\":3}\n";
-        let Err(Failure::Told { message, code, .. }) = events(text, EventFormat::Json, false) else { panic!() };
+        let Err(Failure::Told { message, code, .. }) = events(text, EventFormat::Json, false) else {
+            panic!()
+        };
         assert!(message.starts_with("test line 2: "), "{message}");
         assert_eq!(code, "input-not-json");
         let (taken, count) = events(text, EventFormat::Json, true).unwrap();
         assert_eq!(count, EventCount { events: 2, skipped: 1 });
         assert_eq!(taken[1].1, 3);
-        let Err(Failure::Told { message, .. }) = events("\n{\n \"a\": x\n}", EventFormat::Json, false) else { panic!() };
+        let Err(Failure::Told { message, .. }) = events("\n{\n \"a\": x\n}", EventFormat::Json, false) else {
+            panic!()
+        };
         assert!(message.starts_with("test line 3: "), "{message}");
     }
 

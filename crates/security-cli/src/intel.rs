@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     escape::brief,
-    output::{Exit, Failure, Outcome, Table, field},
+    output::{Exit, Failure, Outcome, Table, field, moment},
     session::Session,
 };
 
@@ -58,7 +58,8 @@ pub(crate) fn run(verb: Verb, session: &mut Session) -> Outcome {
 
 fn search(arguments: Search, session: &mut Session) -> Outcome {
     let query = arguments.query.as_deref().map(serde_json::from_str).transpose().map_err(|error| {
-        Failure::usage(format!("--query: {error}")).with_hint("accepted is a JSON object like '{\"type\": \"ip\"}'")
+        Failure::usage(format!("--query: {error}"))
+            .with_hint("accepted is a JSON object like '{\"type\": \"ip\"}'")
     })?;
     let request = SearchRequest {
         query,
@@ -89,16 +90,35 @@ fn row(result: &Value) -> [String; 7] {
     let tags = brief(&cell("tags"), 40);
     if result["kind"] == "ioc" {
         let what = format!("{} {}", cell("type"), cell("value"));
-        return ["ioc".into(), cell("id"), what, cell("source"), cell("confidence"), tags, cell("last_seen")];
+        return [
+            "ioc".into(),
+            cell("id"),
+            what,
+            cell("source"),
+            cell("confidence"),
+            tags,
+            moment(result, "last_seen"),
+        ];
     }
     let what = brief(&title(&result["data"]), 60);
-    ["intel".into(), cell("id"), what, cell("source_type"), cell("priority_level"), tags, cell("created_at")]
+    [
+        "intel".into(),
+        cell("id"),
+        what,
+        cell("source_type"),
+        cell("priority_level"),
+        tags,
+        moment(result, "created_at"),
+    ]
 }
 
 /// What a record is about, in a few words: the field that usually says so, else the beginning of it all.
 fn title(data: &Value) -> String {
     let named = ["title", "name", "subject", "value", "description", "content", "text"].into_iter();
-    named.filter_map(|name| data.get(name)?.as_str()).next().map_or_else(|| crate::output::shown(data), str::to_owned)
+    named
+        .filter_map(|name| data.get(name)?.as_str())
+        .next()
+        .map_or_else(|| crate::output::shown(data), str::to_owned)
 }
 
 fn show(arguments: &Show, session: &mut Session) -> Outcome {

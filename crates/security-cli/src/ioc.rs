@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     escape::brief,
     identify::each_value,
-    input::{Input, empty},
+    input::{Input, STANDARD_INPUT, empty},
     output::{Exit, Failure, Outcome, Table, field, value_of},
     progress::Bar,
     session::Session,
@@ -34,9 +34,10 @@ pub(crate) enum Verb {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "security ioc add [OPTIONS] [TYPE] <VALUE>")]
 pub(crate) struct Add {
-    /// The value, defanged or not; before it its type, where it is not plain: `ip 192.0.2.1`
-    #[arg(value_name = "[TYPE] VALUE", required = true, num_args = 1..=2)]
+    /// The value, defanged or not; before it its type, which `file_name invoice.exe` and the like need
+    #[arg(value_name = "VALUE", required = true, num_args = 1..=2)]
     words: Vec<String>,
     /// Who says so
     #[arg(long, short, default_value = "manual")]
@@ -45,7 +46,7 @@ pub(crate) struct Add {
     #[arg(long, short, value_name = "N", default_value_t = 50, allow_negative_numbers = true)]
     confidence: i64,
     /// What it is about
-    #[arg(long, short, default_value = "")]
+    #[arg(long, short, default_value = "", hide_default_value = true)]
     description: String,
     /// A tag; may be repeated
     #[arg(long = "tag", short, value_name = "TAG")]
@@ -53,17 +54,19 @@ pub(crate) struct Add {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "security ioc check [OPTIONS] [TYPE] [VALUE]...")]
 pub(crate) struct Check {
-    /// The values, defanged or not; before them their type, where it is not plain; none, or `-`, reads one a line
-    /// from standard input
-    #[arg(value_name = "[TYPE] VALUE")]
+    /// The values, defanged or not; before them their type, which `file_name invoice.exe` and the like need; no
+    /// value, or `-`, reads one a line from standard input
+    #[arg(value_name = "VALUE")]
     words: Vec<String>,
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "security ioc remove [OPTIONS] [TYPE] <VALUE>")]
 pub(crate) struct Remove {
-    /// The value, and before it its type, where it is not plain
-    #[arg(value_name = "[TYPE] VALUE", required = true, num_args = 1..=2)]
+    /// The value; before it its type, which `file_name invoice.exe` and the like need
+    #[arg(value_name = "VALUE", required = true, num_args = 1..=2)]
     words: Vec<String>,
 }
 
@@ -173,7 +176,10 @@ fn source_names(record: &Value) -> String {
 fn check(arguments: &Check, session: &mut Session) -> Outcome {
     let engine = session.engine()?;
     // A type's name is no indicator itself, so that a first word that is one can only be meant as the type.
-    let named = arguments.words.split_first().filter(|(first, rest)| !rest.is_empty() && first.parse::<IocType>().is_ok());
+    let named = arguments
+        .words
+        .split_first()
+        .filter(|(first, rest)| !rest.is_empty() && first.parse::<IocType>().is_ok());
     let (ioc_type, values) = match named {
         Some((first, rest)) => (Some(first.as_str()), rest),
         None => (None, arguments.words.as_slice()),
@@ -189,7 +195,11 @@ fn check(arguments: &Check, session: &mut Session) -> Outcome {
         }
         let matches = check["matches"].as_array().map(Vec::as_slice).unwrap_or_default();
         if matches.is_empty() {
-            table.row([field(&check, "value"), field(&check, "type"), "no".into()].into_iter().chain((0..4).map(|_| "-".into())));
+            table.row(
+                [field(&check, "value"), field(&check, "type"), "no".into()]
+                    .into_iter()
+                    .chain((0..4).map(|_| "-".into())),
+            );
         }
         for found in matches {
             let ioc = &found["ioc"];
@@ -234,11 +244,14 @@ fn import(arguments: &Import, session: &mut Session) -> Outcome {
     };
     for path in &arguments.files {
         let input = Input::open(path, &mut session.output)?;
-        let name = if input.name == "-" { "stdin".to_owned() } else { input.name };
+        let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { input.name };
         let bar = Bar::of_bytes(&session.output, &name, input.size);
         let mut reader = BufReader::with_capacity(256 << 10, bar.reading(input.reader));
-        if io::BufRead::fill_buf(&mut reader).map_err(|error| crate::input::unreadable(&name, &error))?.is_empty() {
-            return Err(empty(&name));
+        if io::BufRead::fill_buf(&mut reader)
+            .map_err(|error| crate::input::unreadable(&name, &error))?
+            .is_empty()
+        {
+            return Err(empty(if name == "stdin" { STANDARD_INPUT } else { &name }));
         }
         let report = engine.import_indicators(&name, reader, &options, &mut |done| {
             bar.say(format!("{} indicators, {} rejected", done.imported, done.rejected));
@@ -272,21 +285,31 @@ fn say_rejections(report: &Value, session: &mut Session) {
     let rejections = report["rejections"].as_array().map(Vec::as_slice).unwrap_or_default();
     for rejection in rejections.iter().take(NAMED) {
         let text = brief(&field(rejection, "text"), 60);
-        session.output.remark(&format!("  line {}: `{text}`: {}", field(rejection, "line"), field(rejection, "reason")));
+        session.output.remark(&format!(
+            "  line {}: `{text}`: {}",
+            field(rejection, "line"),
+            field(rejection, "reason")
+        ));
     }
     let rejected = report["rejected"].as_u64().unwrap_or_default();
     if rejected > NAMED as u64 {
-        session.output.remark(&format!("  and {} more; `--json` lists the first hundred", rejected - NAMED as u64));
+        session
+            .output
+            .remark(&format!("  and {} more; `--json` lists the first hundred", rejected - NAMED as u64));
     }
 }
 
 /// A feed that is refused is a matter of its content, not of the command line.
 fn refused(error: security::Error) -> Failure {
     match error {
-        security::Error::Invalid { argument: "path_or_file", problem } => {
-            Failure::new(Exit::Failed, "feed-refused", problem)
-                .with_hint("`--skip-bad` goes on after entries that are no indicator; `--format` says what the file holds")
-        }
+        security::Error::Invalid { argument: "path_or_file", problem } => Failure::new(
+            Exit::Failed,
+            "feed-refused",
+            problem,
+        )
+        .with_hint(
+            "`--skip-bad` goes on after entries that are no indicator; `--format` says what the file holds",
+        ),
         other => other.into(),
     }
 }
@@ -302,8 +325,11 @@ fn export(arguments: &Export, session: &mut Session) -> Outcome {
     let exported = match &arguments.output {
         Some(path) => {
             let part = part_beside(path)?;
-            let exported = write_file(&part, |writer| engine.export_indicators(&arguments.format, &filter, writer))
-                .and_then(|exported| std::fs::rename(&part, path).map(|()| exported).map_err(|e| unwritable(path, &e)));
+            let exported =
+                write_file(&part, |writer| engine.export_indicators(&arguments.format, &filter, writer))
+                    .and_then(|exported| {
+                        std::fs::rename(&part, path).map(|()| exported).map_err(|e| unwritable(path, &e))
+                    });
             if exported.is_err() {
                 let _ = std::fs::remove_file(&part); // it may never have been made
             }
@@ -350,7 +376,8 @@ fn told(exported: &Value) -> String {
 
 /// A name beside the file, so that what is half written never bears the file's own.
 fn part_beside(path: &Path) -> Result<PathBuf, Failure> {
-    let name = path.file_name().ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())))?;
+    let name =
+        path.file_name().ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())))?;
     let mut part = std::ffi::OsString::from(".");
     part.push(name);
     part.push(format!(".{}.part", std::process::id()));
@@ -361,7 +388,8 @@ fn write_file<T>(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<T, security::Error>,
 ) -> Result<T, Failure> {
-    let file = File::options().write(true).create_new(true).open(path).map_err(|error| unwritable(path, &error))?;
+    let file =
+        File::options().write(true).create_new(true).open(path).map_err(|error| unwritable(path, &error))?;
     let mut writer = BufWriter::new(file);
     let written = write(&mut writer)?;
     let file = writer.into_inner().map_err(|error| unwritable(path, error.error()))?;

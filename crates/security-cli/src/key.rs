@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     arguments::{duration, pair},
-    output::{Exit, Failure, Outcome, Table, field, value_of},
+    output::{Exit, Failure, Outcome, Table, field, moment, value_of},
     secret_input,
     session::Session,
 };
@@ -27,10 +27,12 @@ pub(crate) enum Verb {
     Rotate(Rotate),
 }
 
-/// The key is read from standard input (with a prompt at a terminal) or from a file, never from the command line:
-/// the shell would keep it in its history, and every user of the machine could read it in the process list.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+The key is read from standard input (with a prompt at a terminal) or from a file, never from the
+command line: the shell would keep it in its history, and every user of the machine could read it
+in the process list.
+
 Examples:
   security key verify < key.txt
   printf %s \"$KEY\" | security key verify --scope orders:read --json")]
@@ -103,7 +105,7 @@ pub(crate) struct Revoke {
     /// The key's id, as `key list` shows it
     id: String,
     /// Why, for the record
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     reason: String,
 }
 
@@ -128,9 +130,12 @@ pub(crate) fn run(verb: Verb, session: &mut Session) -> Outcome {
 
 fn verify(arguments: Verify, session: &mut Session) -> Outcome {
     if !arguments.misplaced.is_empty() {
-        return Err(Failure::usage("a key is not taken from the command line")
-            .with_hint("give it on standard input or with --key-file; a key that stood on a command line is in the \
-                        shell's history and should be rotated"));
+        let message =
+            "`key verify` takes no words beside its options; a key is not taken from the command line";
+        return Err(Failure::usage(message).with_hint(
+            "give the key on standard input or with --key-file; one that stood on a command line is in the shell's \
+             history and should be rotated",
+        ));
     }
     let key = secret_input::read("key", arguments.key_file.as_deref())?;
     let context = UsageContext {
@@ -204,10 +209,9 @@ fn list(arguments: List, session: &mut Session) -> Outcome {
     }
     let mut table = Table::new(&["ID", "NAME", "OWNER", "SCOPES", "LIMIT", "CREATED", "EXPIRES", "REVOKED"]);
     for key in keys {
-        table.row(
-            ["id", "name", "owner", "scopes", "rate_limit", "created_at", "expires_at", "revoked_at"]
-                .map(|name| field(key, name)),
-        );
+        let named = ["id", "name", "owner", "scopes", "rate_limit"].map(|name| field(key, name));
+        let times = ["created_at", "expires_at", "revoked_at"].map(|name| moment(key, name));
+        table.row(named.into_iter().chain(times));
     }
     session.output.table(&table)?;
     if keys.is_empty() {
@@ -221,7 +225,12 @@ fn revoke(arguments: &Revoke, session: &mut Session) -> Outcome {
     if session.output.is_json() {
         session.output.record(&view)?;
     } else {
-        let text = format!("revoked {} ({}) at {}", field(&view, "id"), field(&view, "name"), field(&view, "revoked_at"));
+        let text = format!(
+            "revoked {} ({}) at {}",
+            field(&view, "id"),
+            field(&view, "name"),
+            moment(&view, "revoked_at")
+        );
         session.output.line(&text)?;
     }
     Ok(Exit::Clean)

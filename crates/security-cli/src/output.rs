@@ -66,11 +66,42 @@ impl Failure {
 
 impl From<security::Error> for Failure {
     fn from(error: security::Error) -> Self {
-        let exit = match &error {
-            security::Error::Invalid { .. } | security::Error::Configuration(_) => Exit::Usage,
-            _ => Exit::Failed,
+        let (exit, message) = match &error {
+            security::Error::Invalid { argument, problem } => {
+                (Exit::Usage, format!("{}: {problem}", option_of(argument)))
+            }
+            security::Error::Configuration(_) => (Exit::Usage, error.to_string()),
+            _ => (Exit::Failed, error.to_string()),
         };
-        Self::Told { exit, code: error.code(), message: error.to_string(), hint: error.hint() }
+        Self::Told { exit, code: error.code(), message, hint: error.hint() }
+    }
+}
+
+/// What the command line calls an argument of the engine.
+fn option_of(argument: &str) -> &str {
+    match argument {
+        "types" => "--type",
+        "source" => "--source",
+        "confidence" => "--confidence",
+        "tags" => "--tag",
+        "scopes" => "--scope",
+        "allowed_networks" => "--network",
+        "expires_in" => "--expires-in",
+        "rate_limit" => "--rate-limit",
+        "prefix" => "--prefix",
+        "owner" => "--owner",
+        "metadata" => "--metadata",
+        "reason" => "--reason",
+        "grace_seconds" => "--grace",
+        "severity" => "--severity",
+        "query" => "--query",
+        "limit" => "--limit",
+        "source_type" => "--source-type",
+        "priority_level" => "--priority",
+        "server_url" => "--url",
+        "config_name" => "name",
+        "ioc_type" | "credential_type" => "type",
+        other => other,
     }
 }
 
@@ -176,14 +207,34 @@ impl Output {
 
     fn group(&mut self, facts: &Value, depth: usize) -> Result<(), Failure> {
         let Some(fields) = facts.as_object() else { return self.line(&shown(facts)) };
-        let title = |name: &str| visible(&name.replace('_', " ")).into_owned();
-        let is_group = |value: &Value| value.as_object().is_some_and(|inner| !inner.is_empty());
+        // `queue_depth` is a field, `API_KEY` a name.
+        let title = |name: &str| match name.chars().any(char::is_uppercase) {
+            true => visible(name).into_owned(),
+            false => visible(&name.replace('_', " ")).into_owned(),
+        };
+        let is_group = |value: &Value| match value {
+            Value::Object(inner) => !inner.is_empty(),
+            Value::Array(items) => items.iter().any(Value::is_object),
+            _ => false,
+        };
         let plain = fields.iter().filter(|(_, value)| !is_group(value));
-        let width = plain.clone().map(|(name, _)| console::measure_text_width(&title(name))).max().unwrap_or(0);
+        let width =
+            plain.clone().map(|(name, _)| console::measure_text_width(&title(name))).max().unwrap_or(0);
         for (name, value) in fields {
             let name = title(name);
             write!(self.stdout, "{:indent$}{name}", "", indent = depth * 2)?;
-            if is_group(value) {
+            if let (true, Value::Array(items)) = (is_group(value), value) {
+                writeln!(self.stdout)?;
+                for item in items {
+                    writeln!(
+                        self.stdout,
+                        "{:indent$}{}",
+                        "",
+                        visible(&in_one_line(item)),
+                        indent = depth * 2 + 2
+                    )?;
+                }
+            } else if is_group(value) {
                 writeln!(self.stdout)?;
                 self.group(value, depth + 1)?;
             } else {
@@ -245,6 +296,30 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
+/// The fields of one item of a list: `path /a, bytes 12`.
+fn in_one_line(item: &Value) -> String {
+    let Some(fields) = item.as_object() else { return shown(item) };
+    let parts = fields.iter().map(|(name, value)| format!("{} {}", name.replace('_', " "), shown(value)));
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// A time of a record as a cell, to the second; `--json` has it as exact as it is.
+pub(crate) fn moment(record: &Value, name: &str) -> String {
+    let text = field(record, name);
+    match text.split_once('.') {
+        Some((seconds, fraction)) if fraction.ends_with('Z') => format!("{seconds}Z"),
+        _ => text,
+    }
+}
+
+/// `1 event`, `2 events`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
 /// A field of a record as a cell.
 pub(crate) fn field(record: &Value, name: &str) -> String {
     shown(record.get(name).unwrap_or(&Value::Null))
@@ -283,6 +358,14 @@ mod tests {
         assert_eq!(shown(&json!([])), "-");
         assert_eq!(shown(&json!(["a", 1, true])), "a, 1, yes");
         assert_eq!(field(&json!({"a": "x"}), "b"), "-");
+    }
+
+    #[test]
+    fn times_are_shown_to_the_second() {
+        let record = json!({"a": "2026-11-24T06:47:01.897242Z", "b": "2026-11-24T06:47:01Z", "c": null});
+        assert_eq!(moment(&record, "a"), "2026-11-24T06:47:01Z");
+        assert_eq!(moment(&record, "b"), "2026-11-24T06:47:01Z");
+        assert_eq!(moment(&record, "c"), "-");
     }
 
     #[test]

@@ -34,7 +34,9 @@ impl Bar {
             Some(_) => ProgressStyle::default_bar(),
             None => ProgressStyle::default_spinner(),
         };
-        bar.set_style(plain.template(template).expect("the templates above are well formed").progress_chars("=> "));
+        bar.set_style(
+            plain.template(template).expect("the templates above are well formed").progress_chars("=> "),
+        );
         bar.set_prefix(crate::escape::brief(name, 40));
         Self(bar)
     }

@@ -10,9 +10,10 @@ use crate::{
     session::Session,
 };
 
-/// The new value is shown this once, alone on stdout; only a digest of it is kept. Every previous value, the
-/// environment's among them, is refused after the grace, in every process.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The new value is shown this once, alone on stdout; only a digest of it is kept. Every previous value,
+the environment's among them, is refused after the grace, in every process.")]
 pub(crate) struct Arguments {
     /// API_KEY, DB_PASSWORD, SECRET_TOKEN, MAIL_API_KEY or LOGGING_API_KEY, in either case
     #[arg(value_name = "TYPE")]
@@ -27,7 +28,9 @@ pub(crate) fn run(arguments: &Arguments, session: &mut Session) -> Outcome {
     let name = arguments.credential_type.trim().to_ascii_uppercase();
     if session.output.is_json() {
         let grace = arguments.grace.as_secs();
-        session.output.record(&json!({"credential_type": name, "grace_seconds": grace, "value": new.expose_text()}))?;
+        session
+            .output
+            .record(&json!({"credential_type": name, "grace_seconds": grace, "value": new.expose_text()}))?;
     } else {
         session.output.remark(&format!("the new {name}; it is shown this once and cannot be read back:"));
         session.output.secret(&new)?;

@@ -10,7 +10,7 @@ use crate::{
     alerts::evidence,
     escape::brief,
     input::{EventFormat, Input, each_event, empty},
-    output::{Exit, Failure, Outcome, Table, field, value_of},
+    output::{Exit, Failure, Outcome, Table, counted, field, value_of},
     session::Session,
 };
 
@@ -28,8 +28,8 @@ pub(crate) enum Verb {
 #[command(after_help = "\
 Examples:
   security rule add rules/scanner.yml
-  security rule add 'Bad network' --severity high --detection '{\"ioc\": {\"type\": \"ip\", \"value\": \"203.0.113.0/24\"}}'
-  security rule add 'Admin path' --detection '{\"condition\": {\"field\": \"path\", \"contains\": \"/wp-admin\"}}'")]
+  security rule add 'Bad path' --detection '{\"pattern\": \"/wp-admin\", \"field\": \"path\"}'
+  security rule add 'Bad network' --severity high --detection @network.json")]
 pub(crate) struct Add {
     /// A rule file (.yml, .yaml, .json), or the name of a rule that the options describe
     #[arg(value_name = "FILE|NAME")]
@@ -102,7 +102,12 @@ fn add(arguments: Add, session: &mut Session) -> Outcome {
         return Ok(Exit::Clean);
     }
     for rule in &rules {
-        let text = format!("rule {} in force: {} ({})", field(rule, "id"), field(rule, "name"), field(rule, "severity"));
+        let text = format!(
+            "rule {} in force: {} ({})",
+            field(rule, "id"),
+            field(rule, "name"),
+            field(rule, "severity")
+        );
         session.output.line(&text)?;
     }
     Ok(Exit::Clean)
@@ -114,8 +119,9 @@ fn detection_of(text: &str, session: &mut Session) -> Result<Value, Failure> {
         None => ("--detection".to_owned(), text.as_bytes().to_vec()),
     };
     serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::usage(format!("{name}: {error}"))
-            .with_hint("accepted is JSON like '{\"pattern\": \"/etc/passwd\"}', or @ and the name of a file with it")
+        Failure::usage(format!("{name}: {error}")).with_hint(
+            "accepted is JSON like '{\"pattern\": \"/etc/passwd\"}', or @ and the name of a file with it",
+        )
     })
 }
 
@@ -157,12 +163,21 @@ fn test(arguments: &Test, session: &mut Session) -> Outcome {
                 session.output.record(&record)?;
             } else {
                 let shown = if trial["matched"] == true { brief(&evidence(&trial), 80) } else { "-".into() };
-                table.row([brief(&field(rule, "name"), 40), line.to_string(), field(&trial, "matched"), shown]);
+                table.row([
+                    brief(&field(rule, "name"), 40),
+                    line.to_string(),
+                    field(&trial, "matched"),
+                    shown,
+                ]);
             }
         }
     }
     session.output.table(&table)?;
-    session.output.remark(&format!("{} rules, {} events, {matched} matches", rules.len(), events.len()));
+    session.output.remark(&format!(
+        "{} on {}: {matched} matched",
+        counted(rules.len(), "rule"),
+        counted(events.len(), "event")
+    ));
     Ok(if matched > 0 { Exit::Found } else { Exit::Clean })
 }
 
@@ -189,8 +204,10 @@ fn list(session: &mut Session) -> Outcome {
     if problems.is_empty() {
         return Ok(Exit::Clean);
     }
-    let told: Vec<String> =
-        problems.iter().map(|problem| format!("{}: {}", field(problem, "file"), field(problem, "problem"))).collect();
+    let told: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{}: {}", field(problem, "file"), field(problem, "problem")))
+        .collect();
     Err(Failure::new(Exit::Failed, "rules-left-out", format!("not in force: {}", told.join("; ")))
         .with_hint("mend or remove the files in the data directory's `threat_rules`"))
 }

@@ -65,7 +65,9 @@ mod tests {
 
     #[test]
     fn one_line_break_at_the_end_is_dropped() {
-        for (input, secret) in [("abc", "abc"), ("abc\n", "abc"), ("abc\r\n", "abc"), ("abc\n\n", "abc\n"), ("\n", "")] {
+        for (input, secret) in
+            [("abc", "abc"), ("abc\n", "abc"), ("abc\r\n", "abc"), ("abc\n\n", "abc\n"), ("\n", "")]
+        {
             assert_eq!(from_reader(input.as_bytes()).unwrap(), Secret::new(secret), "{input:?}");
         }
     }

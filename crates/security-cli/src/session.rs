@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use security::{ConfigSource, Engine, Options};
+use security::{ConfigSource, Engine, Options, Settings};
 
 use crate::{
     arguments::Global,
@@ -24,11 +24,22 @@ impl Session {
     /// The engine over the data directory of the options; opened by the first call. Verbs that only read text
     /// never call it, so that they work where nothing can be written.
     pub(crate) fn engine(&self) -> Result<Arc<Engine>, Failure> {
-        let options = Options {
+        Ok(security::initialize(self.options())?)
+    }
+
+    /// What is to be logged: the environment's word, else the configuration file's. A configuration that cannot be
+    /// read is told by whatever needs it.
+    pub(crate) fn log_filter(&self) -> Option<String> {
+        let environment = security::process_environment();
+        let named = environment.get("SECURITY_LOG").filter(|filter| !filter.trim().is_empty()).cloned();
+        named.or_else(|| Some(Settings::resolve(&self.options(), &environment).ok()?.log?.value))
+    }
+
+    fn options(&self) -> Options {
+        Options {
             data_dir: self.global.data_dir.clone(),
             config: self.global.config.clone().map(ConfigSource::File),
             ..Options::default()
-        };
-        Ok(security::initialize(options)?)
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     escape::brief,
-    output::{Exit, Outcome, Table, field, value_of},
+    output::{Exit, Outcome, Table, field, moment, value_of},
     session::Session,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn run(session: &mut Session) -> Outcome {
                 cell("credential_type"),
                 cell("key_id"),
                 cell("count"),
-                cell("last_seen"),
+                moment(finding, "last_seen"),
                 what,
             ]);
         }

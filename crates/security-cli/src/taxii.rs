@@ -25,9 +25,10 @@ pub(crate) enum Verb {
     Pull(Pull),
 }
 
-/// The password is read from standard input (with a prompt at a terminal) or from a file, never from the command
-/// line, which every user of the machine can read in the process list.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A password is read from standard input (with a prompt at a terminal) or from a file, never from the
+command line, which every user of the machine can read in the process list.")]
 pub(crate) struct Add {
     /// The name: letters, digits, `-`, `_`, `.`
     name: String,
@@ -50,7 +51,7 @@ pub(crate) struct Add {
     #[arg(long = "collection", value_name = "ID")]
     collections: Vec<String>,
     /// What it is for
-    #[arg(long, short, default_value = "")]
+    #[arg(long, short, default_value = "", hide_default_value = true)]
     description: String,
 }
 
@@ -110,7 +111,11 @@ fn add(arguments: Add, session: &mut Session) -> Outcome {
     if session.output.is_json() {
         session.output.record(&server)?;
     } else {
-        session.output.line(&format!("stored {} ({})", field(&server, "name"), field(&server, "server_url")))?;
+        session.output.line(&format!(
+            "stored {} ({})",
+            field(&server, "name"),
+            field(&server, "server_url")
+        ))?;
     }
     Ok(Exit::Clean)
 }
@@ -125,7 +130,14 @@ fn list(session: &mut Session) -> Outcome {
     for server in &servers {
         let cell = |name: &str| field(server, name);
         let (collections, description) = (brief(&cell("collections"), 80), brief(&cell("description"), 60));
-        table.row([cell("name"), cell("server_url"), cell("username"), cell("has_password"), collections, description]);
+        table.row([
+            cell("name"),
+            cell("server_url"),
+            cell("username"),
+            cell("has_password"),
+            collections,
+            description,
+        ]);
     }
     session.output.table(&table)?;
     if servers.is_empty() {
@@ -143,7 +155,13 @@ fn collections(arguments: &Collections, session: &mut Session) -> Outcome {
     let mut table = Table::new(&["ID", "TITLE", "READ", "WRITE", "API ROOT"]);
     for collection in &collections {
         let cell = |name: &str| field(collection, name);
-        table.row([cell("id"), brief(&cell("title"), 60), cell("can_read"), cell("can_write"), cell("api_root")]);
+        table.row([
+            cell("id"),
+            brief(&cell("title"), 60),
+            cell("can_read"),
+            cell("can_write"),
+            cell("api_root"),
+        ]);
     }
     session.output.table(&table)?;
     if collections.is_empty() {
@@ -164,7 +182,8 @@ fn pull(arguments: &Pull, session: &mut Session) -> Outcome {
     let bar = Bar::of_things(&session.output, server.name(), None);
     bar.say("objects".into());
     let store = !arguments.indicators_only;
-    let done = engine.ingest_taxii(&server, &request, &arguments.priority, store, &mut |objects| bar.at(objects));
+    let done =
+        engine.ingest_taxii(&server, &request, &arguments.priority, store, &mut |objects| bar.at(objects));
     drop(bar);
     let done = value_of(&done?)?;
     if session.output.is_json() {

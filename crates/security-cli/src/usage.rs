@@ -2,7 +2,7 @@
 
 use crate::{
     escape::brief,
-    output::{Exit, Outcome, Table, field},
+    output::{Exit, Outcome, Table, field, moment},
     session::Session,
 };
 
@@ -19,12 +19,21 @@ pub(crate) fn run(arguments: &Arguments, session: &mut Session) -> Outcome {
         records.iter().try_for_each(|record| session.output.record(record))?;
         return Ok(Exit::Clean);
     }
-    let mut table =
-        Table::new(&["TIME", "CREDENTIAL", "KEY", "COMPONENT", "OPERATION", "OK", "REASON", "CLIENT", "USER AGENT"]);
+    let mut table = Table::new(&[
+        "TIME",
+        "CREDENTIAL",
+        "KEY",
+        "COMPONENT",
+        "OPERATION",
+        "OK",
+        "REASON",
+        "CLIENT",
+        "USER AGENT",
+    ]);
     for record in &records {
         let cell = |name: &str| brief(&field(record, name), 40);
         table.row([
-            field(record, "timestamp"),
+            moment(record, "timestamp"),
             cell("credential_type"),
             cell("key_id"),
             cell("component"),

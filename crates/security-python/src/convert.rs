@@ -6,7 +6,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use pyo3::{
-    exceptions::{PyTypeError, PyValueError},
+    exceptions::{PyOverflowError, PyTypeError, PyValueError},
     prelude::*,
     sync::PyOnceLock,
     types::{
@@ -87,11 +87,76 @@ impl<'py> FromPyObject<'_, 'py> for Seconds {
 /// A thousand years: more is a mistake, and would not fit a timestamp.
 const LONGEST: Duration = Duration::from_secs(1000 * 366 * 86_400);
 
-/// Names the argument in a `ValueError`, as PyO3 does by itself in a `TypeError`.
+/// An argument as it was given. What is wrong with it is said when it is asked for by its name, because PyO3's own
+/// messages leave the name out.
+pub(crate) struct Given<T>(PyResult<T>);
+
+impl<'a, 'py, T: FromPyObject<'a, 'py>> FromPyObject<'a, 'py> for Given<T> {
+    type Error = std::convert::Infallible;
+
+    fn extract(given: Borrowed<'a, 'py, PyAny>) -> Result<Self, Self::Error> {
+        Ok(Self(given.extract::<T>().map_err(Into::into)))
+    }
+}
+
+impl<T> Given<T> {
+    /// A default.
+    pub(crate) fn of(value: T) -> Self {
+        Self(Ok(value))
+    }
+
+    /// The value, or what is wrong with the argument of this name.
+    pub(crate) fn value(self, argument: &str) -> PyResult<T> {
+        self.0.map_err(|error| Python::attach(|py| named(py, argument, error)))
+    }
+}
+
+impl Given<Text> {
+    pub(crate) fn text(self, argument: &str) -> PyResult<String> {
+        self.value(argument).map(|text| text.0)
+    }
+}
+
+impl Given<Texts> {
+    pub(crate) fn texts(self, argument: &str) -> PyResult<Vec<String>> {
+        self.value(argument).map(|texts| texts.0)
+    }
+}
+
+impl Given<i64> {
+    /// How many results are wanted: one or more.
+    pub(crate) fn limit(self, argument: &str) -> PyResult<usize> {
+        let given = self.value(argument)?;
+        let accepted = usize::try_from(given).ok().filter(|limit| *limit > 0);
+        accepted.ok_or_else(|| {
+            PyValueError::new_err(format!("{argument}: {given} is not accepted; accepted is 1 or more"))
+        })
+    }
+}
+
+impl Given<Bound<'_, PyDict>> {
+    pub(crate) fn map(self, argument: &str) -> PyResult<Map<String, Value>> {
+        to_map(argument, &self.value(argument)?)
+    }
+}
+
+/// An argument that may be left out.
+pub(crate) fn optional<T, R>(
+    argument: &str,
+    given: Option<Given<T>>,
+    read: fn(Given<T>, &str) -> PyResult<R>,
+) -> PyResult<Option<R>> {
+    given.map(|given| read(given, argument)).transpose()
+}
+
+/// Names the argument in a `ValueError` or `TypeError`.
 pub(crate) fn named(py: Python<'_>, argument: &str, error: PyErr) -> PyErr {
     let class = error.get_type(py);
     if class.is(py.get_type::<PyValueError>()) {
         return PyValueError::new_err(format!("{argument}: {}", error.value(py)));
+    }
+    if class.is(py.get_type::<PyOverflowError>()) {
+        return PyValueError::new_err(format!("{argument}: out of range"));
     }
     if class.is(py.get_type::<PyTypeError>()) {
         return PyTypeError::new_err(format!("argument '{argument}': {}", error.value(py)));
@@ -103,14 +168,6 @@ pub(crate) fn named(py: Python<'_>, argument: &str, error: PyErr) -> PyErr {
 pub(crate) fn seconds(argument: &str, given: &Bound<'_, PyAny>) -> PyResult<Duration> {
     let seconds = given.extract::<Seconds>().map_err(|error| named(given.py(), argument, error))?;
     Ok(seconds.0)
-}
-
-/// How many results are wanted; an `int` of one or more.
-pub(crate) fn limit(argument: &str, given: i64) -> PyResult<usize> {
-    let accepted = usize::try_from(given).ok().filter(|limit| *limit > 0);
-    accepted.ok_or_else(|| {
-        PyValueError::new_err(format!("{argument}: {given} is not accepted; accepted is 1 or more"))
-    })
 }
 
 /// A moment: a `datetime` (naive ones count as UTC) or an RFC 3339 text.

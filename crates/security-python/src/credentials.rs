@@ -5,7 +5,7 @@ use security::{CredentialKind, IssueRequest, KeyFilter};
 use serde_json::{Map, Value};
 
 use crate::{
-    convert::{Text, Texts, answer, limit, presented, seconds, to_map, to_python, usage},
+    convert::{Given, Text, Texts, answer, optional, presented, seconds, to_map, to_python, usage},
     errors::{attached, detached},
     utils::revealed,
 };
@@ -117,14 +117,17 @@ pub(crate) fn verify_secret_token(
 #[pyo3(signature = (credential_type, component, operation, **options))]
 pub(crate) fn log_credential_usage(
     py: Python<'_>,
-    credential_type: Text,
-    component: Text,
-    operation: Text,
+    credential_type: Given<Text>,
+    component: Given<Text>,
+    operation: Given<Text>,
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<String> {
+    let credential_type = credential_type.text("credential_type")?;
+    let component = component.text("component")?;
+    let operation = operation.text("operation")?;
     let context = usage(options);
     attached(py, || {
-        security::current()?.log_credential_usage(&credential_type.0, &component.0, &operation.0, context)
+        security::current()?.log_credential_usage(&credential_type, &component, &operation, context)
     })
 }
 
@@ -137,9 +140,9 @@ pub(crate) fn log_credential_usage(
 /// :raises ValueError: for a limit below 1.
 /// :raises StoreError: when the records cannot be read.
 #[pyfunction]
-#[pyo3(signature = (limit = 100))]
-pub(crate) fn get_recent_usage(py: Python<'_>, limit: i64) -> PyResult<Bound<'_, PyAny>> {
-    let limit = self::limit("limit", limit)?;
+#[pyo3(signature = (limit = Given::of(100)), text_signature = "(limit=100)")]
+pub(crate) fn get_recent_usage(py: Python<'_>, limit: Given<i64>) -> PyResult<Bound<'_, PyAny>> {
+    let limit = limit.limit("limit")?;
     let records = detached(py, || security::current()?.recent_usage(limit))?;
     to_python(py, &records)
 }
@@ -169,13 +172,15 @@ pub(crate) fn analyze_for_suspicious_activity(py: Python<'_>) -> PyResult<Bound<
 pub(crate) fn validate_credential<'py>(
     py: Python<'py>,
     credential: &Bound<'py, PyAny>,
-    credential_type: Text,
-    request_id: Option<Text>,
+    credential_type: Given<Text>,
+    request_id: Option<Given<Text>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let credential_type = credential_type.text("credential_type")?;
+    let request_id = optional("request_id", request_id, Given::text)?;
     let candidate = presented(credential);
-    let report = detached(py, || security::current()?.validate_credential(&candidate, &credential_type.0))?;
+    let report = detached(py, || security::current()?.validate_credential(&candidate, &credential_type))?;
     let report = answer(py, "StrengthReport", &report)?;
-    report.set_item("request_id", request_id.map_or_else(security::generate_request_id, |id| id.0))?;
+    report.set_item("request_id", request_id.unwrap_or_else(security::generate_request_id))?;
     Ok(report)
 }
 
@@ -205,14 +210,15 @@ pub(crate) fn check_credential_expiration(py: Python<'_>) -> PyResult<Bound<'_, 
 #[pyo3(signature = (credential_type, request_id = None, grace_seconds = None), text_signature = "(credential_type, request_id=None, grace_seconds=0)")]
 pub(crate) fn rotate_credential(
     py: Python<'_>,
-    credential_type: Text,
-    request_id: Option<Text>,
+    credential_type: Given<Text>,
+    request_id: Option<Given<Text>>,
     grace_seconds: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<String> {
+    let credential_type = credential_type.text("credential_type")?;
+    let request_id = optional("request_id", request_id, Given::text)?;
     let grace = grace_seconds.map(|given| seconds("grace_seconds", given)).transpose()?.unwrap_or_default();
-    let request_id = request_id.map(|id| id.0);
     let secret = detached(py, || {
-        security::current()?.rotate_credential(&credential_type.0, request_id.as_deref(), grace)
+        security::current()?.rotate_credential(&credential_type, request_id.as_deref(), grace)
     })?;
     revealed(&secret)
 }
@@ -256,32 +262,39 @@ pub(crate) fn schedule_credential_rotation(py: Python<'_>) -> PyResult<Bound<'_,
 /// :raises StoreError: when it cannot be stored; nothing was issued then.
 #[pyfunction]
 #[pyo3(
-    signature = (name, *, scopes = None, owner = None, expires_in = None, allowed_networks = None, rate_limit = None, prefix = None, canary = false, metadata = None),
+    signature = (name, *, scopes = None, owner = None, expires_in = None, allowed_networks = None, rate_limit = None, prefix = None, canary = Given::of(false), metadata = None),
     text_signature = "(name, *, scopes=(), owner=None, expires_in=None, allowed_networks=(), rate_limit=None, prefix='sk', canary=False, metadata=None)"
 )]
 #[expect(clippy::too_many_arguments, reason = "all but the first are Python keywords")]
 pub(crate) fn issue_api_key<'py>(
     py: Python<'py>,
-    name: Text,
-    scopes: Option<Texts>,
-    owner: Option<Text>,
+    name: Given<Text>,
+    scopes: Option<Given<Texts>>,
+    owner: Option<Given<Text>>,
     expires_in: Option<&Bound<'py, PyAny>>,
-    allowed_networks: Option<Texts>,
-    rate_limit: Option<Text>,
-    prefix: Option<Text>,
-    canary: bool,
-    metadata: Option<&Bound<'py, PyDict>>,
+    allowed_networks: Option<Given<Texts>>,
+    rate_limit: Option<Given<Text>>,
+    prefix: Option<Given<Text>>,
+    canary: Given<bool>,
+    metadata: Option<Given<Bound<'py, PyDict>>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let name = name.text("name")?;
+    let scopes = optional("scopes", scopes, Given::texts)?;
+    let owner = optional("owner", owner, Given::text)?;
+    let allowed_networks = optional("allowed_networks", allowed_networks, Given::texts)?;
+    let rate_limit = optional("rate_limit", rate_limit, Given::text)?;
+    let prefix = optional("prefix", prefix, Given::text)?;
+    let canary = canary.value("canary")?;
     let request = IssueRequest {
-        name: name.0,
-        scopes: scopes.unwrap_or_default().0,
-        owner: owner.map(|owner| owner.0),
+        name,
+        scopes: scopes.unwrap_or_default(),
+        owner,
         expires_in: expires_in.map(|given| seconds("expires_in", given)).transpose()?,
-        allowed_networks: allowed_networks.unwrap_or_default().0,
-        rate_limit: rate_limit.map(|rate| rate.0),
-        prefix: prefix.map(|prefix| prefix.0),
+        allowed_networks: allowed_networks.unwrap_or_default(),
+        rate_limit,
+        prefix,
         canary,
-        metadata: metadata.map(|given| to_map("metadata", given)).transpose()?.unwrap_or_default(),
+        metadata: optional("metadata", metadata, Given::map)?.unwrap_or_default(),
     };
     let (view, secret) = detached(py, || security::current()?.issue_api_key(request))?;
     with_key(py, &view, &secret)
@@ -319,12 +332,14 @@ fn with_key<'py>(
 pub(crate) fn check_api_key<'py>(
     py: Python<'py>,
     key: &Bound<'py, PyAny>,
-    scopes: Option<Texts>,
-    client_ip: Option<Text>,
+    scopes: Option<Given<Texts>>,
+    client_ip: Option<Given<Text>>,
     options: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default().0, usage(options));
-    context.client_ip = client_ip.map(|ip| ip.0).or(context.client_ip);
+    let scopes = optional("scopes", scopes, Given::texts)?;
+    let client_ip = optional("client_ip", client_ip, Given::text)?;
+    let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default(), usage(options));
+    context.client_ip = client_ip.or(context.client_ip);
     let check = attached(py, || security::current()?.check_api_key(&presented, &scopes, context))?;
     answer(py, "KeyCheck", &check)
 }
@@ -338,9 +353,15 @@ pub(crate) fn check_api_key<'py>(
 /// :raises ValueError: for a reason that cannot be kept.
 /// :raises StoreError: when the change cannot be stored.
 #[pyfunction]
-#[pyo3(signature = (key_id, reason = Text(String::new())), text_signature = "(key_id, reason='')")]
-pub(crate) fn revoke_api_key(py: Python<'_>, key_id: Text, reason: Text) -> PyResult<Bound<'_, PyAny>> {
-    let view = detached(py, || security::current()?.revoke_api_key(&key_id.0, &reason.0))?;
+#[pyo3(signature = (key_id, reason = Given::of(Text(String::new()))), text_signature = "(key_id, reason='')")]
+pub(crate) fn revoke_api_key(
+    py: Python<'_>,
+    key_id: Given<Text>,
+    reason: Given<Text>,
+) -> PyResult<Bound<'_, PyAny>> {
+    let key_id = key_id.text("key_id")?;
+    let reason = reason.text("reason")?;
+    let view = detached(py, || security::current()?.revoke_api_key(&key_id, &reason))?;
     to_python(py, &view)
 }
 
@@ -356,11 +377,12 @@ pub(crate) fn revoke_api_key(py: Python<'_>, key_id: Text, reason: Text) -> PyRe
 #[pyo3(signature = (key_id, grace_seconds = None), text_signature = "(key_id, grace_seconds=0)")]
 pub(crate) fn rotate_api_key<'py>(
     py: Python<'py>,
-    key_id: Text,
+    key_id: Given<Text>,
     grace_seconds: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let key_id = key_id.text("key_id")?;
     let grace = grace_seconds.map(|given| seconds("grace_seconds", given)).transpose()?.unwrap_or_default();
-    let (view, secret) = detached(py, || security::current()?.rotate_api_key(&key_id.0, grace))?;
+    let (view, secret) = detached(py, || security::current()?.rotate_api_key(&key_id, grace))?;
     with_key(py, &view, &secret)
 }
 
@@ -377,11 +399,14 @@ pub(crate) fn rotate_api_key<'py>(
 #[pyo3(signature = (*, owner = None, name = None, active = None))]
 pub(crate) fn list_api_keys(
     py: Python<'_>,
-    owner: Option<Text>,
-    name: Option<Text>,
-    active: Option<bool>,
+    owner: Option<Given<Text>>,
+    name: Option<Given<Text>>,
+    active: Option<Given<bool>>,
 ) -> PyResult<Bound<'_, PyAny>> {
-    let filter = KeyFilter { owner: owner.map(|owner| owner.0), name: name.map(|name| name.0), active };
+    let owner = optional("owner", owner, Given::text)?;
+    let name = optional("name", name, Given::text)?;
+    let active = optional("active", active, Given::value)?;
+    let filter = KeyFilter { owner, name, active };
     let views = detached(py, || security::current()?.list_api_keys(&filter))?;
     to_python(py, &views)
 }
@@ -395,13 +420,13 @@ pub(crate) fn list_api_keys(
 /// :raises TypeError: for a filter that is no JSON.
 /// :raises StoreError: when the trail cannot be read.
 #[pyfunction]
-#[pyo3(signature = (limit = 100, **filters))]
+#[pyo3(signature = (limit = Given::of(100), **filters), text_signature = "(limit=100, **filters)")]
 pub(crate) fn get_audit_log<'py>(
     py: Python<'py>,
-    limit: i64,
+    limit: Given<i64>,
     filters: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let limit = self::limit("limit", limit)?;
+    let limit = limit.limit("limit")?;
     let filter: Map<String, Value> =
         filters.map(|given| to_map("filters", given)).transpose()?.unwrap_or_default();
     let records = detached(py, || security::current()?.audit_log(limit, &filter))?;

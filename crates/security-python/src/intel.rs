@@ -16,7 +16,7 @@ use security::{ExportFilter, ImportOptions, IocDraft, SearchRequest};
 use serde_json::{Value, json};
 
 use crate::{
-    convert::{Text, Texts, answer, limit, named, to_json, to_python, utf8},
+    convert::{Given, Text, Texts, answer, named, optional, to_json, to_python, utf8},
     errors::detached,
     setup::optional_json,
 };
@@ -39,28 +39,35 @@ use crate::{
 /// :raises StoreError: when it cannot be stored.
 #[pyfunction]
 #[pyo3(
-    signature = (ioc_type, value, source, confidence, description = Text(String::new()), tags = None, related_intel_ids = None),
+    signature = (ioc_type, value, source, confidence, description = Given::of(Text(String::new())), tags = None, related_intel_ids = None),
     text_signature = "(ioc_type, value, source, confidence, description='', tags=None, related_intel_ids=None)"
 )]
 #[expect(clippy::too_many_arguments, reason = "the document's own signature")]
 pub(crate) fn add_ioc<'py>(
     py: Python<'py>,
-    ioc_type: Text,
-    value: Text,
-    source: Text,
-    confidence: i64,
-    description: Text,
-    tags: Option<Texts>,
-    related_intel_ids: Option<Texts>,
+    ioc_type: Given<Text>,
+    value: Given<Text>,
+    source: Given<Text>,
+    confidence: Given<i64>,
+    description: Given<Text>,
+    tags: Option<Given<Texts>>,
+    related_intel_ids: Option<Given<Texts>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let ioc_type = ioc_type.text("ioc_type")?;
+    let value = value.text("value")?;
+    let source = source.text("source")?;
+    let confidence = confidence.value("confidence")?;
+    let description = description.text("description")?;
+    let tags = optional("tags", tags, Given::texts)?;
+    let related_intel_ids = optional("related_intel_ids", related_intel_ids, Given::texts)?;
     let draft = IocDraft {
-        ioc_type: ioc_type.0,
-        value: value.0,
-        source: source.0,
+        ioc_type,
+        value,
+        source,
         confidence,
-        description: description.0,
-        tags: tags.unwrap_or_default().0,
-        related_intel_ids: related_intel_ids.unwrap_or_default().0,
+        description,
+        tags: tags.unwrap_or_default(),
+        related_intel_ids: related_intel_ids.unwrap_or_default(),
     };
     let record = detached(py, || security::current()?.add_ioc(draft))?;
     to_python(py, &record)
@@ -76,8 +83,14 @@ pub(crate) fn add_ioc<'py>(
 /// :raises ValueError: for a value that is no indicator of that kind.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-pub(crate) fn check_ioc(py: Python<'_>, ioc_type: Text, value: Text) -> PyResult<Bound<'_, PyAny>> {
-    let check = detached(py, || security::current()?.check_ioc(&ioc_type.0, &value.0))?;
+pub(crate) fn check_ioc(
+    py: Python<'_>,
+    ioc_type: Given<Text>,
+    value: Given<Text>,
+) -> PyResult<Bound<'_, PyAny>> {
+    let ioc_type = ioc_type.text("ioc_type")?;
+    let value = value.text("value")?;
+    let check = detached(py, || security::current()?.check_ioc(&ioc_type, &value))?;
     answer(py, "IocCheck", &check)
 }
 
@@ -89,8 +102,14 @@ pub(crate) fn check_ioc(py: Python<'_>, ioc_type: Text, value: Text) -> PyResult
 /// :raises ValueError: for the first value that is no indicator of that kind.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-pub(crate) fn check_iocs(py: Python<'_>, ioc_type: Text, values: Texts) -> PyResult<Vec<Bound<'_, PyAny>>> {
-    let checks = detached(py, || security::current()?.check_iocs(&ioc_type.0, &values.0))?;
+pub(crate) fn check_iocs(
+    py: Python<'_>,
+    ioc_type: Given<Text>,
+    values: Given<Texts>,
+) -> PyResult<Vec<Bound<'_, PyAny>>> {
+    let ioc_type = ioc_type.text("ioc_type")?;
+    let values = values.texts("values")?;
+    let checks = detached(py, || security::current()?.check_iocs(&ioc_type, &values))?;
     checks.iter().map(|check| answer(py, "IocCheck", check)).collect()
 }
 
@@ -107,23 +126,28 @@ pub(crate) fn check_iocs(py: Python<'_>, ioc_type: Text, values: Texts) -> PyRes
 /// :raises ValueError: names the argument and what is accepted.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-#[pyo3(signature = (query = None, source_type = None, priority_level = None, tags = None, text = None, limit = 100))]
+#[pyo3(signature = (query = None, source_type = None, priority_level = None, tags = None, text = None, limit = Given::of(100)), text_signature = "(query=None, source_type=None, priority_level=None, tags=None, text=None, limit=100)")]
 pub(crate) fn search_intelligence<'py>(
     py: Python<'py>,
     query: Option<&Bound<'py, PyAny>>,
-    source_type: Option<Text>,
-    priority_level: Option<Text>,
-    tags: Option<Texts>,
-    text: Option<Text>,
-    limit: i64,
+    source_type: Option<Given<Text>>,
+    priority_level: Option<Given<Text>>,
+    tags: Option<Given<Texts>>,
+    text: Option<Given<Text>>,
+    limit: Given<i64>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let source_type = optional("source_type", source_type, Given::text)?;
+    let priority_level = optional("priority_level", priority_level, Given::text)?;
+    let tags = optional("tags", tags, Given::texts)?;
+    let text = optional("text", text, Given::text)?;
+    let limit = limit.limit("limit")?;
     let request = SearchRequest {
         query: optional_json("query", query)?,
-        source_type: source_type.map(|text| text.0),
-        priority_level: priority_level.map(|text| text.0),
-        tags: tags.unwrap_or_default().0,
-        text: text.map(|text| text.0),
-        limit: self::limit("limit", limit)?,
+        source_type,
+        priority_level,
+        tags: tags.unwrap_or_default(),
+        text,
+        limit,
     };
     let records = detached(py, || security::current()?.search_intelligence(&request))?;
     to_python(py, &records)
@@ -144,13 +168,14 @@ pub(crate) fn search_intelligence<'py>(
 pub(crate) fn categorize_intelligence<'py>(
     py: Python<'py>,
     data: &Bound<'py, PyAny>,
-    source_type: Text,
-    priority_level: Text,
+    source_type: Given<Text>,
+    priority_level: Given<Text>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let source_type = source_type.text("source_type")?;
+    let priority_level = priority_level.text("priority_level")?;
     let data = to_json("data", data)?;
-    let record = detached(py, || {
-        security::current()?.categorize_intelligence(data, &source_type.0, &priority_level.0)
-    })?;
+    let record =
+        detached(py, || security::current()?.categorize_intelligence(data, &source_type, &priority_level))?;
     to_python(py, &record)
 }
 
@@ -161,8 +186,9 @@ pub(crate) fn categorize_intelligence<'py>(
 /// :raises ValueError: for an empty id.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-pub(crate) fn retrieve_intelligence(py: Python<'_>, intel_id: Text) -> PyResult<Bound<'_, PyAny>> {
-    let record = detached(py, || security::current()?.retrieve_intelligence(&intel_id.0))?;
+pub(crate) fn retrieve_intelligence(py: Python<'_>, intel_id: Given<Text>) -> PyResult<Bound<'_, PyAny>> {
+    let intel_id = intel_id.text("intel_id")?;
+    let record = detached(py, || security::current()?.retrieve_intelligence(&intel_id))?;
     to_python(py, &record)
 }
 
@@ -178,19 +204,21 @@ pub(crate) fn retrieve_intelligence(py: Python<'_>, intel_id: Text) -> PyResult<
 /// :raises TypeError: for data that is no JSON.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-#[pyo3(signature = (iocs, intel_data = None, threshold = 0.6, max_correlations = 100))]
+#[pyo3(signature = (iocs, intel_data = None, threshold = Given::of(0.6), max_correlations = Given::of(100)), text_signature = "(iocs, intel_data=None, threshold=0.6, max_correlations=100)")]
 pub(crate) fn correlate_threats<'py>(
     py: Python<'py>,
     iocs: &Bound<'py, PyAny>,
     intel_data: Option<&Bound<'py, PyAny>>,
-    threshold: f64,
-    max_correlations: i64,
+    threshold: Given<f64>,
+    max_correlations: Given<i64>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let threshold = threshold.value("threshold")?;
+    let max_correlations = max_correlations.limit("max_correlations")?;
     let iocs = to_json("iocs", iocs)?;
     let intel_data = optional_json("intel_data", intel_data)?;
-    let most = limit("max_correlations", max_correlations)?;
-    let correlations =
-        detached(py, || security::current()?.correlate_threats(&iocs, intel_data.as_ref(), threshold, most))?;
+    let correlations = detached(py, || {
+        security::current()?.correlate_threats(&iocs, intel_data.as_ref(), threshold, max_correlations)
+    })?;
     to_python(py, &correlations.correlations)
 }
 
@@ -241,17 +269,15 @@ pub(crate) fn generate_compliance_report(py: Python<'_>) -> PyResult<Bound<'_, P
 pub(crate) fn import_indicators<'py>(
     py: Python<'py>,
     path_or_file: &Bound<'py, PyAny>,
-    format: Option<Text>,
-    source: Option<Text>,
-    confidence: Option<i64>,
+    format: Option<Given<Text>>,
+    source: Option<Given<Text>>,
+    confidence: Option<Given<i64>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let options = ImportOptions {
-        format: format.map(|text| text.0),
-        source: source.map(|text| text.0),
-        confidence,
-        skip_bad: true,
-    };
+    let format = optional("format", format, Given::text)?;
+    let source = optional("source", source, Given::text)?;
+    let confidence = optional("confidence", confidence, Given::value)?;
+    let options = ImportOptions { format, source, confidence, skip_bad: true };
     let interrupt = Interrupt::default();
     let (name, reader) = source_of(path_or_file, &interrupt)?;
     let done = detached(py, || {
@@ -401,25 +427,26 @@ impl Read for Stream {
 #[pyo3(signature = (path, format, *, ioc_type = None, source = None, tag = None, min_confidence = None))]
 pub(crate) fn export_indicators<'py>(
     py: Python<'py>,
-    path: PathBuf,
-    format: Text,
-    ioc_type: Option<Text>,
-    source: Option<Text>,
-    tag: Option<Text>,
-    min_confidence: Option<i64>,
+    path: Given<PathBuf>,
+    format: Given<Text>,
+    ioc_type: Option<Given<Text>>,
+    source: Option<Given<Text>>,
+    tag: Option<Given<Text>>,
+    min_confidence: Option<Given<i64>>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let filter = ExportFilter {
-        ioc_type: ioc_type.map(|text| text.0),
-        source: source.map(|text| text.0),
-        tag: tag.map(|text| text.0),
-        min_confidence,
-    };
+    let path = path.value("path")?;
+    let format = format.text("format")?;
+    let ioc_type = optional("ioc_type", ioc_type, Given::text)?;
+    let source = optional("source", source, Given::text)?;
+    let tag = optional("tag", tag, Given::text)?;
+    let min_confidence = optional("min_confidence", min_confidence, Given::value)?;
+    let filter = ExportFilter { ioc_type, source, tag, min_confidence };
     let mut name = path.clone().into_os_string();
     name.push(format!(".{}.part", std::process::id()));
     let part = PathBuf::from(name);
     let file = File::create(&part).map_err(|error| at(&part, error))?;
     let mut writer = BufWriter::with_capacity(1 << 20, file);
-    let written = detached(py, || security::current()?.export_indicators(&format.0, &filter, &mut writer));
+    let written = detached(py, || security::current()?.export_indicators(&format, &filter, &mut writer));
     let finished = written.and_then(|exported| {
         writer.flush().map_err(|error| at(&part, error))?;
         std::fs::rename(&part, &path).map_err(|error| at(&path, error))?;

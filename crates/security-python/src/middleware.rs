@@ -25,7 +25,7 @@ pub(crate) fn is_ip_trusted(py: Python<'_>, ip: &Bound<'_, PyAny>) -> PyResult<b
 }
 
 /// A header's bytes. WSGI hands them over as a `str` with one character for each byte (PEP 3333).
-struct HeaderValue(Vec<u8>);
+pub(crate) struct HeaderValue(Vec<u8>);
 
 impl<'py> FromPyObject<'_, 'py> for HeaderValue {
     type Error = PyErr;

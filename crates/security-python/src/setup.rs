@@ -7,7 +7,7 @@ use security::{ConfigSource, Options};
 use serde_json::Value;
 
 use crate::{
-    convert::{Text, to_json, to_map, to_python},
+    convert::{Given, Text, optional, to_json, to_map, to_python},
     errors::{attached, detached},
 };
 
@@ -28,18 +28,16 @@ use crate::{
 #[pyo3(signature = (data_dir = None, config = None, database_url = None, valkey_url = None))]
 pub(crate) fn initialize(
     py: Python<'_>,
-    data_dir: Option<PathBuf>,
+    data_dir: Option<Given<PathBuf>>,
     config: Option<&Bound<'_, PyAny>>,
-    database_url: Option<Text>,
-    valkey_url: Option<Text>,
+    database_url: Option<Given<Text>>,
+    valkey_url: Option<Given<Text>>,
 ) -> PyResult<()> {
+    let data_dir = optional("data_dir", data_dir, Given::value)?;
+    let database_url = optional("database_url", database_url, Given::text)?;
+    let valkey_url = optional("valkey_url", valkey_url, Given::text)?;
     let config = config.map(config_source).transpose()?;
-    let options = Options {
-        data_dir,
-        config,
-        database_url: database_url.map(|url| url.0),
-        valkey_url: valkey_url.map(|url| url.0),
-    };
+    let options = Options { data_dir, config, database_url, valkey_url };
     detached(py, || security::initialize(options)).map(drop)
 }
 

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use security::{FetchRequest, Secret, TaxiiConfigDraft, TaxiiSession};
 
 use crate::{
-    convert::{Text, Texts, limit, moment, to_python},
+    convert::{Given, Text, Texts, moment, optional, to_python},
     errors::detached,
     intel::Interrupt,
 };
@@ -23,25 +23,31 @@ use crate::{
 /// :raises StoreError: when the file cannot be written.
 #[pyfunction]
 #[pyo3(
-    signature = (config_name, server_url, username = None, password = None, collections = None, description = Text(String::new())),
+    signature = (config_name, server_url, username = None, password = None, collections = None, description = Given::of(Text(String::new()))),
     text_signature = "(config_name, server_url, username=None, password=None, collections=None, description='')"
 )]
 pub(crate) fn create_taxii_config<'py>(
     py: Python<'py>,
-    config_name: Text,
-    server_url: Text,
-    username: Option<Text>,
-    password: Option<Text>,
-    collections: Option<Texts>,
-    description: Text,
+    config_name: Given<Text>,
+    server_url: Given<Text>,
+    username: Option<Given<Text>>,
+    password: Option<Given<Text>>,
+    collections: Option<Given<Texts>>,
+    description: Given<Text>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let config_name = config_name.text("config_name")?;
+    let server_url = server_url.text("server_url")?;
+    let username = optional("username", username, Given::text)?;
+    let password = optional("password", password, Given::text)?;
+    let collections = optional("collections", collections, Given::texts)?;
+    let description = description.text("description")?;
     let draft = TaxiiConfigDraft {
-        config_name: config_name.0,
-        server_url: server_url.0,
-        username: username.map(|text| text.0),
-        password: password.map(|text| Secret::new(text.0)),
-        collections: collections.unwrap_or_default().0,
-        description: description.0,
+        config_name,
+        server_url,
+        username,
+        password: password.map(Secret::new),
+        collections: collections.unwrap_or_default(),
+        description,
     };
     let config = detached(py, || security::current()?.create_taxii_config(draft))?;
     to_python(py, &config)
@@ -89,9 +95,9 @@ pub(crate) fn get_taxii_collection(py: Python<'_>) -> PyResult<Bound<'_, PyAny>>
 /// :raises TaxiiError: if it cannot be reached or refuses.
 /// :raises StoreError: when the indicators cannot be stored.
 #[pyfunction]
-#[pyo3(signature = (limit = 100))]
-pub(crate) fn import_stix_indicators(py: Python<'_>, limit: i64) -> PyResult<Bound<'_, PyAny>> {
-    let limit = self::limit("limit", limit)?;
+#[pyo3(signature = (limit = Given::of(100)), text_signature = "(limit=100)")]
+pub(crate) fn import_stix_indicators(py: Python<'_>, limit: Given<i64>) -> PyResult<Bound<'_, PyAny>> {
+    let limit = limit.limit("limit")?;
     let interrupt = Interrupt::default();
     let done = detached(py, || security::current()?.import_stix_indicators(limit, &mut |_| interrupt.tell()));
     to_python(py, &interrupt.or(done)?)
@@ -112,7 +118,6 @@ pub(crate) fn export_iocs_to_stix(py: Python<'_>) -> PyResult<Option<String>> {
 /// :param config_name: the name of a kept server (``str``); None is the default server.
 #[pyclass(frozen, subclass, module = "security._security")]
 #[derive(Debug)]
-#[expect(clippy::upper_case_acronyms, reason = "the document's own name")]
 pub(crate) struct TAXIIClient {
     config_name: Option<String>,
 }
@@ -128,8 +133,9 @@ impl TAXIIClient {
 impl TAXIIClient {
     #[new]
     #[pyo3(signature = (config_name = None))]
-    fn new(config_name: Option<Text>) -> Self {
-        Self { config_name: config_name.map(|name| name.0) }
+    fn new(config_name: Option<Given<Text>>) -> PyResult<Self> {
+        let config_name = optional("config_name", config_name, Given::text)?;
+        Ok(Self { config_name })
     }
 
     /// The name of the kept server (``str``), or None for the default one.
@@ -174,9 +180,10 @@ impl TAXIIClient {
     fn get_collection<'py>(
         &self,
         py: Python<'py>,
-        collection_id: Option<Text>,
+        collection_id: Option<Given<Text>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let id = collection_id.map(|id| id.0);
+        let collection_id = optional("collection_id", collection_id, Given::text)?;
+        let id = collection_id;
         let collection = detached(py, || self.session(None)?.collection(id.as_deref()))?;
         to_python(py, &collection)
     }
@@ -192,20 +199,22 @@ impl TAXIIClient {
     /// :raises ValueError: names the argument and what is accepted.
     /// :raises NotFoundError: if there is no such server or collection.
     /// :raises TaxiiError: if it cannot be reached or refuses.
-    #[pyo3(signature = (server_id = None, collection_id = None, start_time = None, end_time = None, limit = 100))]
+    #[pyo3(signature = (server_id = None, collection_id = None, start_time = None, end_time = None, limit = Given::of(100)), text_signature = "($self, server_id=None, collection_id=None, start_time=None, end_time=None, limit=100)")]
     fn fetch_intelligence<'py>(
         &self,
         py: Python<'py>,
-        server_id: Option<Text>,
-        collection_id: Option<Text>,
+        server_id: Option<Given<Text>>,
+        collection_id: Option<Given<Text>>,
         start_time: Option<&Bound<'py, PyAny>>,
         end_time: Option<&Bound<'py, PyAny>>,
-        limit: i64,
+        limit: Given<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (server, collection_id) = (server_id.map(|id| id.0), collection_id.map(|id| id.0));
+        let server_id = optional("server_id", server_id, Given::text)?;
+        let collection_id = optional("collection_id", collection_id, Given::text)?;
+        let limit = limit.limit("limit")?;
+        let (server, collection_id) = (server_id, collection_id);
         let start = start_time.map(|given| moment("start_time", given)).transpose()?;
         let end = end_time.map(|given| moment("end_time", given)).transpose()?;
-        let limit = self::limit("limit", limit)?;
         let interrupt = Interrupt::default();
         let done = detached(py, || {
             let request = FetchRequest { collection_id, start, end, limit, ..FetchRequest::default() };
@@ -229,28 +238,32 @@ impl TAXIIClient {
     /// :raises TaxiiError: if it cannot be reached or refuses.
     /// :raises StoreError: when the indicators cannot be stored.
     #[pyo3(
-        signature = (server_id = None, collection_id = None, start_time = None, store = true, priority_level = Text("Medium".to_owned()), limit = 1000),
+        signature = (server_id = None, collection_id = None, start_time = None, store = Given::of(true), priority_level = Given::of(Text("Medium".to_owned())), limit = Given::of(1000)),
         text_signature = "($self, server_id=None, collection_id=None, start_time=None, store=True, priority_level='Medium', limit=1000)"
     )]
     #[expect(clippy::too_many_arguments, reason = "the document's own signature")]
     fn ingest_intelligence<'py>(
         &self,
         py: Python<'py>,
-        server_id: Option<Text>,
-        collection_id: Option<Text>,
+        server_id: Option<Given<Text>>,
+        collection_id: Option<Given<Text>>,
         start_time: Option<&Bound<'py, PyAny>>,
-        store: bool,
-        priority_level: Text,
-        limit: i64,
+        store: Given<bool>,
+        priority_level: Given<Text>,
+        limit: Given<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (server, collection_id) = (server_id.map(|id| id.0), collection_id.map(|id| id.0));
+        let server_id = optional("server_id", server_id, Given::text)?;
+        let collection_id = optional("collection_id", collection_id, Given::text)?;
+        let store = store.value("store")?;
+        let priority_level = priority_level.text("priority_level")?;
+        let limit = limit.limit("limit")?;
+        let (server, collection_id) = (server_id, collection_id);
         let start = start_time.map(|given| moment("start_time", given)).transpose()?;
-        let limit = self::limit("limit", limit)?;
         let interrupt = Interrupt::default();
         let done = detached(py, || {
             let request = FetchRequest { collection_id, start, limit, ..FetchRequest::default() };
             let (engine, session) = (security::current()?, self.session(server.as_deref())?);
-            engine.ingest_taxii(&session, &request, &priority_level.0, store, &mut |_| interrupt.tell())
+            engine.ingest_taxii(&session, &request, &priority_level, store, &mut |_| interrupt.tell())
         });
         to_python(py, &interrupt.or(done)?)
     }

@@ -11,7 +11,7 @@ use security::RuleDraft;
 use serde_json::{Map, Value};
 
 use crate::{
-    convert::{Text, Texts, answer, code_points, limit, to_json, to_map, to_python, utf8},
+    convert::{Given, Text, Texts, answer, code_points, optional, to_json, to_python, utf8},
     errors::detached,
 };
 
@@ -20,8 +20,9 @@ use crate::{
 /// :param value: the value, defanged or not (``str``).
 /// :returns: the kind's name (``str``): ``ip``, ``cidr``, ``domain``, ``url``, ``email``, ``sha256`` and so on, or None.
 #[pyfunction]
-pub(crate) fn identify_ioc_type(value: Text) -> Option<&'static str> {
-    security::identify_ioc_type(&value.0)
+pub(crate) fn identify_ioc_type(value: Given<Text>) -> PyResult<Option<&'static str>> {
+    let value = value.text("value")?;
+    Ok(security::identify_ioc_type(&value))
 }
 
 /// Finds indicators in a text, defanged ones among them, in one pass.
@@ -39,9 +40,11 @@ pub(crate) fn identify_ioc_type(value: Text) -> Option<&'static str> {
 pub(crate) fn extract_iocs<'py>(
     py: Python<'py>,
     text: &Bound<'py, PyAny>,
-    types: Option<Texts>,
-    limit: Option<i64>,
+    types: Option<Given<Texts>>,
+    limit: Option<Given<i64>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let types = optional("types", types, Given::texts)?;
+    let limit = optional("limit", limit, Given::limit)?;
     let (words, counts_bytes) = if let Ok(text) = text.cast::<PyString>() {
         (utf8(text), false)
     } else if let Ok(bytes) = text.cast::<PyBytes>() {
@@ -49,8 +52,6 @@ pub(crate) fn extract_iocs<'py>(
     } else {
         return Err(PyTypeError::new_err("argument 'text': a str or bytes is needed"));
     };
-    let limit = limit.map(|given| self::limit("limit", given)).transpose()?;
-    let types = types.map(|types| types.0);
     let found = detached(py, || {
         let mut found = security::extract_iocs(&words, types.as_deref(), limit)?;
         if !counts_bytes {
@@ -83,8 +84,9 @@ fn utf8_of_bytes(bytes: &[u8]) -> Cow<'_, str> {
 /// :param text: ``str``.
 /// :returns: ``str``; :func:`refang` gives the text back.
 #[pyfunction]
-pub(crate) fn defang(py: Python<'_>, text: Text) -> PyResult<String> {
-    detached(py, || Ok(security::defang(&text.0)))
+pub(crate) fn defang(py: Python<'_>, text: Given<Text>) -> PyResult<String> {
+    let text = text.text("text")?;
+    detached(py, || Ok(security::defang(&text)))
 }
 
 /// Undoes :func:`defang` and the other ways of writing indicators down harmlessly.
@@ -92,8 +94,9 @@ pub(crate) fn defang(py: Python<'_>, text: Text) -> PyResult<String> {
 /// :param text: ``str``.
 /// :returns: ``str``.
 #[pyfunction]
-pub(crate) fn refang(py: Python<'_>, text: Text) -> PyResult<String> {
-    detached(py, || Ok(security::refang(&text.0).into_owned()))
+pub(crate) fn refang(py: Python<'_>, text: Given<Text>) -> PyResult<String> {
+    let text = text.text("text")?;
+    detached(py, || Ok(security::refang(&text).into_owned()))
 }
 
 /// Looks a value up in everything that is known.
@@ -108,11 +111,13 @@ pub(crate) fn refang(py: Python<'_>, text: Text) -> PyResult<String> {
 #[pyo3(signature = (value, ioc_type = None))]
 pub(crate) fn check_threat_intelligence(
     py: Python<'_>,
-    value: Text,
-    ioc_type: Option<Text>,
+    value: Given<Text>,
+    ioc_type: Option<Given<Text>>,
 ) -> PyResult<Bound<'_, PyAny>> {
-    let kind = ioc_type.map(|kind| kind.0);
-    let found = detached(py, || security::current()?.check_threat_intelligence(&value.0, kind.as_deref()))?;
+    let value = value.text("value")?;
+    let ioc_type = optional("ioc_type", ioc_type, Given::text)?;
+    let kind = ioc_type;
+    let found = detached(py, || security::current()?.check_threat_intelligence(&value, kind.as_deref()))?;
     answer(py, "ThreatLookup", &found)
 }
 
@@ -132,25 +137,30 @@ pub(crate) fn check_threat_intelligence(
 /// :raises StoreError: when the file cannot be written.
 #[pyfunction]
 #[pyo3(
-    signature = (name, description, detection, severity = Text("medium".to_owned()), tags = None, recommendations = None),
+    signature = (name, description, detection, severity = Given::of(Text("medium".to_owned())), tags = None, recommendations = None),
     text_signature = "(name, description, detection, severity='medium', tags=None, recommendations=None)"
 )]
 pub(crate) fn create_threat_rule<'py>(
     py: Python<'py>,
-    name: Text,
-    description: Text,
-    detection: &Bound<'py, PyDict>,
-    severity: Text,
-    tags: Option<Texts>,
-    recommendations: Option<Texts>,
+    name: Given<Text>,
+    description: Given<Text>,
+    detection: Given<Bound<'py, PyDict>>,
+    severity: Given<Text>,
+    tags: Option<Given<Texts>>,
+    recommendations: Option<Given<Texts>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let name = name.text("name")?;
+    let description = description.text("description")?;
+    let severity = severity.text("severity")?;
+    let tags = optional("tags", tags, Given::texts)?;
+    let recommendations = optional("recommendations", recommendations, Given::texts)?;
     let draft = RuleDraft {
-        name: name.0,
-        description: description.0,
-        detection: Value::Object(to_map("detection", detection)?),
-        severity: severity.0,
-        tags: tags.unwrap_or_default().0,
-        recommendations: recommendations.unwrap_or_default().0,
+        name,
+        description,
+        detection: Value::Object(detection.map("detection")?),
+        severity,
+        tags: tags.unwrap_or_default(),
+        recommendations: recommendations.unwrap_or_default(),
     };
     let rule = detached(py, || security::current()?.create_threat_rule(draft))?;
     to_python(py, &rule)
@@ -189,10 +199,11 @@ pub(crate) fn test_rule<'py>(
 pub(crate) fn detect_threats<'py>(
     py: Python<'py>,
     request_data: &Bound<'py, PyAny>,
-    request_id: Option<Text>,
+    request_id: Option<Given<Text>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let request_id = optional("request_id", request_id, Given::text)?;
     let data = to_json("request_data", request_data)?;
-    let request_id = request_id.map_or_else(security::generate_request_id, |id| id.0);
+    let request_id = request_id.unwrap_or_else(security::generate_request_id);
     let report = detached(py, || security::current()?.detect_threats(&data, &request_id))?;
     answer(py, "ThreatReport", &report)
 }
@@ -216,7 +227,12 @@ impl ThreatDetector {
     /// :raises ValueError: if the folder does not exist.
     /// :raises StoreError: when it cannot be read.
     #[pyo3(signature = (rules_dir = None))]
-    fn load_rules<'py>(&self, py: Python<'py>, rules_dir: Option<PathBuf>) -> PyResult<Bound<'py, PyAny>> {
+    fn load_rules<'py>(
+        &self,
+        py: Python<'py>,
+        rules_dir: Option<Given<PathBuf>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let rules_dir = optional("rules_dir", rules_dir, Given::value)?;
         let load = detached(py, || security::current()?.load_rules(rules_dir.as_deref()))?;
         to_python(py, &load)
     }
@@ -234,11 +250,10 @@ impl ThreatDetector {
         &self,
         py: Python<'py>,
         data: &Bound<'py, PyAny>,
-        context: Option<&Bound<'py, PyDict>>,
+        context: Option<Given<Bound<'py, PyDict>>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let event = to_json("data", data)?;
-        let context: Map<String, Value> =
-            context.map(|given| to_map("context", given)).transpose()?.unwrap_or_default();
+        let context: Map<String, Value> = optional("context", context, Given::map)?.unwrap_or_default();
         let alerts = detached(py, || security::current()?.analyze(&event, &context))?;
         to_python(py, &alerts)
     }
@@ -250,15 +265,15 @@ impl ThreatDetector {
     /// :returns: ``list`` of alerts as :meth:`analyze` gives them, newest first.
     /// :raises ValueError: for an unknown severity or a limit below 1.
     /// :raises StoreError: when they cannot be read.
-    #[pyo3(signature = (severity = None, limit = 10))]
+    #[pyo3(signature = (severity = None, limit = Given::of(10)), text_signature = "($self, severity=None, limit=10)")]
     fn get_recent_alerts<'py>(
         &self,
         py: Python<'py>,
-        severity: Option<Text>,
-        limit: i64,
+        severity: Option<Given<Text>>,
+        limit: Given<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let limit = self::limit("limit", limit)?;
-        let severity = severity.map(|severity| severity.0);
+        let severity = optional("severity", severity, Given::text)?;
+        let limit = limit.limit("limit")?;
         let alerts = detached(py, || security::current()?.recent_alerts(severity.as_deref(), limit))?;
         to_python(py, &alerts)
     }

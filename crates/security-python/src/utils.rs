@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use pyo3::{exceptions::PyValueError, prelude::*, types::PyString};
 
 use crate::{
-    convert::{Text, presented},
+    convert::{Given, Text, presented},
     errors::{attached, detached},
 };
 
@@ -45,12 +45,18 @@ pub(crate) fn mask_credential(credential: &Bound<'_, PyAny>) -> PyResult<String>
 /// :returns: the secret (``str``), stored nowhere.
 /// :raises ValueError: for a length that cannot be made, or an unknown complexity.
 #[pyfunction]
-#[pyo3(signature = (length = 32, complexity = Text("high".to_owned())), text_signature = "(length=32, complexity='high')")]
-pub(crate) fn generate_secure_credential(py: Python<'_>, length: i64, complexity: Text) -> PyResult<String> {
+#[pyo3(signature = (length = Given::of(32), complexity = Given::of(Text("high".to_owned()))), text_signature = "(length=32, complexity='high')")]
+pub(crate) fn generate_secure_credential(
+    py: Python<'_>,
+    length: Given<i64>,
+    complexity: Given<Text>,
+) -> PyResult<String> {
+    let length = length.value("length")?;
+    let complexity = complexity.text("complexity")?;
     let length = usize::try_from(length).map_err(|_| {
         PyValueError::new_err(format!("length: {length} is not accepted; a positive number is needed"))
     })?;
-    let secret = attached(py, || security::generate_secure_credential(length, &complexity.0))?;
+    let secret = attached(py, || security::generate_secure_credential(length, &complexity))?;
     revealed(&secret)
 }
 
@@ -72,12 +78,14 @@ pub(crate) fn revealed(secret: &security::Secret) -> PyResult<String> {
 /// :raises ValueError: for a directory, a link, or a file of the engine's own.
 /// :raises StoreError: when it cannot be removed.
 #[pyfunction]
-#[pyo3(signature = (path_or_intel_id, secure_delete = false))]
+#[pyo3(signature = (path_or_intel_id, secure_delete = Given::of(false)), text_signature = "(path_or_intel_id, secure_delete=False)")]
 pub(crate) fn dispose_sensitive_data(
     py: Python<'_>,
-    path_or_intel_id: PathBuf,
-    secure_delete: bool,
+    path_or_intel_id: Given<PathBuf>,
+    secure_delete: Given<bool>,
 ) -> PyResult<bool> {
+    let path_or_intel_id = path_or_intel_id.value("path_or_intel_id")?;
+    let secure_delete = secure_delete.value("secure_delete")?;
     let named = path_or_intel_id
         .to_str()
         .ok_or_else(|| PyValueError::new_err("path_or_intel_id: the path is not UTF-8"))?;
