@@ -36,7 +36,9 @@ pub use intel::{
 };
 pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};
-pub use threat::{ExtractedIoc, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs, identify_ioc_type, read_rule_file};
+pub use threat::{
+    ExtractedIoc, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs, identify_ioc_type, read_rule_file,
+};
 pub use utils::{generate_request_id, generate_secure_credential, mask_credential};
 
 pub use security_core::{Coded, Secret, Severity, Timestamp};

@@ -14,7 +14,8 @@ use crate::{Engine, Error, Result, utils::generate_request_id};
 /// # Errors
 /// [`Error::Invalid`] naming the place in the text, or the field and what it takes.
 pub fn read_rule_file(file_name: &str, bytes: &[u8]) -> Result<Vec<Value>> {
-    let rules = read_rules(Path::new(file_name), bytes).map_err(|(_, problem)| Error::invalid("rule", problem))?;
+    let rules =
+        read_rules(Path::new(file_name), bytes).map_err(|(_, problem)| Error::invalid("rule", problem))?;
     let (_, refused) = RuleSet::compile(rules.iter().cloned());
     if let Some(problem) = refused.first() {
         return Err(Error::invalid("rule", format!("`{}`: {}", problem.rule_id, problem.message)));
@@ -33,12 +34,16 @@ impl Engine {
         let ids: Vec<&str> = rules.iter().filter_map(|rule| rule["id"].as_str()).collect();
         for (at, id) in ids.iter().enumerate() {
             if ids[..at].contains(id) {
-                return Err(Error::invalid("rule", format!("id `{id}` is there twice; each rule needs its own")));
+                return Err(Error::invalid(
+                    "rule",
+                    format!("id `{id}` is there twice; each rule needs its own"),
+                ));
             }
         }
         for (rule, file) in self.current_rules()?.rules() {
             if file != file_name && ids.contains(&rule.id.as_str()) {
-                let problem = format!("id `{}` is taken by {file}; change the id or remove that file", rule.id);
+                let problem =
+                    format!("id `{}` is taken by {file}; change the id or remove that file", rule.id);
                 return Err(Error::invalid("rule", problem));
             }
         }
@@ -66,7 +71,10 @@ mod tests {
         let engine =
             Engine::open(Options { data_dir: Some(folder.path().into()), ..Options::default() }).unwrap();
         let added = engine.add_rule_file("admin.yml", RULE.as_bytes()).unwrap();
-        assert_eq!((added[0]["id"].as_str(), added[0]["file"].as_str()), (Some("admin-path"), Some("admin.yml")));
+        assert_eq!(
+            (added[0]["id"].as_str(), added[0]["file"].as_str()),
+            (Some("admin-path"), Some("admin.yml"))
+        );
         let kept = std::fs::read_to_string(folder.path().join("threat_rules/admin.yml")).unwrap();
         assert_eq!(kept, RULE);
         let event = json!({"path": "/blog/wp-admin/setup"});
@@ -80,7 +88,9 @@ mod tests {
 
     #[test]
     fn wrong_rule_files_are_refused_whole() {
-        let twice = format!("- {{id: a, name: A, detection: {{pattern: x}}}}\n- {{id: a, name: B, detection: {{pattern: y}}}}\n");
+        let twice = format!(
+            "- {{id: a, name: A, detection: {{pattern: x}}}}\n- {{id: a, name: B, detection: {{pattern: y}}}}\n"
+        );
         let folder = tempfile::tempdir().unwrap();
         let engine =
             Engine::open(Options { data_dir: Some(folder.path().into()), ..Options::default() }).unwrap();
@@ -91,7 +101,10 @@ mod tests {
             ("../up.yml", RULE),
             ("rule.txt", RULE),
         ] {
-            assert!(matches!(engine.add_rule_file(name, text.as_bytes()), Err(Error::Invalid { .. })), "{name}");
+            assert!(
+                matches!(engine.add_rule_file(name, text.as_bytes()), Err(Error::Invalid { .. })),
+                "{name}"
+            );
         }
         assert_eq!(engine.list_rules().unwrap().len(), 0);
     }
