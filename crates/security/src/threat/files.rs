@@ -88,14 +88,13 @@ mod tests {
 
     #[test]
     fn wrong_rule_files_are_refused_whole() {
-        let twice = format!(
-            "- {{id: a, name: A, detection: {{pattern: x}}}}\n- {{id: a, name: B, detection: {{pattern: y}}}}\n"
-        );
+        let twice =
+            "- {id: a, name: A, detection: {pattern: x}}\n- {id: a, name: B, detection: {pattern: y}}\n";
         let folder = tempfile::tempdir().unwrap();
         let engine =
             Engine::open(Options { data_dir: Some(folder.path().into()), ..Options::default() }).unwrap();
         for (name, text) in [
-            ("twice.yml", twice.as_str()),
+            ("twice.yml", twice),
             ("broken.yml", "name: [unclosed"),
             ("nothing.json", "{\"name\": \"x\"}"),
             ("../up.yml", RULE),
