@@ -60,7 +60,7 @@ def engine() -> Iterator[None]:
 
     with tempfile.TemporaryDirectory(prefix="security-bench-") as folder:
         os.environ["API_KEY"] = "bench-key-of-the-document-0123456789"
-        security.initialize(data_dir=folder)
+        security.initialize(data_dir=folder, config={"web": {"limits": {"client": "unlimited"}}})
         try:
             yield
         finally:
