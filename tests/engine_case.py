@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from unittest import mock
 
 import security
+import tomli
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTDATA = ROOT / "testdata"
@@ -108,9 +109,5 @@ class EngineCase(unittest.TestCase):
 
 def load_table(name: str) -> dict[str, Any]:
     """One of the tables that every face of the project reads."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    table: dict[str, Any] = tomllib.loads((TESTDATA / f"{name}.toml").read_text("utf-8"))
+    table: dict[str, Any] = tomli.loads((TESTDATA / f"{name}.toml").read_text("utf-8"))
     return table

@@ -136,7 +136,7 @@ class Configuration(EngineCase):
             self.assertNotIn(secret, shown)
 
     def test_the_command_shows_where_values_come_from(self) -> None:
-        code = "import sys; from security.__main__ import main; sys.argv = ['security', 'config', 'show']; sys.exit(main())"
+        code = "import runpy, sys; sys.argv = ['security', 'config', 'show']; runpy.run_module('security')"
         shown = self.run_python(code, **VALUES)
         self.assertIn("environment API_KEY", shown)
         self.assertIn("****", shown)

@@ -11,14 +11,17 @@ IMPORT = """
 import sys
 import builtins, io, json, os, threading
 opened = []
-sys.addaudithook(lambda event, arguments: event in ("open", "os.mkdir", "socket.connect") and opened.append(str(arguments[0])))
+def watch(event, arguments):
+    if event in ("open", "os.mkdir", "socket.connect"):
+        opened.append(str(arguments[0]))
+sys.addaudithook(watch)
 import security
 import security.modules.credentials, security.modules.middleware, security.answers, security.errors, security.shapes
 security.threat_detector, security.ThreatDetector(), security.TAXIIClient("name")
 print(json.dumps({
     "modules": sorted(sys.modules),
     "threads": len(os.listdir("/proc/self/task")),
-    "files": [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")],
+    "files": [os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")],
     "opened": opened,
     "directory": os.listdir("."),
 }))

@@ -33,7 +33,7 @@ class Indicators(EngineCase):
         self.assertEqual({name: dict(record)[name] for name in expected}, expected)
         self.assertEqual(record["id"], record["ioc_id"])
         for name in ("first_seen", "last_seen", "created_at", "updated_at"):
-            self.assertRegex(dict(record)[name], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
+            self.assertRegex(str(dict(record)[name]), r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")
         json.dumps(record)
 
     def test_the_same_value_again_is_merged(self) -> None:
@@ -75,9 +75,9 @@ class Indicators(EngineCase):
         for confidence in (-1, 101, 10**6):
             with self.assertRaisesRegex(ValueError, "confidence.*0 to 100"):
                 security.add_ioc("ip", "192.0.2.1", "us", confidence)
-        for confidence in ("80", None, 80.5):
+        for odd in ("80", None, 80.5):
             with self.assertRaisesRegex(TypeError, "confidence"):
-                security.add_ioc("ip", "192.0.2.1", "us", confidence)  # type: ignore[arg-type]
+                security.add_ioc("ip", "192.0.2.1", "us", odd)  # type: ignore[arg-type]
         with self.assertRaisesRegex(ValueError, "ioc_type.*domain"):
             security.add_ioc("shoe size", "44", "us", 5)
         for value in ("999.1.1.1", "", "\ud800", "evil.example", "x" * 100_000):

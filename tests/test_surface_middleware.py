@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import logging
 import unittest
 from typing import Any
 
@@ -47,6 +46,7 @@ class FlaskCase(EngineCase):
 
     def make_app(self) -> Flask:
         app = Flask(__name__)
+        app.logger.disabled = True
         if self.with_middleware:
             self.assertIs(security.create_security_middleware(app), app)
 
@@ -210,7 +210,7 @@ class Views(FlaskCase):
     def test_bad_scopes_are_found_out_at_once(self) -> None:
         for scopes in ("reports:read", [1], 7):
             with self.assertRaises(TypeError):
-                security.require_api_key(scopes=scopes)  # type: ignore[call-overload]
+                security.require_api_key(scopes=scopes)  # type: ignore[arg-type]
         with self.assertRaisesRegex(TypeError, "view"):
             security.require_api_key("view")  # type: ignore[call-overload]
 
@@ -254,12 +254,12 @@ class Middleware(FlaskCase):
     def test_sensitive_paths(self) -> None:
         self.assertEqual(self.get("/admin/panel").status_code, 403)
         self.assertEqual(self.get("/admin/../admin/panel").status_code, 403)
-        self.assertEqual(self.get("//admin/panel").status_code, 403)
+        for path in ("//admin/panel", "/./admin/panel", "/admin", "/Admin/panel"):
+            overrides = {"PATH_INFO": path, "REMOTE_ADDR": "198.51.100.1"}
+            self.assertEqual(self.client.get("/", environ_overrides=overrides).status_code, 403, path)
         self.assertEqual(self.get("/admin/panel", ip="10.0.0.5").data, b"inside")
 
     def test_uncaught_errors_tell_nothing(self) -> None:
-        logging.disable(logging.CRITICAL)
-        self.addCleanup(logging.disable, logging.NOTSET)
         answer = self.get("/crash")
         self.assertEqual(answer.status_code, 500)
         self.assertNotIn("password", answer.get_data(as_text=True))
@@ -349,7 +349,7 @@ class Middleware(FlaskCase):
         self.assertEqual(reached, [])
 
     def test_a_local_socket_has_no_address(self) -> None:
-        answer = self.client.get("/open", environ_overrides={"REMOTE_ADDR": ""})
+        answer: Any = self.client.get("/open", environ_overrides={"REMOTE_ADDR": ""})
         self.assertIsNone(answer.json["client_ip"])
         self.assertEqual(self.client.get("/admin/panel", environ_overrides={"REMOTE_ADDR": ""}).status_code, 403)
 
@@ -368,7 +368,7 @@ class Middleware(FlaskCase):
                 security.create_security_middleware(app)  # type: ignore[type-var]
 
     def test_bodies_are_what_they_say(self) -> None:
-        body = self.get("/bare").get_data(as_text=True)
+        body: str = self.get("/bare").get_data(as_text=True)
         self.assertEqual(json.loads(body)["status"], 401)
 
 

@@ -78,7 +78,7 @@ enum Verb {
     /// Detection rules: add, test, list
     #[command(subcommand)]
     Rule(rule::Verb),
-    /// Run events through the rules, show and record the alerts; exit code 10 when there was one
+    /// Run events through the rules; exit code 10 when there is an alert
     Detect(detect::Arguments),
     /// Show the latest alerts
     Alerts(alerts::Arguments),
@@ -136,7 +136,9 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Extract(arguments) => extract::run(&arguments, session),
         Verb::Identify(arguments) => identify::run(&arguments, session),
         Verb::Defang(arguments) => defang::run(&arguments, security::defang, session),
-        Verb::Refang(arguments) => defang::run(&arguments, |text| security::refang(text).into_owned(), session),
+        Verb::Refang(arguments) => {
+            defang::run(&arguments, |text| security::refang(text).into_owned(), session)
+        }
         Verb::Rule(verb) => rule::run(verb, session),
         Verb::Detect(arguments) => detect::run(&arguments, session),
         Verb::Alerts(arguments) => alerts::run(&arguments, session),

@@ -11,7 +11,8 @@ use toml::Table;
 fn list(name: &str, key: &str) -> Vec<Table> {
     let path = format!("{}/../../testdata/{name}.toml", env!("CARGO_MANIFEST_DIR"));
     let table: Table = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let cases: Vec<Table> = table[key].as_array().unwrap().iter().map(|case| case.as_table().unwrap().clone()).collect();
+    let cases: Vec<Table> =
+        table[key].as_array().unwrap().iter().map(|case| case.as_table().unwrap().clone()).collect();
     assert!(cases.len() > 5, "{name}.toml lost its cases");
     cases
 }
@@ -59,8 +60,10 @@ fn extract_finds_what_the_table_says() {
     let empty = place.write("empty.txt", "");
     let mut wrong = Vec::new();
     for ((options, _), members) in groups {
-        let files: Vec<String> =
-            members.iter().map(|at| place.write(&format!("{at}.txt"), text(&cases[*at], "text")).display().to_string()).collect();
+        let files: Vec<String> = members
+            .iter()
+            .map(|at| place.write(&format!("{at}.txt"), text(&cases[*at], "text")).display().to_string())
+            .collect();
         let mut arguments = vec!["extract", "--json"];
         arguments.extend(options.iter().map(String::as_str));
         arguments.extend(["--", empty.to_str().unwrap()]); // two files at least, so that each finding names its own
@@ -68,7 +71,8 @@ fn extract_finds_what_the_table_says() {
         let records = place.run(&arguments).exits(0).records();
         for (at, file) in members.iter().zip(&files) {
             let case = &cases[*at];
-            let found: Vec<&Value> = records.iter().filter(|record| record["file"] == file.as_str()).collect();
+            let found: Vec<&Value> =
+                records.iter().filter(|record| record["file"] == file.as_str()).collect();
             let finds: Vec<String> = found.iter().map(|record| typed(record)).collect();
             if finds != texts(case, "finds") {
                 wrong.push(format!("{}: {finds:?}", text(case, "name")));
@@ -81,7 +85,8 @@ fn extract_finds_what_the_table_says() {
                 }
             }
             for record in found {
-                let range = record["start"].as_u64().unwrap() as usize..record["end"].as_u64().unwrap() as usize;
+                let range =
+                    record["start"].as_u64().unwrap() as usize..record["end"].as_u64().unwrap() as usize;
                 if text(case, "text").get(range) != record["original"].as_str() {
                     wrong.push(format!("{}: offsets of {record}", text(case, "name")));
                 }
@@ -195,13 +200,27 @@ fn rule_test_says_what_the_table_says() {
         let ran = place.run(&["rule", "test", "--json", rule_file, "event.json"]);
         if let Some(expected) = case.get("error") {
             let expected = expected.as_str().unwrap();
-            let message = if ran.exit == 2 { ran.error()["message"].as_str().unwrap().to_owned() } else { String::new() };
+            let message = if ran.exit == 2 {
+                ran.error()["message"].as_str().unwrap().to_owned()
+            } else {
+                String::new()
+            };
             if !message.contains(expected) {
                 wrong.push(format!("{name}: exit code {}, {}", ran.exit, ran.stderr));
             }
             continue;
         }
         let matches = case["matches"].as_bool().unwrap();
+        if name == "disabled-rule" {
+            // A trial is of the rule itself; whether it is in force is a matter of `detect`.
+            let in_force = Place::new();
+            in_force.run(&["rule", "add", place.path().join(rule_file).to_str().unwrap()]).exits(0);
+            let detected = in_force.run_with(&["detect"], text(&case, "event"));
+            if ran.exit != 10 || detected.exit != 0 {
+                wrong.push(format!("{name}: exit codes {} and {}", ran.exit, detected.exit));
+            }
+            continue;
+        }
         if ran.exit != if matches { 10 } else { 0 } {
             wrong.push(format!("{name}: exit code {}, {}{}", ran.exit, ran.stdout, ran.stderr));
             continue;
@@ -211,7 +230,9 @@ fn rule_test_says_what_the_table_says() {
             let evidence = record["evidence"].as_array().unwrap();
             let shown: Vec<String> = evidence
                 .iter()
-                .map(|part| format!("{}={}", part["field"].as_str().unwrap(), part["value"].as_str().unwrap()))
+                .map(|part| {
+                    format!("{}={}", part["field"].as_str().unwrap(), part["value"].as_str().unwrap())
+                })
                 .collect();
             if shown != texts(&case, "evidence") {
                 wrong.push(format!("{name}: {shown:?}"));

@@ -19,6 +19,7 @@ use crate::{
 ///
 /// :param value: the value, defanged or not (``str``).
 /// :returns: the kind's name (``str``): ``ip``, ``cidr``, ``domain``, ``url``, ``email``, ``sha256`` and so on, or None.
+/// :raises TypeError: if it is no ``str``.
 #[pyfunction]
 pub(crate) fn identify_ioc_type(value: Given<Text>) -> PyResult<Option<&'static str>> {
     let value = value.text("value")?;
@@ -83,6 +84,7 @@ fn utf8_of_bytes(bytes: &[u8]) -> Cow<'_, str> {
 ///
 /// :param text: ``str``.
 /// :returns: ``str``; :func:`refang` gives the text back.
+/// :raises TypeError: if it is no ``str``.
 #[pyfunction]
 pub(crate) fn defang(py: Python<'_>, text: Given<Text>) -> PyResult<String> {
     let text = text.text("text")?;
@@ -93,6 +95,7 @@ pub(crate) fn defang(py: Python<'_>, text: Given<Text>) -> PyResult<String> {
 ///
 /// :param text: ``str``.
 /// :returns: ``str``.
+/// :raises TypeError: if it is no ``str``.
 #[pyfunction]
 pub(crate) fn refang(py: Python<'_>, text: Given<Text>) -> PyResult<String> {
     let text = text.text("text")?;

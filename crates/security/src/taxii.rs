@@ -138,8 +138,9 @@ impl Engine {
             description: draft.description,
             created_at: world::now(),
         };
-        // A URL that the client would refuse must not be found out at the first pull.
-        client(&config, None).map_err(|error| Error::invalid("server_url", error))?;
+        // What the client would refuse must not be found out at the first pull.
+        let password = draft.password.as_ref().map(|password| Secret::new(password.expose()));
+        client(&config, password).map_err(|error| Error::invalid("server_url", error))?;
         let bytes =
             serde_json::to_vec_pretty(&config).map_err(|error| Error::invalid("config_name", error))?;
         let details = json!({"name": name, "server_url": config.server_url});

@@ -10,42 +10,42 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// One test's folder; `data/` in it is the data directory.
-pub struct Place {
+pub(crate) struct Place {
     folder: TempDir,
     environment: Vec<(String, String)>,
 }
 
 /// What a run of the binary did.
 #[derive(Debug)]
-pub struct Ran {
-    pub exit: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) exit: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), environment: Vec::new() }
     }
 
     /// The same with a further environment variable.
     #[allow(dead_code, reason = "each test program uses its part of this file")]
-    pub fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, content).unwrap();
         path
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_security"));
         command
             .args(arguments)
@@ -59,12 +59,12 @@ impl Place {
     }
 
     /// Runs with nothing on standard input.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.run_with(arguments, b"")
     }
 
     /// Runs with something on standard input.
-    pub fn run_with(&self, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ran {
+    pub(crate) fn run_with(&self, arguments: &[&str], stdin: impl AsRef<[u8]>) -> Ran {
         let mut child = self.command(arguments).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         let bytes = stdin.as_ref().to_vec();
@@ -84,21 +84,21 @@ impl Place {
 impl Ran {
     /// The same, once the exit code is as expected.
     #[track_caller]
-    pub fn exits(self, exit: i32) -> Self {
+    pub(crate) fn exits(self, exit: i32) -> Self {
         assert_eq!(self.exit, exit, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
 
     /// Standard output as JSON lines.
     #[track_caller]
-    pub fn records(&self) -> Vec<Value> {
+    pub(crate) fn records(&self) -> Vec<Value> {
         let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         self.stdout.lines().map(parse).collect()
     }
 
     /// The only JSON line of standard output.
     #[track_caller]
-    pub fn record(&self) -> Value {
+    pub(crate) fn record(&self) -> Value {
         let mut records = self.records();
         assert_eq!(records.len(), 1, "{}", self.stdout);
         records.remove(0)
@@ -106,7 +106,7 @@ impl Ran {
 
     /// The error object of standard error.
     #[track_caller]
-    pub fn error(&self) -> Value {
+    pub(crate) fn error(&self) -> Value {
         let last = self.stderr.lines().last().unwrap_or_default();
         serde_json::from_str::<Value>(last).unwrap_or_else(|error| panic!("{error}: {}", self.stderr))["error"].clone()
     }
