@@ -9,7 +9,7 @@ CARGO  ?= cargo
 SECURITY_KILLS ?= 200
 
 # The floors up to the door; the faces join as they are finished.
-FLOORS := $(addprefix -p security-,core indicators credentials stix intel threat web store taxii shared) -p security
+FLOORS := $(addprefix -p security-,core indicators credentials stix intel threat web store taxii shared) -p security -p security-cli
 
 .PHONY: demo test test-rust test-python lint wheel bench audit soak clean help
 .DEFAULT_GOAL := help

@@ -14,8 +14,11 @@ import hashlib
 import json
 import random
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NAMESPACE = uuid.UUID("0c2f6f5e-3a55-4f0e-8a3b-6f4a5f0d7e21")
 TIME = "2026-01-01T00:00:00.000Z"

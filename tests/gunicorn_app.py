@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import security
@@ -19,7 +20,8 @@ if os.environ.get("USE_BEFORE_FORK"):
 @app.get("/who")
 @security.require_api_key
 def who() -> dict[str, int]:
-    """Which worker answers."""
+    """Which worker answers; slowly, so that the other one takes what comes meanwhile."""
+    time.sleep(0.02)
     return {"worker": os.getpid()}
 
 
@@ -40,5 +42,7 @@ def ioc() -> dict[str, Any]:
 
 @app.get("/check")
 def check() -> Any:
-    """Looks one up in this worker."""
-    return jsonify(worker=os.getpid(), **security.check_ioc("domain", request.args["value"]))
+    """Looks one up in this worker, as slowly."""
+    found = security.check_ioc("domain", request.args["value"])
+    time.sleep(0.02)
+    return jsonify(worker=os.getpid(), **found)

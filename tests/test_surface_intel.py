@@ -187,7 +187,7 @@ class Intelligence(EngineCase):
         self.assertEqual(ids(query={"type": "ip", "value": "192.0.2.2"}), set())
         for bad in ({"limit": 0}, {"limit": 10**6}, {"source_type": "gossip"}, {"priority_level": "x"}, {"query": [1]}):
             with self.assertRaisesRegex(ValueError, next(iter(bad))):
-                security.search_intelligence(**bad)  # type: ignore[arg-type]
+                security.search_intelligence(**bad)
 
 
 class Reports(EngineCase):
@@ -241,7 +241,7 @@ class Exchange(EngineCase):
         security.add_ioc("domain", "evil.example", "them", 80, tags=["phish"])
         path = self.folder / "out"
         for filters in ({"ioc_type": "domain"}, {"source": "them"}, {"tag": "phish"}, {"min_confidence": 60}):
-            security.export_indicators(path, "plain", **filters)  # type: ignore[arg-type]
+            security.export_indicators(path, "plain", **filters)
             text = path.read_text("utf-8")
             self.assertIn("evil.example", text)
             self.assertNotIn("192.0.2.1", text)

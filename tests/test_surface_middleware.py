@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
+import os
 import unittest
 from typing import Any
+from unittest import mock
 
 import security
 from engine_case import JUNK, VALUES, EngineCase
@@ -77,6 +79,11 @@ class FlaskCase(EngineCase):
         async def later() -> str:
             await asyncio.sleep(0)
             return "later"
+
+        @app.get("/docs/private")
+        @security.require_api_key
+        def private() -> str:
+            return "for readers with a key"
 
         @app.get("/crash")
         def crash() -> str:
@@ -164,6 +171,11 @@ class Views(FlaskCase):
     def test_the_views_own_words_stay(self) -> None:
         view = self.app.view_functions["bare"]
         self.assertEqual((view.__name__, view.__doc__), ("bare", "Says who asks."))
+
+    def test_views_below_exempt_paths(self) -> None:
+        self.assertEqual(self.get("/docs/private").status_code, 401)
+        self.assertEqual(self.get("/docs/private", headers={"X-API-Key": "wrong"}).status_code, 403)
+        self.assertEqual(self.get("/docs/private", headers=KEY).status_code, 200)
 
     def test_networks_of_a_key(self) -> None:
         bound = security.issue_api_key("bound", allowed_networks=["192.0.2.0/24"])["key"]
@@ -264,6 +276,18 @@ class Middleware(FlaskCase):
         self.assertEqual(answer.status_code, 500)
         self.assertNotIn("password", answer.get_data(as_text=True))
         self.assertEqual(answer.json["request_id"], answer.headers["X-Request-ID"])
+
+    def test_an_engine_that_fails_lets_nobody_in(self) -> None:
+        security.close()
+        blocked = self.folder / "file"
+        blocked.write_text("a file, no folder", "utf-8")
+        with mock.patch.dict(os.environ, {"SECURITY_DATA_DIR": str(blocked / "data")}):
+            for path in ("/open", "/bare", "/absent"):
+                answer = self.get(path, headers=KEY)
+                self.assertEqual(answer.status_code, 500, path)
+                self.assertEqual(answer.json["error"], "internal")
+                self.assertNotIn(str(blocked), answer.get_data(as_text=True))
+                self.assertTrue(answer.headers["X-Request-ID"])
 
     def test_debuggers_and_tests_still_see_the_error(self) -> None:
         self.app.config["PROPAGATE_EXCEPTIONS"] = True

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use security::{FetchRequest, TaxiiConfigDraft, Timestamp};
+use security::{Engine, FetchRequest, TaxiiConfigDraft, TaxiiSession, Timestamp};
 
 use crate::{
     escape::brief,
@@ -146,8 +146,17 @@ fn list(session: &mut Session) -> Outcome {
     Ok(Exit::Clean)
 }
 
+fn server(engine: &Engine, name: Option<&str>) -> Result<TaxiiSession, Failure> {
+    engine.taxii(name).map_err(|error| match error {
+        security::Error::Configuration(_) | security::Error::NotFound { .. } => Failure::from(error)
+            .with_hint("`security taxii list` shows the stored servers, `security taxii add` stores one"),
+        other => other.into(),
+    })
+}
+
 fn collections(arguments: &Collections, session: &mut Session) -> Outcome {
-    let collections = session.engine()?.taxii(arguments.name.as_deref())?.list_collections()?;
+    let engine = session.engine()?;
+    let collections = server(&engine, arguments.name.as_deref())?.list_collections()?;
     if session.output.is_json() {
         collections.iter().try_for_each(|collection| session.output.record(collection))?;
         return Ok(Exit::Clean);
@@ -172,7 +181,7 @@ fn collections(arguments: &Collections, session: &mut Session) -> Outcome {
 
 fn pull(arguments: &Pull, session: &mut Session) -> Outcome {
     let engine = session.engine()?;
-    let server = engine.taxii(arguments.name.as_deref())?;
+    let server = server(&engine, arguments.name.as_deref())?;
     let request = FetchRequest {
         collection_id: arguments.collection.clone(),
         start: arguments.since,

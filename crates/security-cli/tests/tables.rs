@@ -1,5 +1,7 @@
 //! The tables of `testdata/` through the command line: the same cases that the Rust and the Python tests run.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
+
 mod place;
 
 use std::collections::BTreeMap;

@@ -74,7 +74,7 @@ pub(crate) fn connect_to_taxii_server(py: Python<'_>) -> PyResult<Bound<'_, PyAn
     to_python(py, &discovery)
 }
 
-/// Finds the default collection: ``TAXII_COLLECTION_ID`` on the default server, or the first that can be read.
+/// Finds the default collection: ``TAXII_COLLECTION_ID`` on the default server, or the server's first.
 ///
 /// :returns: ``dict``: ``id``, ``title``, ``description``, ``can_read``, ``can_write``, ``api_root``, ``server_id``.
 /// :raises ConfigurationError: if no server is known, or more than one.
@@ -150,41 +150,44 @@ impl TAXIIClient {
     /// :raises NotFoundError: if there is no server of this name.
     /// :raises ConfigurationError: without a name, if no server is known, or more than one.
     fn load_config<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let config = detached(py, || {
-            let engine = security::current()?;
-            match &self.config_name {
-                Some(name) => engine.taxii_config(name),
-                None => engine.taxii_config(engine.taxii(None)?.name()),
-            }
-        })?;
+        let config = detached(py, || security::current()?.taxii_config(self.config_name.as_deref()))?;
         to_python(py, &config)
     }
 
     /// Lists the collections of the server, over all its API roots.
     ///
+    /// :param server_id: the name of a kept server (``str``); None is the client's own.
     /// :returns: ``list`` of ``dict``: ``id``, ``title``, ``description`` (``str``), ``can_read``, ``can_write`` (``bool``),
     ///     ``api_root``, ``server_id`` (``str``).
     /// :raises TaxiiError: if it cannot be reached or refuses.
-    fn list_collections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let collections = detached(py, || self.session(None)?.list_collections())?;
+    #[pyo3(signature = (server_id = None))]
+    fn list_collections<'py>(
+        &self,
+        py: Python<'py>,
+        server_id: Option<Given<Text>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let server = optional("server_id", server_id, Given::text)?;
+        let collections = detached(py, || self.session(server.as_deref())?.list_collections())?;
         to_python(py, &collections)
     }
 
     /// Finds one collection.
     ///
-    /// :param collection_id: its id or alias (``str``); None is the configured one, or the first that can be read.
+    /// :param collection_id: its id (``str``); None is the configured one, or the server's first.
+    /// :param server_id: as for :meth:`list_collections` (``str``).
     /// :returns: ``dict`` as :meth:`list_collections` gives it.
     /// :raises NotFoundError: if the server has no such collection.
     /// :raises TaxiiError: if it cannot be reached or refuses.
-    #[pyo3(signature = (collection_id = None))]
+    #[pyo3(signature = (collection_id = None, server_id = None))]
     fn get_collection<'py>(
         &self,
         py: Python<'py>,
         collection_id: Option<Given<Text>>,
+        server_id: Option<Given<Text>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let collection_id = optional("collection_id", collection_id, Given::text)?;
-        let id = collection_id;
-        let collection = detached(py, || self.session(None)?.collection(id.as_deref()))?;
+        let id = optional("collection_id", collection_id, Given::text)?;
+        let server = optional("server_id", server_id, Given::text)?;
+        let collection = detached(py, || self.session(server.as_deref())?.collection(id.as_deref()))?;
         to_python(py, &collection)
     }
 

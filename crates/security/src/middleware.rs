@@ -144,6 +144,9 @@ impl Engine {
                 credential = self.judge_credential(&mut judgement, request, &request_id, client)?;
                 self.judge_rules(&mut judgement, request, &request_id, client)?;
             }
+        } else {
+            // Nothing is asked of an exempt path, but a view below it may ask for a key.
+            credential = self.judge_credential(&mut judgement, request, &request_id, client)?;
         }
         let decision = judgement.finish();
         if !decision.is_allowed() {

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use crate::{Engine, Error, Result, intel, utils::generate_request_id, world};
 
 const ENDINGS: &[&str] = &["json"];
+/// The name of the server that the settings describe.
+const DEFAULT_SERVER: &str = "default";
 const MAX_CONFIG: u64 = 1 << 20;
 const MAX_PASSWORD: u64 = 4 << 10;
 /// The longest wait for one answer.
@@ -177,12 +179,13 @@ impl Engine {
         Ok(read.collect())
     }
 
-    /// One stored server, without its password.
+    /// A server without its password: the one of that name, or the default one, as [`Engine::taxii`] chooses it.
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Configuration`] when its file cannot be understood.
-    pub fn taxii_config(&self, config_name: &str) -> Result<Value> {
-        let config = self.read_taxii_config(config_name)?;
-        Ok(config.view(self.taxii_password(&config.name)?.is_some()))
+    /// [`Error::NotFound`]; [`Error::Configuration`] when its file cannot be understood, or when it is not clear
+    /// which server is meant.
+    pub fn taxii_config(&self, config_name: Option<&str>) -> Result<Value> {
+        let (config, password) = self.taxii_server(config_name)?;
+        Ok(config.view(password.is_some()))
     }
 
     pub(crate) fn plain_taxii_servers(&self) -> Result<u64> {
@@ -195,21 +198,21 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Configuration`] when it is not clear which server is meant.
     pub fn taxii(&self, config_name: Option<&str>) -> Result<TaxiiSession> {
-        let mut from_settings = None;
-        let config = match (config_name, &self.settings.taxii.server_url) {
+        let (config, password) = self.taxii_server(config_name)?;
+        let client = client(&config, password)?;
+        Ok(TaxiiSession { name: config.name, client, wanted: config.collections })
+    }
+
+    /// A server and its password. Collections bear the name of their server, so the default one is found by its
+    /// name as well, unless a stored one has the same.
+    fn taxii_server(&self, config_name: Option<&str>) -> Result<(TaxiiConfig, Option<Secret>)> {
+        let config = match (config_name, self.default_taxii_server()) {
+            (Some(DEFAULT_SERVER), Some(default)) => match self.read_taxii_config(DEFAULT_SERVER) {
+                Err(Error::NotFound { .. }) => return Ok(default),
+                stored => stored?,
+            },
             (Some(name), _) => self.read_taxii_config(name)?,
-            (None, Some(url)) => {
-                let taxii = &self.settings.taxii;
-                from_settings = taxii.password.as_ref().map(|found| Secret::new(found.value.expose()));
-                TaxiiConfig {
-                    name: "default".into(),
-                    server_url: url.value.clone(),
-                    username: taxii.username.as_ref().map(|found| found.value.clone()),
-                    collections: taxii.collection_id.iter().map(|found| found.value.clone()).collect(),
-                    description: String::new(),
-                    created_at: world::now(),
-                }
-            }
+            (None, Some(default)) => return Ok(default),
             (None, None) => {
                 let mut stored = self.stored_configs()?;
                 match (stored.pop(), stored.is_empty()) {
@@ -228,10 +231,22 @@ impl Engine {
                 }
             }
         };
-        let is_stored = config_name.is_some() || self.settings.taxii.server_url.is_none();
-        let password = if is_stored { self.taxii_password(&config.name)? } else { from_settings };
-        let client = client(&config, password)?;
-        Ok(TaxiiSession { name: config.name, client, wanted: config.collections })
+        let password = self.taxii_password(&config.name)?;
+        Ok((config, password))
+    }
+
+    /// The server that `TAXII_SERVER_URL` and its companions describe.
+    fn default_taxii_server(&self) -> Option<(TaxiiConfig, Option<Secret>)> {
+        let taxii = &self.settings.taxii;
+        let config = TaxiiConfig {
+            name: DEFAULT_SERVER.into(),
+            server_url: taxii.server_url.as_ref()?.value.clone(),
+            username: taxii.username.as_ref().map(|found| found.value.clone()),
+            collections: taxii.collection_id.iter().map(|found| found.value.clone()).collect(),
+            description: String::new(),
+            created_at: world::now(),
+        };
+        Some((config, taxii.password.as_ref().map(|found| Secret::new(found.value.expose()))))
     }
 
     /// Pulls from a server and keeps what comes: indicator patterns as indicators, and with `store` every object
@@ -316,7 +331,7 @@ impl Engine {
         }
         let stamp: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
         let path = self.data_dir().join("intel").join(format!("stix_export_{stamp}.json"));
-        let json = serde_json::to_vec_pretty(&export.bundle.to_json()).map_err(|error| fault(&error))?;
+        let json = serde_json::to_vec_pretty(&export.bundle.to_value()).map_err(|error| fault(&error))?;
         let mut file = private_file(&path)?;
         std::io::Write::write_all(&mut file, &json)
             .and_then(|()| file.sync_all())

@@ -9,6 +9,7 @@ from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from security import _security
+from security.errors import SecurityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,12 +100,22 @@ def _response(decision: Mapping[str, Any]) -> Response:
     return response
 
 
+def _internal_error(request_id: str) -> Mapping[str, Any]:
+    try:
+        return _security.error_response(request_id)
+    except SecurityError:
+        # The engine itself may be what failed; the answer is the same.
+        body = {"type": "about:blank", "title": "Internal Server Error", "status": 500, "error": "internal"}
+        message = "the request could not be answered; the log has the reason under this request id"
+        return {"status": 500, "headers": [], "body": {**body, "message": message, "request_id": request_id}}
+
+
 def _error_response(error: HTTPException) -> Any:
     if error.response is not None or error.code is None:
         return error
     request_id = getattr(g, "request_id", None) or _security.generate_request_id()
     if isinstance(error, InternalServerError):
-        return _response(_security.error_response(request_id))
+        return _response(_internal_error(request_id))
     # What belongs to the answer besides its body (Allow, WWW-Authenticate, Retry-After) stays.
     response = error.get_response()
     body = {
