@@ -12,7 +12,7 @@ use security_web::ResponseHeaders;
 use serde_json::{Value, json};
 
 use crate::{
-    Options, Result,
+    Error, Options, Result,
     config::{ConfigLine, Settings, process_environment},
     credentials::CredentialCache,
     intel::IndicatorCache,
@@ -134,44 +134,39 @@ impl Engine {
     /// The state of the engine: store, counts, journal, epochs, versions.
     ///
     /// `counts` of the records; `journal.lost` records that a full disk or a full queue cost; `store` versions
-    /// and sizes; `credentials` that are set and from where; `epochs` of the shared page.
+    /// and sizes; `credentials` that are set and from where; `epochs` of the shared page; `problems` says what
+    /// could not be read, and the value concerned is null: whoever asks how things are when the disk is full
+    /// must be told.
     /// # Errors
-    /// When the store cannot be read.
+    /// None at present; a status is always given.
     pub fn status(&self) -> Result<Value> {
-        let by_type: serde_json::Map<String, Value> = self
-            .store
-            .count_indicators()?
-            .into_iter()
-            .map(|(kind, count)| (kind.to_string(), count.into()))
-            .collect();
-        let alerts: serde_json::Map<String, Value> = self
-            .store
-            .count_alerts()?
-            .into_iter()
-            .map(|(severity, count)| (severity.to_string(), count.into()))
-            .collect();
-        let epochs: serde_json::Map<String, Value> = Domain::ALL
-            .iter()
-            .map(|domain| (format!("{domain:?}").to_lowercase(), self.page.epoch(*domain).value().into()))
-            .collect();
-        let rules = self.current_rules()?;
+        let mut problems = Vec::new();
+        let indicators = noted(&mut problems, self.store.count_indicators().map_err(Error::from));
+        let by_type = indicators.map(|counts| named(counts.iter().map(|(kind, n)| (kind.to_string(), *n))));
+        let alerts = noted(&mut problems, self.store.count_alerts().map_err(Error::from));
+        let alerts =
+            alerts.map(|counts| named(counts.iter().map(|(severity, n)| (severity.to_string(), *n))));
+        let rules = noted(&mut problems, self.current_rules());
+        let epoch =
+            |domain: &Domain| (format!("{domain:?}").to_lowercase(), self.page.epoch(*domain).value());
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "data_dir": self.data_dir().display().to_string(),
             "process": std::process::id(),
-            "store": self.store.stats()?,
+            "store": noted(&mut problems, self.store.stats().map_err(Error::from)),
             "journal": self.journal.stats(),
             "counts": {
-                "indicators": by_type.values().filter_map(Value::as_u64).sum::<u64>(),
+                "indicators": by_type.as_ref().map(|counts| counts.values().filter_map(Value::as_u64).sum::<u64>()),
                 "indicators_by_type": by_type,
-                "intelligence": self.store.count_intel()?,
+                "intelligence": noted(&mut problems, self.store.count_intel().map_err(Error::from)),
                 "alerts": alerts,
-                "issued_keys": self.issued_key_count()?,
-                "rules": rules.rules().len(),
-                "rule_problems": rules.problems().len(),
+                "issued_keys": noted(&mut problems, self.issued_key_count()),
+                "rules": rules.as_ref().map(|rules| rules.rules().len()),
+                "rule_problems": rules.as_ref().map(|rules| rules.problems().len()),
             },
-            "credentials": self.credential_status()?,
-            "epochs": epochs,
+            "credentials": noted(&mut problems, self.credential_status()),
+            "epochs": named(Domain::ALL.iter().map(epoch)),
+            "problems": problems,
         }))
     }
 
@@ -187,6 +182,15 @@ impl Engine {
         }
         Ok(lines)
     }
+}
+
+/// The value, or none and a note of why.
+fn noted<T>(problems: &mut Vec<String>, read: Result<T>) -> Option<T> {
+    read.map_err(|error| problems.push(error.to_string())).ok()
+}
+
+fn named(counts: impl Iterator<Item = (String, u64)>) -> serde_json::Map<String, Value> {
+    counts.map(|(name, count)| (name, count.into())).collect()
 }
 
 fn pepper_of(key: &Secret, data_dir: &Path) -> Result<Pepper> {

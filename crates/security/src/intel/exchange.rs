@@ -23,6 +23,8 @@ use crate::{Engine, Error, Result, utils::generate_request_id, world};
 const BATCH: usize = 10_000;
 /// Rejected entries that a report lists; all are counted.
 const LISTED_REJECTIONS: usize = 100;
+/// The most indicators of one feed; beyond it a file is no feed any more.
+const MOST_INDICATORS: usize = 1_000_000_000;
 /// Records on their way from the store to the writer.
 const IN_FLIGHT: usize = 1024;
 
@@ -129,6 +131,7 @@ impl Engine {
             None => format!("feed:{}", stem(file_name)),
         };
         let mut feed_options = FeedOptions::new(source.clone(), world::now());
+        feed_options.limits.max_hits = MOST_INDICATORS;
         if let Some(given) = options.confidence {
             feed_options.confidence = confidence(given)?;
         }
