@@ -8,9 +8,6 @@ CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
 
-# The floors up to the door; the faces join as they are finished.
-FLOORS := $(addprefix -p security-,core indicators credentials stix intel threat web store taxii shared) -p security -p security-cli
-
 .PHONY: demo test test-rust test-python lint wheel bench audit soak clean help
 .DEFAULT_GOAL := help
 
@@ -22,19 +19,21 @@ demo: $(VENV)/.wheel
 	@$(BIN)/python examples/demo.py
 
 ## make test    lints, Rust tests, wheel, stubs, types, Python tests, real servers
-test: lint test-rust
+test: lint test-rust test-python
 	@echo "make test: everything passed"
 
 ## make lint    formatting and static checks of Rust and Python
-lint:
-	$(CARGO) fmt $(FLOORS) --check
-	$(CARGO) clippy $(FLOORS) --all-targets --locked -- -D warnings
+lint: $(VENV)/.tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(BIN)/ruff check python tests examples benches
+	$(BIN)/ruff format --check python tests examples benches
 
 test-rust:
-	SECURITY_KILLS=$(SECURITY_KILLS) SECURITY_TEST_PYTHON=$(PYTHON) $(CARGO) test --locked $(FLOORS)
+	SECURITY_KILLS=$(SECURITY_KILLS) SECURITY_TEST_PYTHON=$(PYTHON) $(CARGO) test --locked
 
 test-python: $(VENV)/.wheel
-	$(BIN)/mypy --strict python/security tests
+	$(BIN)/mypy --strict python/security tests examples benches
 	cd tests && ../$(BIN)/python -m mypy.stubtest security --ignore-disjoint-bases
 	$(BIN)/python -W error::ResourceWarning -m unittest discover -s tests
 

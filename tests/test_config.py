@@ -136,7 +136,11 @@ class Configuration(EngineCase):
             self.assertNotIn(secret, shown)
 
     def test_the_command_shows_where_values_come_from(self) -> None:
-        code = "import runpy, sys; sys.argv = ['security', 'config', 'show']; runpy.run_module('security', run_name='__main__')"
+        code = (
+            "import runpy, sys\n"
+            "sys.argv = ['security', 'config', 'show']\n"
+            "runpy.run_module('security', run_name='__main__')"
+        )
         shown = self.run_python(code, **VALUES)
         self.assertIn("environment API_KEY", shown)
         self.assertIn("****", shown)
