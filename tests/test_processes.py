@@ -45,7 +45,7 @@ class Children(EngineCase):
     def components(self) -> dict[str, int]:
         security.flush()
         counted: dict[str, int] = {}
-        for record in security.get_recent_usage(limit=10_000):
+        for record in security.get_recent_usage(limit=1_000_000):
             counted[record["component"]] = counted.get(record["component"], 0) + 1
         return counted
 
@@ -270,7 +270,7 @@ class Gunicorn(EngineCase):
         self.server.send_signal(signal.SIGTERM)
         self.assertEqual(self.server.wait(30), 0, self.read_log())
         security.initialize(data_dir=self.data_dir)
-        uses = [record for record in security.get_recent_usage(limit=10_000) if record["component"] == "web"]
+        uses = [record for record in security.get_recent_usage(limit=1_000_000) if record["component"] == "web"]
         refused = [record for record in uses if not record["success"]]
         self.assertEqual(len(refused), 3, "each use is recorded once, the workers' last ones too")
         self.assertTrue(security.verify_audit_log()["intact"])
@@ -283,7 +283,7 @@ class Gunicorn(EngineCase):
 
     def test_two_workers_forked_from_a_master_that_used_the_engine(self) -> None:
         self.check_two_workers("--preload", USE_BEFORE_FORK="1")
-        components = [record["component"] for record in security.get_recent_usage(limit=10_000)]
+        components = [record["component"] for record in security.get_recent_usage(limit=1_000_000)]
         self.assertEqual(components.count("master"), 1)
 
 

@@ -270,14 +270,7 @@ class TAXIIClient:
 
 # middleware
 def is_ip_trusted(ip: object) -> bool: ...
-def begin_request(
-    method: str,
-    path: str,
-    query_string: str,
-    headers: Sequence[tuple[str, str]],
-    remote_addr: str | None,
-    scheme: str,
-) -> RequestState: ...
+def begin_request(environ: dict[str, Any]) -> RequestState: ...
 def error_response(request_id: str) -> dict[str, Any]: ...
 
 @final

@@ -650,7 +650,7 @@ fn a_reader_that_leaves_is_no_error() {
 fn taxii_server(objects: Value) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let root = format!("{address}/root/");
+    let root = format!("{address}/api1/");
     let collection = json!({"id": "6a2f1f0e-6c1d-4b57-8a55-0d2f3a6f7b01", "title": "Ours", "can_read": true, "can_write": false});
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -669,11 +669,11 @@ fn taxii_server(objects: Value) -> String {
             let (status, body) = match path.split('?').next().unwrap_or_default() {
                 _ if !authorised => ("401 Unauthorized", json!({"title": "who are you"})),
                 "/taxii2/" => ("200 OK", json!({"title": "test", "api_roots": [root]})),
-                "/root/" => (
+                "/api1/" => (
                     "200 OK",
                     json!({"title": "root", "versions": ["application/taxii+json;version=2.1"], "max_content_length": 1_000_000}),
                 ),
-                "/root/collections/" => ("200 OK", json!({"collections": [collection]})),
+                "/api1/collections/" => ("200 OK", json!({"collections": [collection]})),
                 found if found.ends_with("/objects/") => {
                     ("200 OK", json!({"more": false, "objects": objects}))
                 }

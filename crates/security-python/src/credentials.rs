@@ -223,7 +223,7 @@ pub(crate) fn rotate_credential(
     revealed(&secret)
 }
 
-/// Makes a record of each of the five credentials where there is none, so that their age counts from now.
+/// Takes note of every credential that is set and was never seen, so that its age counts from now.
 ///
 /// :returns: ``dict`` by credential: ``created_at``, ``last_changed_at``, ``due_at`` (RFC 3339 or None), ``status``,
 ///     ``planned_for``, ``rotate_every_days``, ``warn_before_days``, ``length`` (``int``), ``complexity`` (``str``).
@@ -238,7 +238,8 @@ pub(crate) fn init_credential_metadata(py: Python<'_>) -> PyResult<Bound<'_, PyA
 ///
 /// Nothing rotates by itself: whoever calls :func:`rotate_credential` has to bring the new value to where it is used.
 ///
-/// :returns: ``list`` of ``dict``: ``credential_type``, ``planned_for`` (RFC 3339), ``status`` and more.
+/// :returns: ``list`` of ``dict``: ``credential_type``, ``due_at`` (RFC 3339), ``status`` (``planned``, or
+///     ``due_soon`` and ``overdue`` where it is urgent) and more.
 /// :raises StoreError: when the plan cannot be stored.
 #[pyfunction]
 pub(crate) fn schedule_credential_rotation(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

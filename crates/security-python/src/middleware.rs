@@ -1,6 +1,9 @@
 //! `security.modules.middleware` and what the adapters for web frameworks call.
 
-use pyo3::{prelude::*, types::PyString};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyString},
+};
 use security::{Decision, RequestView};
 
 use crate::{
@@ -22,23 +25,6 @@ pub(crate) fn is_ip_trusted(py: Python<'_>, ip: &Bound<'_, PyAny>) -> PyResult<b
         return Ok(false);
     };
     attached(py, || Ok(security::current()?.is_ip_trusted(&address)))
-}
-
-/// A header's bytes. WSGI hands them over as a `str` with one character for each byte (PEP 3333).
-pub(crate) struct HeaderValue(Vec<u8>);
-
-impl<'py> FromPyObject<'_, 'py> for HeaderValue {
-    type Error = PyErr;
-
-    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let text = given.extract::<Text>()?.0;
-        if text.is_ascii() {
-            return Ok(Self(text.into_bytes()));
-        }
-        let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
-        // Beyond that range it is no server's work but a test's, which means the text.
-        Ok(Self(bytes.unwrap_or_else(|_| text.into_bytes())))
-    }
 }
 
 /// What the engine knows of one request, from its beginning to its end.
@@ -107,35 +93,54 @@ fn refusal<'py>(py: Python<'py>, decision: &Decision) -> PyResult<Option<Bound<'
 /// Begins a request: one call for the client's address, limits, trusted networks, listed indicators, rules and the
 /// presented key.
 ///
-/// :param method: ``str``.
-/// :param path: the decoded path (``str``).
-/// :param query_string: the raw query (``str``).
-/// :param headers: ``list`` of pairs of ``str``.
-/// :param remote_addr: the peer's address (``str``), or None.
-/// :param scheme: ``http`` or ``https`` (``str``).
+/// :param environ: the request as WSGI gives it (``dict``, PEP 3333).
 /// :returns: :class:`RequestState`.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-pub(crate) fn begin_request(
-    py: Python<'_>,
-    method: Text,
-    path: Text,
-    query_string: Text,
-    headers: Vec<(Text, HeaderValue)>,
-    remote_addr: Option<Text>,
-    scheme: Text,
-) -> PyResult<RequestState> {
+pub(crate) fn begin_request(py: Python<'_>, environ: &Bound<'_, PyDict>) -> PyResult<RequestState> {
+    let mut headers: Vec<(String, Vec<u8>)> = Vec::with_capacity(16);
+    for (key, value) in environ {
+        let (Ok(key), Ok(value)) = (key.cast::<PyString>(), value.cast::<PyString>()) else { continue };
+        let Ok(key) = key.to_str() else { continue };
+        if let Some(name) = key.strip_prefix("HTTP_").or(Some(key).filter(|key| BODY_HEADERS.contains(key))) {
+            headers.push((name.replace('_', "-"), bytes_of(value)));
+        }
+    }
+    let text = |key: &str| -> PyResult<Option<Vec<u8>>> {
+        let value = environ.get_item(key)?;
+        Ok(value.and_then(|value| value.cast::<PyString>().ok().map(bytes_of)))
+    };
+    let owned = |bytes: Option<Vec<u8>>| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
+    let method = owned(text("REQUEST_METHOD")?);
+    let path = owned(text("PATH_INFO")?);
+    let query = owned(text("QUERY_STRING")?);
+    let scheme = owned(text("wsgi.url_scheme")?);
+    let remote_addr = text("REMOTE_ADDR")?.map(|bytes| owned(Some(bytes)));
     let headers: Vec<(&str, &[u8])> =
-        headers.iter().map(|(name, value)| (name.0.as_str(), value.0.as_slice())).collect();
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     let view = RequestView {
-        method: &method.0,
-        path: &path.0,
-        query: &query_string.0,
+        method: &method,
+        path: &path,
+        query: &query,
         headers: &headers,
-        remote_addr: remote_addr.as_ref().map(|address| address.0.as_str()),
-        scheme: &scheme.0,
+        remote_addr: remote_addr.as_deref(),
+        scheme: &scheme,
     };
     detached(py, || security::current()?.begin_request(&view)).map(RequestState)
+}
+
+/// The headers that WSGI gives without the prefix.
+const BODY_HEADERS: [&str; 2] = ["CONTENT_TYPE", "CONTENT_LENGTH"];
+
+/// What stood on the wire: WSGI hands it over as a `str` with one character for each byte.
+fn bytes_of(value: &Bound<'_, PyString>) -> Vec<u8> {
+    let text = utf8(value);
+    if text.is_ascii() {
+        return text.into_owned().into_bytes();
+    }
+    let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
+    // Beyond that range it is no server's work but a test's, which means the text.
+    bytes.unwrap_or_else(|_| text.into_owned().into_bytes())
 }
 
 /// The answer to a request that failed unexpectedly: it tells nothing of the inside.

@@ -4,8 +4,9 @@ use std::{borrow::Cow, path::PathBuf};
 
 use pyo3::{
     exceptions::PyTypeError,
+    intern,
     prelude::*,
-    types::{PyBytes, PyDict, PyString},
+    types::{PyBytes, PyDict, PyList, PyString},
 };
 use security::RuleDraft;
 use serde_json::{Map, Value};
@@ -43,7 +44,7 @@ pub(crate) fn extract_iocs<'py>(
     text: &Bound<'py, PyAny>,
     types: Option<Given<Texts>>,
     limit: Option<Given<i64>>,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<Bound<'py, PyList>> {
     let types = optional("types", types, Given::texts)?;
     let limit = optional("limit", limit, Given::limit)?;
     let (words, counts_bytes) = if let Ok(text) = text.cast::<PyString>() {
@@ -64,7 +65,20 @@ pub(crate) fn extract_iocs<'py>(
         }
         Ok(found)
     })?;
-    to_python(py, &found)
+    let list = PyList::empty(py);
+    for ioc in found {
+        // Not through JSON: a log gives thousands of these.
+        let entry = PyDict::new(py);
+        entry.set_item(intern!(py, "type"), PyString::intern(py, ioc.kind.as_str()))?;
+        entry.set_item(intern!(py, "value"), ioc.value)?;
+        entry.set_item(intern!(py, "original"), ioc.original)?;
+        entry.set_item(intern!(py, "context"), ioc.context)?;
+        entry.set_item(intern!(py, "start"), ioc.start)?;
+        entry.set_item(intern!(py, "end"), ioc.end)?;
+        entry.set_item(intern!(py, "defanged"), ioc.defanged)?;
+        list.append(entry)?;
+    }
+    Ok(list)
 }
 
 /// Bytes as text of the same length: what is no UTF-8 becomes SUB (U+001A), which ends every indicator.

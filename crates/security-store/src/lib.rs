@@ -16,4 +16,4 @@ pub use embedded::{DatabaseStats, EmbeddedStore, MAX_ALERTS, StoreStats};
 pub use journal::{
     Broken, ChainReport, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream,
 };
-pub use permissions::{private_dir, private_file, read_or_create_key};
+pub use permissions::{private_data_dir, private_dir, private_file, read_or_create_key};

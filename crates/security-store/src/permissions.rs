@@ -33,6 +33,19 @@ pub fn private_dir(path: &Path) -> Result<(), StoreFault> {
     Ok(())
 }
 
+/// Likewise for the data directory itself, which the operator names: one that is new, empty or used by us before
+/// is made private. Any other, `/tmp` or a home folder by mistake, keeps its mode: what we make in it is private
+/// by itself.
+///
+/// # Errors
+/// As [`private_dir`].
+pub fn private_data_dir(path: &Path) -> Result<(), StoreFault> {
+    let refused = |error: io::Error| fault::from_io(&error, path);
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(refused)?;
+    let is_ours = path.join("credentials").is_dir() || fs::read_dir(path).map_err(refused)?.next().is_none();
+    if is_ours { private_dir(path) } else { Ok(()) }
+}
+
 /// Creates a file of mode 0600 that must not exist yet.
 ///
 /// # Errors
@@ -157,6 +170,22 @@ fn write_draft(draft: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_of_somebody_elses_keeps_its_mode() {
+        let root = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        let make = |name: &str, inside: &str| {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.join(inside)).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+            private_data_dir(&path).unwrap();
+            mode(&path)
+        };
+        assert_eq!(make("home", "photos"), 0o755);
+        assert_eq!(make("used", "credentials"), 0o700);
+        assert_eq!(make("empty", ""), 0o700);
+    }
     use security_core::Coded;
     use std::os::unix::fs::symlink;
 

@@ -6,7 +6,9 @@ use security_core::{Domain, Secret};
 use security_credentials::Pepper;
 use security_intel::{IndicatorStore, IntelStore};
 use security_shared::{SharedPage, SharedWords};
-use security_store::{Durability, EmbeddedStore, Journal, JournalOptions, private_dir, read_or_create_key};
+use security_store::{
+    Durability, EmbeddedStore, Journal, JournalOptions, private_data_dir, private_dir, read_or_create_key,
+};
 use security_threat::AlertStore;
 use security_web::ResponseHeaders;
 use serde_json::{Value, json};
@@ -33,7 +35,7 @@ const WORDS: usize = 65_536;
 pub struct Engine {
     generation: u64,
     options: Options,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) page: Arc<SharedPage>,
     pub(crate) words: SharedWords,
     pub(crate) limit_seed: u64,
@@ -52,9 +54,19 @@ impl Engine {
     /// # Errors
     /// Whatever keeps the data directory, the store or the configuration from being used.
     pub fn open(options: Options) -> Result<Self> {
-        let settings = Settings::resolve(&options, &process_environment())?;
+        let settings = Arc::new(Settings::resolve(&options, &process_environment())?);
+        Self::open_with(options, settings)
+    }
+
+    /// Opens an engine like the one a child inherited: the same directory and configuration, even if the child
+    /// has changed its working directory since.
+    pub(crate) fn open_like(inherited: &Self) -> Result<Self> {
+        Self::open_with(inherited.options.clone(), inherited.settings.clone())
+    }
+
+    fn open_with(options: Options, settings: Arc<Settings>) -> Result<Self> {
         let data_dir = settings.data_dir.value.clone();
-        private_dir(&data_dir)?;
+        private_data_dir(&data_dir)?;
         for folder in FOLDERS {
             private_dir(&data_dir.join(folder))?;
         }

@@ -55,13 +55,13 @@ impl Drop for Opening {
 pub fn initialize(options: Options) -> Result<Arc<Engine>> {
     let generation = security_shared::fork::generation();
     let _opening = Opening::wait(generation);
-    if let Some(engine) = CURRENT.load_full()
-        && engine.generation() == generation
-        && (options == Options::default() || options == *engine.options())
-    {
-        return Ok(engine);
-    }
-    let engine = Arc::new(Engine::open(options)?);
+    let asks_nothing_new = |engine: &Engine| options == Options::default() || options == *engine.options();
+    let engine = match opened_in(generation) {
+        Ok(engine) if asks_nothing_new(&engine) => return Ok(engine),
+        Err(Some(inherited)) if asks_nothing_new(&inherited) => Engine::open_like(&inherited)?,
+        _ => Engine::open(options)?,
+    };
+    let engine = Arc::new(engine);
     replace(Some(engine.clone()), generation);
     Ok(engine)
 }
@@ -71,35 +71,35 @@ pub fn initialize(options: Options) -> Result<Arc<Engine>> {
 /// As [`initialize`].
 pub fn current() -> Result<Arc<Engine>> {
     let generation = security_shared::fork::generation();
-    let inherited = match CURRENT.load_full() {
-        Some(engine) if engine.generation() == generation => return Ok(engine),
-        Some(engine) => {
-            let options = engine.options().clone();
-            std::mem::forget(engine); // see above: dropping it would touch the parent's files
-            options
-        }
-        None => Options::default(),
-    };
-    let _opening = Opening::wait(generation);
-    if let Some(engine) = CURRENT.load_full() {
-        if engine.generation() == generation {
-            return Ok(engine);
-        }
-        std::mem::forget(engine);
+    if let Ok(engine) = opened_in(generation) {
+        return Ok(engine);
     }
-    let engine = Arc::new(Engine::open(inherited)?);
+    let _opening = Opening::wait(generation);
+    let engine = match opened_in(generation) {
+        Ok(engine) => return Ok(engine),
+        Err(Some(inherited)) => Engine::open_like(&inherited)?,
+        Err(None) => Engine::open(Options::default())?,
+    };
+    let engine = Arc::new(engine);
     replace(Some(engine.clone()), generation);
     Ok(engine)
 }
 
+/// The engine of this process, or else the one that it inherited from its parent, if any.
+fn opened_in(generation: u64) -> std::result::Result<Arc<Engine>, Option<Inherited>> {
+    match CURRENT.load_full() {
+        Some(engine) if engine.generation() == generation => Ok(engine),
+        inherited => Err(inherited.map(Inherited::new)),
+    }
+}
+
+/// A parent's engine in a child. Its configuration may be read; it is never dropped, as that would touch the
+/// parent's files.
+type Inherited = std::mem::ManuallyDrop<Arc<Engine>>;
+
 /// The engine if one is open in this process.
 pub fn opened() -> Option<Arc<Engine>> {
-    let engine = CURRENT.load_full()?;
-    if engine.generation() == security_shared::fork::generation() {
-        return Some(engine);
-    }
-    std::mem::forget(engine);
-    None
+    opened_in(security_shared::fork::generation()).ok()
 }
 
 /// Flushes and closes the engine; the next use opens it again.

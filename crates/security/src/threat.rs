@@ -90,6 +90,7 @@ pub(crate) struct RuleCache {
     /// Further folders that this process was told to load.
     further: Mutex<Vec<PathBuf>>,
     follower: Follower,
+    loading: Mutex<()>,
     loaded: ArcSwap<LoadedRules>,
     fingerprint: AtomicU64,
     opened: Instant,
@@ -104,6 +105,7 @@ impl RuleCache {
             folder: DocumentFolder::new(folder, ENDINGS, MAX_RULE_FILE),
             further: Mutex::default(),
             follower: Follower::new(Domain::Rules),
+            loading: Mutex::default(),
             loaded: ArcSwap::from_pointee(nothing),
             fingerprint: AtomicU64::new(0),
             opened: Instant::now(),
@@ -124,6 +126,8 @@ impl RuleCache {
     }
 
     fn load(&self) -> Result<()> {
+        // One at a time: a slower thread must not put an older state in place of a newer one.
+        let _turn = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let fingerprint = self.folder.fingerprint()?;
         let mut problems = Vec::new();
         let mut rules: Vec<(Rule, String)> = Vec::new();

@@ -12,14 +12,16 @@ from security import _security
 from security.errors import SecurityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 __all__ = ["call_view", "install"]
 
 # The marker of an application that has the middleware ("security" itself belongs to another extension).
 EXTENSION = "security-engine"
 # Where a request's state lies. Flask's `g` outlives the request under an application context of the caller's own.
-STATE = "security.request_state"
+SLOT = "security.request"
 # RFC 9457.
 PROBLEM = "application/problem+json"
 
@@ -31,9 +33,9 @@ def install(app: Flask) -> None:
     if EXTENSION in app.extensions:
         return
     app.extensions[EXTENSION] = True
-    # First before all others, so that a refused request costs and reveals nothing else; after all others likewise.
+    # Before all others, so that a refused request costs and reveals nothing else.
     app.before_request_funcs.setdefault(None, []).insert(0, _before_request)
-    app.after_request_funcs.setdefault(None, []).insert(0, _after_request)
+    app.wsgi_app = _Headers(app.wsgi_app)  # type: ignore[method-assign]
     # Not for `Exception`: Flask would take every error for handled, and debugger and tests would never see one.
     if HTTPException not in app.error_handler_spec[None][None]:
         app.register_error_handler(HTTPException, _error_response)
@@ -47,50 +49,69 @@ def call_view(scopes: tuple[str, ...], view: Callable[..., Any], args: Any, kwar
     return current_app.ensure_sync(view)(*args, **kwargs)
 
 
+class _Slot:
+    """Where a request's state lies, for whoever has a copy of its environment."""
+
+    __slots__ = ("state",)
+
+    def __init__(self) -> None:
+        self.state: _security.RequestState | None = None
+
+
+class _Headers:
+    """Sets the headers of every response, in one go and whoever made it.
+
+    Not an ``after_request`` function: a response's header object searches itself for every header that is set.
+    """
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self.application = application
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        slot = environ[SLOT] = _Slot()
+
+        def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+            state = slot.state
+            # The id is ours whatever a view says: it is what the log knows the request by.
+            headers = [header for header in headers if header[0].lower() != "x-request-id"]
+            if state is None:
+                # The engine could not begin this request; what went wrong is being answered, and still gets an id.
+                headers.append(("X-Request-ID", _security.generate_request_id()))
+            else:
+                own = {name.lower() for name, _ in headers}
+                added = state.response_headers(state.api_key_valid)
+                headers += [header for header in added if header[0].lower() not in own]
+                headers.append(("X-Request-ID", state.request_id))
+            return start_response(status, headers, exc_info)
+
+        return self.application(environ, start)
+
+
 def _begin() -> _security.RequestState:
     environ = request.environ
-    headers = [(name[5:].replace("_", "-"), value) for name, value in environ.items() if name.startswith("HTTP_")]
-    for name in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        if environ.get(name):
-            headers.append((name.replace("_", "-"), environ[name]))
-    state = _security.begin_request(
-        request.method,
-        request.path,
-        environ.get("QUERY_STRING", ""),
-        headers,
-        environ.get("REMOTE_ADDR"),
-        environ.get("wsgi.url_scheme", "http"),
-    )
-    environ[STATE] = state
-    g.request_id = state.request_id
-    g.client_ip = state.client_ip
-    g.api_key = state.api_key
-    g.api_key_valid = state.api_key_valid
+    state = _security.begin_request(environ)
+    slot = environ.get(SLOT)
+    if not isinstance(slot, _Slot):
+        slot = environ[SLOT] = _Slot()
+    slot.state = state
+    names = g._get_current_object()
+    names.request_id = state.request_id
+    names.client_ip = state.client_ip
+    names.api_key = state.api_key
+    names.api_key_valid = state.api_key_valid
     return state
 
 
 def _state() -> _security.RequestState:
     """The state of the request at hand; made here when the application has no middleware."""
-    state = request.environ.get(STATE)
-    return state if isinstance(state, _security.RequestState) else _begin()
+    slot = request.environ.get(SLOT)
+    state = slot.state if isinstance(slot, _Slot) else None
+    return _begin() if state is None else state
 
 
 def _before_request() -> Response | None:
     refusal = _begin().refusal()
     return None if refusal is None else _response(refusal)
-
-
-def _after_request(response: Response) -> Response:
-    state = request.environ.get(STATE)
-    if not isinstance(state, _security.RequestState):
-        # The engine could not begin this request; what went wrong is being answered, and still gets an id.
-        response.headers.setdefault("X-Request-ID", _security.generate_request_id())
-        return response
-    for name, value in state.response_headers(state.api_key_valid):
-        response.headers.setdefault(name, value)
-    # This one is ours whatever a view says: it is what the log knows the request by.
-    response.headers["X-Request-ID"] = state.request_id
-    return response
 
 
 def _response(decision: Mapping[str, Any]) -> Response:

@@ -75,7 +75,7 @@ impl EmbeddedStore {
             return Err(StoreFault::new("store-sqlite-too-old", message)
                 .with_hint("build with the bundled SQLite, 3.51.3 or later"));
         }
-        permissions::private_dir(data_dir)?;
+        permissions::private_data_dir(data_dir)?;
         // SQLite is told to follow no link; the one that the operator may have put in front is resolved here.
         let data_dir = &fs::canonicalize(data_dir).map_err(|error| fault::from_io(&error, data_dir))?;
         for folder in ["credentials", "credential_history", "iocs", "intel"] {

@@ -176,8 +176,8 @@ impl Engine {
         Ok(reports)
     }
 
-    /// Makes a record of each of the five credentials where there is none, so that their age counts from now.
-    /// Gives `{API_KEY: {created_at, last_changed_at, due_at, rotate_every_days, warn_before_days, …}, …}`.
+    /// Takes note of every credential that is set here and was never seen, so that its age counts from now, and
+    /// says what is known of each of the five: `{API_KEY: {created_at, last_changed_at, due_at, rotate_every_days, warn_before_days, …}, …}`.
     /// # Errors
     /// When the store cannot be written.
     pub fn init_credential_metadata(&self) -> Result<Value> {

@@ -132,7 +132,7 @@ impl Engine {
             return Ok(judged);
         }
         let Some(token) = token else {
-            judged.reason = KeyReason::Unknown;
+            // No token of ours, or one with a typo: nothing to look up, and no record to compare with.
             judged.note = Some(if of_document == Verdict::Superseded { "superseded" } else { "wrong" });
             judged.is_document = true;
             return Ok(judged);

@@ -101,7 +101,7 @@ impl ExportFilter {
             kind: kind.map_err(|error| Error::invalid("ioc_type", error))?,
             source: self.source.clone(),
             tag: self.tag.clone(),
-            min_confidence: self.min_confidence.map(confidence).transpose()?,
+            min_confidence: self.min_confidence.map(least).transpose()?,
             ..IocFilter::default()
         })
     }
@@ -215,6 +215,12 @@ impl Engine {
             written
         })
     }
+}
+
+fn least(confidence: i64) -> Result<u8> {
+    super::confidence(confidence).map_err(|_| {
+        Error::invalid("min_confidence", format!("{confidence} is not accepted; accepted are 0 to 100"))
+    })
 }
 
 fn stem(file_name: &str) -> String {
