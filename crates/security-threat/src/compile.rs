@@ -14,7 +14,7 @@ use security_indicators::IocType;
 use crate::{
     Rule, RuleError,
     detection::{Expression, NumberOperator, Probe, Test, TextOperator, compile_pattern},
-    indicator_test::IndicatorIndex,
+    indicator_match::IndicatorIndex,
     literal::required_literals,
 };
 

@@ -32,7 +32,7 @@ use security_indicators::IocType;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
-use crate::{RuleError, indicator_test::IndicatorTest};
+use crate::{RuleError, indicator_match::IndicatorTest};
 
 /// The longest regular expression, in bytes.
 const MAX_PATTERN: usize = 8 << 10;

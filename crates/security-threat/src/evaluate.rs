@@ -12,7 +12,7 @@ use crate::{
     detection::TextOperator,
     event::{Leaf, LeafKind, flatten},
     fold::fold,
-    indicator_test::inner_indicator,
+    indicator_match::inner_indicator,
     mask::shown,
 };
 

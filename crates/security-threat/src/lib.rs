@@ -7,7 +7,7 @@ mod error;
 mod evaluate;
 mod event;
 mod fold;
-mod indicator_test;
+mod indicator_match;
 mod literal;
 mod mask;
 mod rule;
