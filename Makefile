@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` shows the main job, `make test` runs everything.
-# Needs Rust (cargo) and Python 3.10 or newer; the rest is installed into .venv and target/.
+# Needs Rust (cargo) and Python 3.10 or newer (Debian and Ubuntu: with python3-venv); the rest is installed into .venv and target/.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -60,15 +60,19 @@ soak:
 clean:
 	rm -rf $(VENV) target
 
-$(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is " + sys.version)'
-	$(PYTHON) -m venv $(VENV)
+# pip is what comes last into a virtual environment: one without it is half made, and is made anew. Debian and Ubuntu
+# keep what makes it (ensurepip) in a package of its own.
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed, this is " + sys.version)'
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) && test -e $@ || { rm -rf $(VENV); \
+	  echo "make: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
-$(VENV)/.tools: tests/requirements.txt $(VENV)/bin/python
+$(VENV)/.tools: tests/requirements.txt $(VENV)/bin/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@touch $@
 
-$(VENV)/.bench: benches/requirements.txt $(VENV)/bin/python
+$(VENV)/.bench: benches/requirements.txt $(VENV)/bin/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	@touch $@
 

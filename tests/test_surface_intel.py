@@ -256,6 +256,36 @@ class Exchange(EngineCase):
                 self.assertEqual((report["format"], report["added"] + report["merged"]), ("plain", 2))
                 self.assertEqual(report["rejections"][0]["line"], 4)
 
+    def test_an_own_export_comes_back_whole(self) -> None:
+        security.add_ioc("domain", "evil.example", "us", 80, tags=["phish"])
+        before = security.add_ioc("domain", "evil.example", "them", 60)
+        path = self.folder / "out.json"
+        security.export_indicators(path, "json")
+        for source, sources in ((None, before["sources"]), ("again", None)):
+            security.initialize(data_dir=self.folder / f"data-{source}")
+            security.import_indicators(path, source=source)
+            (after,) = security.search_intelligence()
+            self.assertEqual(after["first_seen"], before["first_seen"])
+            self.assertEqual(after["tags"], before["tags"])
+            if sources is None:
+                self.assertEqual([known["source"] for known in after["sources"]], ["again"])
+            else:
+                self.assertEqual(after["sources"], sources)
+
+    def test_attributes_that_are_not_for_detection(self) -> None:
+        event = {"Event": {"Attribute": [{"type": "domain", "value": "evil.example", "to_ids": False}]}}
+        report = security.import_indicators(io.StringIO(json.dumps(event)))
+        self.assertEqual((report["added"], report["left_out"]), (0, {"not meant for detection": 1}))
+        report = security.import_indicators(io.StringIO(json.dumps(event)), all_attributes=True)
+        self.assertEqual((report["added"], report["left_out"]), (1, {}))
+
+    def test_a_list_of_one_type(self) -> None:
+        self.assertEqual(security.import_indicators(io.StringIO("setup.py\n"))["rejected"], 1)
+        self.assertEqual(security.import_indicators(io.StringIO("setup.py\n"), ioc_type="domain")["added"], 1)
+        self.assertTrue(security.check_ioc("domain", "setup.py"))
+        with self.assertRaisesRegex(ValueError, "ioc_type"):
+            security.import_indicators(io.StringIO("setup.py\n"), ioc_type="planet")
+
     def test_progress(self) -> None:
         feed = "".join(f"198.51.{number // 256 % 100}.{number % 256}\n" for number in range(25_000))
         told: list[dict[str, int]] = []

@@ -240,7 +240,14 @@ class Detect(EngineCase):
         report = security.detect_threats({"path": "/"})
         self.assertFalse(report)
         self.assertEqual((report["threats"], report["iocs"], report["score"]), ([], [], 0))
+        self.assertIs(report["truncated"], False)
         self.assertEqual(len(report["request_id"]), 36)
+
+    def test_decoys_hide_nothing(self) -> None:
+        security.add_ioc("domain", "evil.example", "us", 80)
+        decoys = [f"10.0.{number // 256}.{number % 256}" for number in range(5000)]
+        report = security.detect_threats({"decoys": decoys, "body": "to evil.example"})
+        self.assertEqual([check["value"] for check in report["iocs"]], ["evil.example"])
 
     def test_hostile_shapes(self) -> None:
         for junk in JUNK:

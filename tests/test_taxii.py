@@ -108,6 +108,9 @@ class Taxii(EngineCase):
         reports = self.server.collections["Reports"]
         report = self.client.ingest_intelligence("partner", reports["id"], priority_level="High", limit=10_000)
         self.assertEqual(len(report["intel_ids"]), reports["objects"])
+        self.assertEqual(report["intel_added"], reports["objects"])
+        again = self.client.ingest_intelligence("partner", reports["id"], limit=10_000)
+        self.assertEqual((again["intel_ids"], again["intel_added"]), (report["intel_ids"], 0))
         record = security.retrieve_intelligence(report["intel_ids"][0])
         assert record is not None
         self.assertEqual((record["source_type"], record["priority_level"]), ("taxii:partner", "High"))

@@ -42,10 +42,7 @@ def _announce_to_multiprocessing() -> None:
 
 def register() -> None:
     """Registers the callbacks, once for each process; called by ``import security``."""
-    os.register_at_fork(
-        before=_security.before_fork,
-        after_in_parent=_security.after_fork_in_parent,
-        after_in_child=_announce_to_multiprocessing,
-    )
+    # What must be closed before a fork the engine closes by itself, whoever forks.
+    os.register_at_fork(after_in_child=_announce_to_multiprocessing)
     _announce_to_multiprocessing()
     atexit.register(_security.shut_down)

@@ -35,9 +35,7 @@ __all__ = [
     "ThreatDetector",
     "__version__",
     "add_ioc",
-    "after_fork_in_parent",
     "analyze_for_suspicious_activity",
-    "before_fork",
     "begin_request",
     "categorize_intelligence",
     "check_api_key",
@@ -112,8 +110,6 @@ def close() -> None: ...
 def status() -> dict[str, Any]: ...
 def flush_if_open() -> None: ...
 def shut_down() -> None: ...
-def before_fork() -> None: ...
-def after_fork_in_parent() -> None: ...
 def cli_main(arguments: Sequence[str]) -> int: ...
 
 # utils
@@ -192,6 +188,9 @@ def import_indicators(
     source: str | None = None,
     confidence: int | None = None,
     progress: Callable[[dict[str, int]], object] | None = None,
+    *,
+    all_attributes: bool = False,
+    ioc_type: str | None = None,
 ) -> ImportReport: ...
 def export_indicators(
     path: str | PathLike[str],

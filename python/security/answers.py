@@ -79,7 +79,8 @@ class ThreatReport(Answer):
     """What ``detect_threats`` says; true when anything was detected.
 
     Entries: ``detected`` (``bool``), ``request_id`` (``str``), ``score`` (``int``, 0 to 100), ``severity`` (``str`` or
-    None), ``threats`` (``list`` of alerts), ``iocs`` (``list`` of checks), ``recommendations`` (``list`` of ``str``).
+    None), ``threats`` (``list`` of alerts), ``iocs`` (``list`` of checks), ``recommendations`` (``list`` of ``str``),
+    ``truncated`` (``bool``: too large to be looked at whole, which counts as detected).
     """
 
     __slots__ = ()

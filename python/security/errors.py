@@ -19,7 +19,7 @@ class SecurityError(Exception):
     hint: str | None = None
 
 
-class ConfigurationError(SecurityError):
+class ConfigurationError(SecurityError, ValueError):
     """The configuration cannot be used; the message (``str``) names the variable, or the file and its line."""
 
     code = "configuration"

@@ -263,7 +263,7 @@ class TaxiiCollection(TypedDict):
 
 
 class SkippedObject(TypedDict):
-    """A STIX object that is no list of indicators."""
+    """A STIX object that cannot be read, gave no indicator, or cannot be filed."""
 
     id: str
     reason: str
@@ -277,3 +277,4 @@ class IngestReport(TypedDict):
     indicators_merged: int
     skipped: list[SkippedObject]
     intel_ids: list[str]
+    intel_added: int

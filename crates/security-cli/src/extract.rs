@@ -9,8 +9,8 @@ use crate::{
     session::Session,
 };
 
-/// A file is read in blocks of this size, cut after a line.
-const BLOCK: usize = 16 << 20;
+/// A file is read in blocks of this size, cut after a line: what is found in one is held until it is shown.
+const BLOCK: usize = 2 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

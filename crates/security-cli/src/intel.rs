@@ -12,7 +12,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Search indicators and intelligence records alike, newest first of each
+    /// Search indicators and intelligence records alike, newest first
     Search(Search),
     /// Show one intelligence record
     Show(Show),

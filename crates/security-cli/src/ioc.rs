@@ -7,14 +7,14 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use security::{ExportFilter, ImportOptions, IocDraft, IocType};
+use security::{Engine, ExportFilter, ImportOptions, IocDraft, IocType};
 use serde_json::{Value, json};
 
 use crate::{
     escape::brief,
     identify::each_value,
     input::{Input, STANDARD_INPUT, empty},
-    output::{Exit, Failure, Outcome, Table, field, value_of},
+    output::{Exit, Failure, Growing, Outcome, Table, field, tell, value_of},
     progress::Bar,
     session::Session,
 };
@@ -57,7 +57,8 @@ pub(crate) struct Add {
 #[command(override_usage = "security ioc check [OPTIONS] [TYPE] [VALUE]...")]
 pub(crate) struct Check {
     /// The values, defanged or not; before them their type, which `file_name invoice.exe` and the like need; no
-    /// value, or `-`, reads one a line from standard input
+    /// value, or `-`, reads one a line from standard input and answers as they come. Of several, those that are no
+    /// indicator are shown as not recognised
     #[arg(value_name = "VALUE")]
     words: Vec<String>,
 }
@@ -82,13 +83,21 @@ pub(crate) struct Import {
     /// What the files hold [default: guessed from name and content]
     #[arg(long, short, value_name = "FORMAT", value_parser = ["plain", "csv", "json", "misp", "stix"])]
     format: Option<String>,
-    /// Who says so [default: feed: and the file's name]
+    /// Who says so [default: feed: and the file's name; records of an own JSON export keep their sources]
     #[arg(long, short)]
     source: Option<String>,
     /// How sure that is where the file does not say, 0 to 100 [default: 50]
     #[arg(long, short, value_name = "N", allow_negative_numbers = true)]
     confidence: Option<i64>,
-    /// Go on after entries that are no indicator, and say how many there were
+    /// The type of entries that do not say one, for example domain for a list with setup.py [default: told from each
+    /// value]
+    #[arg(long = "type", value_name = "TYPE")]
+    ioc_type: Option<String>,
+    /// Take MISP attributes that are not meant for detection (`to_ids` is false) as well
+    #[arg(long)]
+    all_attributes: bool,
+    /// Go on after entries that are no indicator, and say how many there were; of several files, go on after those
+    /// that cannot be read
     #[arg(long)]
     skip_bad: bool,
 }
@@ -184,39 +193,69 @@ fn check(arguments: &Check, session: &mut Session) -> Outcome {
         Some((first, rest)) => (Some(first.as_str()), rest),
         None => (None, arguments.words.as_slice()),
     };
-    let mut table = Table::new(&["VALUE", "TYPE", "LISTED", "HOW", "AS", "SOURCES", "CONFIDENCE"]);
-    let mut any = false;
+    let is_stream = values.is_empty() || values == ["-"];
+    let mut table = Table::new(&HEADINGS);
+    let mut growing = Growing::new(&HEADINGS, &USUAL_WIDTHS);
+    let (mut any, mut unclear) = (false, 0);
     each_value(values, session, &mut |value, session| {
-        let kind = ioc_type.map_or_else(|| identified(value), Ok)?;
-        let check = value_of(&engine.check_ioc(kind, value)?)?;
+        let checked = match ioc_type.map_or_else(|| identified(value), Ok) {
+            Ok(kind) => engine.check_ioc(kind, value).map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        let check = match checked {
+            Ok(check) => value_of(&check)?,
+            // One wrong value is a wrong command line; among several it must not keep the others from being seen.
+            Err(Failure::Told { exit: Exit::Usage, message, .. }) if is_stream || values.len() > 1 => {
+                unclear += 1;
+                json!({"value": value, "type": null, "matched": false, "count": 0, "matches": [], "problem": message})
+            }
+            Err(failure) => return Err(failure),
+        };
         any |= check["matched"] == true;
         if session.output.is_json() {
-            return session.output.record(&check);
+            session.output.record(&check)?;
+        } else {
+            for row in rows(&check) {
+                if is_stream { session.output.growing(&mut growing, row)? } else { table.row(row) }
+            }
         }
-        let matches = check["matches"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if matches.is_empty() {
-            table.row(
-                [field(&check, "value"), field(&check, "type"), "no".into()]
-                    .into_iter()
-                    .chain((0..4).map(|_| "-".into())),
-            );
-        }
-        for found in matches {
-            let ioc = &found["ioc"];
-            table.row([
-                field(&check, "value"),
-                field(&check, "type"),
-                "yes".into(),
-                field(found, "match_type"),
-                field(ioc, "value"),
-                source_names(ioc),
-                field(ioc, "confidence"),
-            ]);
-        }
-        Ok(())
+        // Whoever watches a log that goes on wants to see a hit now.
+        if is_stream { session.output.flush() } else { Ok(()) }
     })?;
     session.output.table(&table)?;
-    Ok(if any { Exit::Found } else { Exit::Clean })
+    Ok(match (any, unclear) {
+        (true, _) => Exit::Found,
+        (false, 0) => Exit::Clean,
+        (false, _) => Exit::Failed,
+    })
+}
+
+const HEADINGS: [&str; 7] = ["VALUE", "TYPE", "LISTED", "HOW", "AS", "SOURCES", "CONFIDENCE"];
+const USUAL_WIDTHS: [usize; 7] = [24, 6, 14, 10, 24, 12, 10];
+
+/// The rows of one value's answer.
+fn rows(check: &Value) -> Vec<[String; 7]> {
+    let nothing = || "-".to_owned();
+    let [value, kind] = ["value", "type"].map(|name| field(check, name));
+    let matches = check["matches"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if matches.is_empty() {
+        let listed = if check["problem"].is_null() { "no" } else { "not recognised" };
+        let value = brief(&value, 200);
+        return vec![[value, kind, listed.into(), nothing(), nothing(), nothing(), nothing()]];
+    }
+    let row = |found: &Value| {
+        let ioc = &found["ioc"];
+        [
+            value.clone(),
+            kind.clone(),
+            "yes".into(),
+            field(found, "match_type"),
+            field(ioc, "value"),
+            source_names(ioc),
+            field(ioc, "confidence"),
+        ]
+    };
+    matches.iter().map(row).collect()
 }
 
 fn remove(arguments: &Remove, session: &mut Session) -> Outcome {
@@ -241,41 +280,79 @@ fn import(arguments: &Import, session: &mut Session) -> Outcome {
         source: arguments.source.clone(),
         confidence: arguments.confidence,
         skip_bad: arguments.skip_bad,
+        all_attributes: arguments.all_attributes,
+        ioc_type: arguments.ioc_type.clone(),
     };
+    let goes_on = arguments.skip_bad && arguments.files.len() > 1;
+    let mut exit = Exit::Clean;
     for path in &arguments.files {
-        let input = Input::open(path, &mut session.output)?;
-        let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { input.name };
-        let bar = Bar::of_bytes(&session.output, &name, input.size);
-        let mut reader = BufReader::with_capacity(256 << 10, bar.reading(input.reader));
-        if io::BufRead::fill_buf(&mut reader)
-            .map_err(|error| crate::input::unreadable(&name, &error))?
-            .is_empty()
-        {
-            return Err(empty(if name == "stdin" { STANDARD_INPUT } else { &name }));
+        match import_file(path, &engine, &options, session) {
+            // A matter of this file; the store, the disk and the command line are matters of all.
+            Err(failure @ Failure::Told { code: "feed-refused" | "no-input" | "input", .. }) if goes_on => {
+                session.output.flush()?;
+                tell(&failure, session.output.is_json());
+                exit = Exit::Failed;
+            }
+            done => done?,
         }
-        let report = engine.import_indicators(&name, reader, &options, &mut |done| {
-            bar.say(format!("{} indicators, {} rejected", done.imported, done.rejected));
-        });
-        drop(bar);
-        let report = value_of(&report.map_err(refused)?)?;
-        if session.output.is_json() {
-            let mut record = report.clone();
-            record["file"] = name.as_str().into();
-            session.output.record(&record)?;
-            continue;
-        }
-        let text = format!(
-            "{name}: {} added, {} merged, {} rejected ({}, source {})",
-            field(&report, "added"),
-            field(&report, "merged"),
-            field(&report, "rejected"),
-            field(&report, "format"),
-            field(&report, "source"),
-        );
-        session.output.line(&text)?;
-        say_rejections(&report, session);
     }
-    Ok(Exit::Clean)
+    Ok(exit)
+}
+
+fn import_file(
+    path: &Path,
+    engine: &Engine,
+    options: &ImportOptions,
+    session: &mut Session,
+) -> Result<(), Failure> {
+    let input = Input::open(path, &mut session.output)?;
+    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { input.name };
+    let bar = Bar::of_bytes(&session.output, &name, input.size);
+    let mut reader = BufReader::with_capacity(256 << 10, bar.reading(input.reader));
+    if io::BufRead::fill_buf(&mut reader).map_err(|error| crate::input::unreadable(&name, &error))?.is_empty()
+    {
+        return Err(empty(if name == "stdin" { STANDARD_INPUT } else { &name }));
+    }
+    let report = engine.import_indicators(&name, reader, options, &mut |done| {
+        bar.say(format!("{} indicators, {} rejected", done.imported, done.rejected));
+    });
+    drop(bar);
+    let report = value_of(&report.map_err(|error| refused(error, options.skip_bad))?)?;
+    if session.output.is_json() {
+        let mut record = report.clone();
+        record["file"] = name.as_str().into();
+        return session.output.record(&record);
+    }
+    let left_out: u64 =
+        report["left_out"].as_object().into_iter().flatten().filter_map(|(_, count)| count.as_u64()).sum();
+    let text = format!(
+        "{name}: {} added, {} merged, {} rejected{} ({}, source {})",
+        field(&report, "added"),
+        field(&report, "merged"),
+        field(&report, "rejected"),
+        if left_out > 0 { format!(", {left_out} left out") } else { String::new() },
+        field(&report, "format"),
+        field(&report, "source"),
+    );
+    session.output.line(&text)?;
+    say_rejections(&report, session);
+    say_left_out(&report, session);
+    Ok(())
+}
+
+/// What was never meant to be an indicator, and the way out when that was everything.
+fn say_left_out(report: &Value, session: &mut Session) {
+    let Some(left_out) = report["left_out"].as_object().filter(|left_out| !left_out.is_empty()) else {
+        return;
+    };
+    let parts: Vec<String> = left_out.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    session.output.remark(&format!("  left out: {}", parts.join(", ")));
+    let is_everything = ["added", "merged", "rejected"].iter().all(|name| report[name] == 0);
+    if is_everything && left_out.contains_key("not meant for detection") {
+        session
+            .output
+            .remark("  nothing is left; `--all-attributes` takes what is not meant for detection as well");
+    }
 }
 
 /// Rejections named on stderr; the report of `--json` has a hundred.
@@ -300,16 +377,18 @@ fn say_rejections(report: &Value, session: &mut Session) {
 }
 
 /// A feed that is refused is a matter of its content, not of the command line.
-fn refused(error: security::Error) -> Failure {
+fn refused(error: security::Error, skips_bad: bool) -> Failure {
     match error {
-        security::Error::Invalid { argument: "path_or_file", problem } => Failure::new(
-            Exit::Failed,
-            "feed-refused",
-            problem,
-        )
-        .with_hint(
-            "`--skip-bad` goes on after entries that are no indicator; `--format` says what the file holds",
-        ),
+        security::Error::Invalid { argument: "path_or_file", problem } => {
+            let hint = match skips_bad {
+                true => "`--format` says what the file holds",
+                false => {
+                    "`--skip-bad` goes on after entries that are no indicator; `--format` says what the file \
+                     holds, `--type` what its entries are"
+                }
+            };
+            Failure::new(Exit::Failed, "feed-refused", problem).with_hint(hint)
+        }
         other => other.into(),
     }
 }

@@ -188,16 +188,37 @@ impl Output {
             }
         }
         for row in std::iter::once(&headings).chain(&table.rows) {
-            let mut line = String::new();
-            for (width, cell) in widths.iter().zip(row) {
-                line.push_str(cell);
-                let gap = width - console::measure_text_width(cell) + 2;
-                line.extend(std::iter::repeat_n(' ', gap));
-            }
-            self.stdout.write_all(line.trim_end().as_bytes())?;
-            self.stdout.write_all(b"\n")?;
+            self.aligned(row, &widths)?;
         }
         Ok(())
+    }
+
+    /// A row of a table that is shown as it grows: columns are as wide as what stood in them so far.
+    pub(crate) fn growing(
+        &mut self,
+        table: &mut Growing,
+        cells: impl IntoIterator<Item = String>,
+    ) -> Result<(), Failure> {
+        let row: Vec<String> = cells.into_iter().map(|cell| visible(&cell).into_owned()).collect();
+        for (width, cell) in table.widths.iter_mut().zip(&row) {
+            *width = (*width).max(console::measure_text_width(cell));
+        }
+        if !std::mem::replace(&mut table.begun, true) {
+            let headings: Vec<String> = table.headings.iter().map(|heading| (*heading).to_owned()).collect();
+            self.aligned(&headings, &table.widths)?;
+        }
+        self.aligned(&row, &table.widths)
+    }
+
+    fn aligned(&mut self, row: &[String], widths: &[usize]) -> Result<(), Failure> {
+        let mut line = String::new();
+        for (width, cell) in widths.iter().zip(row) {
+            line.push_str(cell);
+            let gap = width - console::measure_text_width(cell) + 2;
+            line.extend(std::iter::repeat_n(' ', gap));
+        }
+        self.stdout.write_all(line.trim_end().as_bytes())?;
+        Ok(self.stdout.write_all(b"\n")?)
     }
 
     /// A value as indented lines of names and values, the values aligned within each group.
@@ -278,6 +299,20 @@ impl Table {
     /// Adds a row, a cell a heading; hidden characters are escaped here.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         self.rows.push(cells.into_iter().map(|cell| visible(&cell).into_owned()).collect());
+    }
+}
+
+/// A table of which only the columns' widths are held; they begin with what is usual.
+pub(crate) struct Growing {
+    headings: &'static [&'static str],
+    widths: Vec<usize>,
+    begun: bool,
+}
+
+impl Growing {
+    pub(crate) fn new(headings: &'static [&'static str], usual: &[usize]) -> Self {
+        let of = |(heading, usual): (&&str, &usize)| console::measure_text_width(heading).max(*usual);
+        Self { headings, widths: headings.iter().zip(usual).map(of).collect(), begun: false }
     }
 }
 

@@ -194,20 +194,20 @@ fn pull(arguments: &Pull, session: &mut Session) -> Outcome {
     let done =
         engine.ingest_taxii(&server, &request, &arguments.priority, store, &mut |objects| bar.at(objects));
     drop(bar);
-    let done = value_of(&done?)?;
+    let done = done?;
     if session.output.is_json() {
-        session.output.record(&done)?;
+        session.output.record(&value_of(&done)?)?;
         return Ok(Exit::Clean);
     }
-    let count = |name: &str| done[name].as_array().map_or(0, Vec::len);
     let text = format!(
-        "{}: {} objects; indicators: {} added, {} merged, {} objects without one; {} intelligence records",
+        "{}: {} objects; indicators: {} added, {} merged, {} skipped; intelligence records: {} added, {} known",
         server.name(),
-        field(&done, "objects"),
-        field(&done, "indicators_added"),
-        field(&done, "indicators_merged"),
-        count("skipped"),
-        count("intel_ids"),
+        done.objects,
+        done.indicators_added,
+        done.indicators_merged,
+        done.skipped.len(),
+        done.intel_added,
+        done.intel_ids.len().saturating_sub(done.intel_added),
     );
     session.output.line(&text)?;
     Ok(Exit::Clean)

@@ -415,6 +415,82 @@ fn feeds_go_in_and_out() {
 }
 
 #[test]
+fn one_unclear_value_does_not_hide_the_others() {
+    let place = Place::new();
+    place.run(&["ioc", "add", "192.0.2.1", "-s", "ours"]).exits(0);
+    seen(&place, "ioc_check_unclear", &["ioc", "check", "nothing", "192.0.2.1", "192.0.2.2"], "").exits(10);
+    seen(&place, "ioc_check_lines", &["ioc", "check"], "192.0.2.2\nno\u{202e}thing\n192.0.2.1\n").exits(10);
+    let typed = place.run_with(&["ioc", "check", "ip", "evil.example", "192.0.2.1", "--json"], "").exits(10);
+    let records = typed.records();
+    assert!(
+        records[0]["type"].is_null() && records[0]["problem"].as_str().unwrap().contains("not a valid ip")
+    );
+    assert_eq!((&records[0]["matched"], &records[1]["matched"]), (&json!(false), &json!(true)));
+    place.run(&["ioc", "check", "nothing", "192.0.2.2"]).exits(1);
+    place.run_with(&["ioc", "check"], "nothing\n").exits(1);
+    place.run(&["ioc", "check", "nothing"]).exits(2);
+}
+
+#[test]
+fn a_check_answers_as_the_lines_come() {
+    let place = Place::new();
+    place.run(&["ioc", "add", "192.0.2.1"]).exits(0);
+    let mut child = place.command(&["ioc", "check"]).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+    input.write_all(b"192.0.2.1\n").unwrap();
+    // The input is still open: whoever holds everything back until its end never says this.
+    let mut lines = String::new();
+    while !lines.contains("yes") {
+        assert!(std::io::BufRead::read_line(&mut output, &mut lines).unwrap() > 0, "{lines}");
+    }
+    drop(input);
+    assert_eq!(child.wait().unwrap().code(), Some(10));
+}
+
+#[test]
+fn of_several_feeds_a_bad_one_is_told_and_passed_over() {
+    let place = Place::new();
+    place.write("one.txt", "192.0.2.1\n");
+    place.write("bad.json", "[{\"value\": ");
+    place.write("empty.txt", "");
+    place.write("two.txt", "192.0.2.2\n");
+    let files = ["one.txt", "bad.json", "empty.txt", "missing.txt", "two.txt"];
+    let arguments = [&["ioc", "import", "--skip-bad"], &files[..]].concat();
+    seen(&place, "ioc_import_several", &arguments, "").exits(1);
+    assert_eq!(place.run(&["status", "--json"]).record()["counts"]["indicators"], 2);
+    // Without it the first bad one ends the import.
+    let other = Place::new();
+    other.write("bad.json", "[{\"value\": ");
+    other.write("two.txt", "192.0.2.2\n");
+    other.run(&["ioc", "import", "bad.json", "two.txt"]).exits(1);
+    assert_eq!(other.run(&["status", "--json"]).record()["counts"]["indicators"], 0);
+}
+
+#[test]
+fn what_a_misp_event_leaves_out_is_told() {
+    let place = Place::new();
+    let event = r#"{"Event": {"Attribute": [
+        {"type": "ip-dst", "value": "192.0.2.1", "to_ids": false},
+        {"type": "domain", "value": "evil.example", "to_ids": false}]}}"#;
+    place.write("event.json", event);
+    seen(&place, "ioc_import_left_out", &["ioc", "import", "event.json"], "").exits(0);
+    let all = place.run(&["ioc", "import", "event.json", "--all-attributes", "--json"]).exits(0).record();
+    assert_eq!((&all["added"], &all["left_out"]), (&json!(2), &json!({})));
+}
+
+#[test]
+fn a_list_of_one_type_is_read_as_that() {
+    let place = Place::new();
+    place.write("domains.txt", "setup.py\ninvoice.zip\n");
+    place.run(&["ioc", "import", "domains.txt"]).exits(1);
+    let report = place.run(&["ioc", "import", "domains.txt", "--type", "domain", "--json"]).exits(0).record();
+    assert_eq!(report["added"], 2);
+    place.run(&["ioc", "check", "domain", "setup.py"]).exits(10);
+    place.run(&["ioc", "import", "domains.txt", "--type", "planet"]).exits(2);
+}
+
+#[test]
 fn feeds_that_cannot_be_read_or_written() {
     let place = Place::new();
     seen(&place, "ioc_import_missing", &["ioc", "import", "missing.txt"], "").exits(3);
@@ -483,6 +559,15 @@ fn offsets_are_those_of_the_file_whatever_its_size() {
     place.write("large.log", &bytes);
     let record = place.run(&["extract", "large.log", "--json"]).exits(0).record();
     assert_eq!((&record["start"], &record["end"]), (&json!(start), &json!(start + 9)));
+}
+
+#[test]
+fn no_find_is_dropped_however_many_there_are() {
+    let place = Place::new();
+    // More than a million, 12 bytes each.
+    place.write("dense.log", "192.0.2.1 x\n".repeat(1_000_100));
+    let ran = place.run(&["extract", "dense.log"]).exits(0);
+    assert_eq!(ran.stdout.lines().count(), 1_000_100);
 }
 
 #[test]

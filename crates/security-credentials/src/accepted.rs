@@ -155,6 +155,16 @@ mod tests {
     }
 
     #[test]
+    fn without_grace_not_even_a_clock_set_back_brings_a_value_back() {
+        let mut record = CredentialRecord::new(CredentialKind::ApiKey, at(0));
+        record.rotate(&[digest(1)], digest(2), at(100), Duration::ZERO).unwrap();
+        for now in [at(100), at(70), at(0)] {
+            let set = AcceptedSet::new(Some(&record), &[digest(1)], now);
+            assert_eq!(set.verify(&digest(1), now), Verdict::Superseded);
+        }
+    }
+
+    #[test]
     fn the_number_of_comparisons_is_bounded() {
         let mut record = CredentialRecord::new(CredentialKind::ApiKey, at(0));
         for number in 0..200 {

@@ -28,7 +28,8 @@ pub struct KnownValue {
     pub first_seen: Timestamp,
     /// When a rotation ended it; `None` while it is in force.
     pub superseded_at: Option<Timestamp>,
-    /// Until when it is accepted all the same (the rotation's grace); meaningless while it is in force.
+    /// Until when it is accepted all the same, the rotation's grace; `None` is not at all. Meaningless while it is
+    /// in force.
     pub accepted_until: Option<Timestamp>,
 }
 
@@ -158,13 +159,14 @@ impl CredentialRecord {
         for digest in operator_digests {
             self.observe(*digest, now);
         }
-        let until = now.plus(grace);
+        // Without grace a value ends for ever, also if the clock is set back afterwards.
+        let until = (!grace.is_zero()).then(|| now.plus(grace));
         for value in &mut self.values {
             if value.in_force() {
                 value.superseded_at = Some(now);
-                value.accepted_until = Some(until);
+                value.accepted_until = until;
             } else {
-                value.accepted_until = value.accepted_until.map(|earlier| earlier.min(until));
+                value.accepted_until = value.accepted_until.zip(until).map(|(earlier, new)| earlier.min(new));
             }
         }
         self.push(new, Origin::Rotation, now);

@@ -58,7 +58,9 @@ impl IssuedKey {
         if let Some(state) = state {
             return Err(CredentialError::KeyEnded { id: self.id.clone(), state });
         }
-        self.previous = Some((self.digest, now.plus(grace)));
+        // Without grace the old token ends for ever, also if the clock is set back afterwards.
+        let until = if grace.is_zero() { Timestamp::MIN } else { now.plus(grace) };
+        self.previous = Some((self.digest, until));
         self.digest = digest;
         self.version += 1;
         Ok(())

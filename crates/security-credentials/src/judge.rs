@@ -235,6 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn without_grace_the_token_before_never_passes_again() {
+        let mut key = key(|_| ());
+        key.rotate(digest(2), at(100), Duration::ZERO).unwrap();
+        for seconds in [100, 70, 0] {
+            let verdict = key.judge(&digest(1), at(seconds), &[], None);
+            assert_eq!((verdict.reason.as_str(), verdict.superseded), ("unknown", true), "at {seconds}");
+        }
+        assert_eq!(key.view().previous_until, None);
+    }
+
+    #[test]
     fn a_token_in_grace_is_revoked_with_the_key() {
         let mut key = key(|_| ());
         key.rotate(digest(2), at(10), Duration::from_secs(5)).unwrap();

@@ -32,7 +32,8 @@ pub struct KeyView {
     pub canary: bool,
     /// The application's own words.
     pub metadata: BTreeMap<String, serde_json::Value>,
-    /// Until when the token before the last rotation is accepted, also when that is over.
+    /// Until when the token before the last rotation is accepted, also when that is over; `None` when it was not
+    /// accepted at all.
     pub previous_until: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
@@ -55,7 +56,7 @@ impl IssuedKey {
             rate_limit: self.rate_limit.map(|rate| rate.to_string()),
             canary: self.canary,
             metadata: self.metadata.clone(),
-            previous_until: self.previous.map(|(_, until)| until),
+            previous_until: self.previous.map(|(_, until)| until).filter(|until| *until > Timestamp::MIN),
             revoked_at: self.revoked.as_ref().map(|(at, _)| *at),
             revoked_reason: self.revoked.as_ref().map(|(_, reason)| reason.clone()),
         }

@@ -5,10 +5,41 @@
 
 /// Endings that are top-level domains too, but stand for a file far more often: `setup.py`, `invoice.zip`.
 ///
-/// A name of two labels with one of them is no domain in text unless it was defanged or a URL says so.
+/// A name of two labels with one of them is no domain in running text unless it was defanged or a URL says so. Of a
+/// value that stands by itself less is a file: [`is_rather_a_file`].
 pub(crate) const AMBIGUOUS: &[&str] = &[
     "bar", "data", "foo", "hiv", "java", "map", "md", "mov", "pid", "ps", "py", "rs", "sh", "so", "target",
     "zip",
+];
+
+/// Those of [`AMBIGUOUS`] below which next to nobody has a host of two labels: `.py` sells names of three, `.zip` is
+/// the archive whose look is imitated, and the registries of the others sell none.
+const FILE_ENDINGS: &[&str] = &["data", "java", "map", "pid", "py", "target", "zip"];
+
+/// Names of files that stand in every other project, before any ending of [`AMBIGUOUS`].
+const FILE_STEMS: &[&str] = &[
+    "authors",
+    "build",
+    "changelog",
+    "contributing",
+    "deploy",
+    "entrypoint",
+    "index",
+    "init",
+    "install",
+    "lib",
+    "license",
+    "main",
+    "mod",
+    "notice",
+    "readme",
+    "run",
+    "security",
+    "setup",
+    "start",
+    "test",
+    "tests",
+    "todo",
 ];
 
 /// Endings that are top-level domains of many real hosts and of some files; as a part of a path they are files.
@@ -37,9 +68,17 @@ pub(crate) fn has_file_ending(name: &str) -> bool {
     !stem.is_empty() && (FILE_ONLY.contains(&ending.as_str()) || AMBIGUOUS.contains(&ending.as_str()))
 }
 
-/// Whether a canonical host of two labels is rather a file: `setup.py`, `invoice.zip`.
+/// Whether a canonical host of two labels that stands by itself, as a whole value or in a list, is rather a file.
+///
+/// The suffix exists, and hosts are listed below `.rs`, `.so`, `.ps`, `.md`, `.sh`, `.bar` and `.mov`, so they are
+/// hosts, but for two exceptions: [`FILE_ENDINGS`] (`setup.py`, `invoice.zip`), and the few file names that
+/// everybody knows (`readme.md`, `main.rs`, `install.sh`, `libssl.so`).
 pub(crate) fn is_rather_a_file(host: &str) -> bool {
-    host.split_once('.').is_some_and(|(_, ending)| AMBIGUOUS.contains(&ending))
+    host.split_once('.').is_some_and(|(stem, ending)| {
+        FILE_ENDINGS.contains(&ending)
+            || (AMBIGUOUS.contains(&ending) && FILE_STEMS.contains(&stem))
+            || (ending == "so" && stem.starts_with("lib"))
+    })
 }
 
 /// The canonical form of a file name.
@@ -133,6 +172,11 @@ mod tests {
     fn endings_tell_files_from_hosts() {
         assert!(has_file_ending("setup.py") && has_file_ending("Report.PDF"));
         assert!(!has_file_ending("evil.com") && !has_file_ending(".exe") && !has_file_ending("exe"));
-        assert!(is_rather_a_file("invoice.zip") && !is_rather_a_file("www.invoice.zip"));
+        for file in ["invoice.zip", "setup.py", "readme.md", "main.rs", "install.sh", "libssl.so"] {
+            assert!(is_rather_a_file(file), "{file}");
+        }
+        for host in ["www.invoice.zip", "evil-host.md", "evil-host.rs", "evil-host.so", "main.com"] {
+            assert!(!is_rather_a_file(host), "{host}");
+        }
     }
 }

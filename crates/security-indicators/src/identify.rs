@@ -8,8 +8,10 @@ use crate::{Indicator, IocType, domain, file, hash, indicator::canonical, ip, re
 ///
 /// The order: URL (with a scheme), registry key, Windows path, e-mail address, CVE, network, address with a port,
 /// address, digests by their length, JA4, TLSH, ssdeep, hardware address, autonomous system, ATT&CK technique,
-/// Ethereum, Bitcoin, Monero, domain. A domain needs a suffix that exists and must not look like a file
-/// (`setup.py`, `invoice.zip`) unless it was defanged; with a port it is the domain, with a path it is a URL without
+/// Ethereum, Bitcoin, Monero, domain. A domain needs a suffix that exists. Of the endings that files have
+/// too, `.rs`, `.so`, `.ps`, `.md`, `.sh`, `.bar`, `.mov` and so on count as suffixes; a name of two labels below `.py`,
+/// `.zip`, `.java`, `.map`, `.data`, `.pid`, `.target`, and a name that everybody knows as a file's (`readme.md`,
+/// `main.rs`, `install.sh`, `libssl.so`) are none unless they were defanged. With a port a domain is the domain, with a path it is a URL without
 /// a scheme, read as `http://`. A 32-digit hash is an MD5; `imphash` and `ja3` must be said.
 pub fn identify(text: &str) -> Option<IocType> {
     whole(text).map(|indicator| indicator.kind())

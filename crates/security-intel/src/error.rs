@@ -142,6 +142,10 @@ impl Coded for IntelError {
             Self::Malformed { .. } => {
                 Some("name the format if it was guessed; a document that is cut off must be fetched again".to_owned())
             }
+            Self::TooLarge { what: "the feed", .. } => Some(
+                "JSON lists, JSON lines, STIX bundles, CSV and plain lists of any size are read; cut other documents up"
+                    .to_owned(),
+            ),
             Self::Stix(error) => error.hint(),
             _ => None,
         }

@@ -67,10 +67,19 @@ pub struct NewIoc {
     pub tags: Vec<String>,
     /// Intelligence records it belongs to.
     pub related_intel_ids: Vec<String>,
-    /// When the source saw it.
+    /// When the source saw it, for the last time where it saw it more than once.
     pub seen_at: Timestamp,
+    /// When the source saw it first, where that is before `seen_at`.
+    pub first_seen: Option<Timestamp>,
     /// When it stops to be one.
     pub valid_until: Option<Timestamp>,
+}
+
+impl NewIoc {
+    /// When the source saw it first.
+    fn first_sight(&self) -> Timestamp {
+        self.first_seen.map_or(self.seen_at, |first| first.min(self.seen_at))
+    }
 }
 
 impl IocRecord {
@@ -89,10 +98,11 @@ impl IocRecord {
 
     /// A first record.
     pub fn new(word: NewIoc) -> Self {
+        let first_seen = word.first_sight();
         let provenance = Provenance {
             source: word.source,
             confidence: word.confidence,
-            first_seen: word.seen_at,
+            first_seen,
             last_seen: word.seen_at,
         };
         let mut record = Self {
@@ -105,7 +115,7 @@ impl IocRecord {
             description: word.description,
             tags: word.tags,
             related_intel_ids: word.related_intel_ids,
-            first_seen: word.seen_at,
+            first_seen,
             last_seen: word.seen_at,
             sightings: 1,
             valid_until: word.valid_until,
@@ -120,16 +130,17 @@ impl IocRecord {
     /// Adds a further word on the same indicator: sources side by side, highest confidence, first and last
     /// sight, tags and relations joined; a word without an end lifts the end.
     pub fn merge(&mut self, word: NewIoc) {
+        let first_seen = word.first_sight();
         match self.sources.iter_mut().find(|known| known.source == word.source) {
             Some(known) => {
                 known.confidence = word.confidence;
-                known.first_seen = known.first_seen.min(word.seen_at);
+                known.first_seen = known.first_seen.min(first_seen);
                 known.last_seen = known.last_seen.max(word.seen_at);
             }
             None => self.sources.push(Provenance {
                 source: word.source,
                 confidence: word.confidence,
-                first_seen: word.seen_at,
+                first_seen,
                 last_seen: word.seen_at,
             }),
         }
@@ -143,7 +154,7 @@ impl IocRecord {
         self.related_intel_ids.extend(word.related_intel_ids);
         self.related_intel_ids.sort();
         self.related_intel_ids.dedup();
-        self.first_seen = self.first_seen.min(word.seen_at);
+        self.first_seen = self.first_seen.min(first_seen);
         self.last_seen = self.last_seen.max(word.seen_at);
         self.sightings += 1;
         self.valid_until = match (self.valid_until, word.valid_until) {

@@ -39,6 +39,10 @@ pub struct IocFilter {
     pub source: Option<String>,
     /// One of the tags.
     pub tag: Option<String>,
+    /// Any of these sources, letter case aside; empty asks for none.
+    pub any_source: Vec<String>,
+    /// Any of these tags, letter case aside; empty asks for none.
+    pub any_tag: Vec<String>,
     /// At least so sure.
     pub min_confidence: Option<u8>,
     /// Words that stand in value, description, tags or sources (full-text, all of them, as prefixes).
@@ -71,6 +75,14 @@ pub trait IndicatorStore: Send + Sync {
     /// Records that pass the filter, most recently seen first.
     fn find_indicators(&self, filter: &IocFilter, limit: usize) -> Result<Vec<IocRecord>, StoreFault>;
 
+    /// Calls `each` with the records that pass the filter, most recently seen first, until it answers `false`;
+    /// few of them are in memory at a time.
+    fn newest_indicators(
+        &self,
+        filter: &IocFilter,
+        each: &mut dyn FnMut(IocRecord) -> bool,
+    ) -> Result<(), StoreFault>;
+
     /// Calls `each` with every record, in pages, without holding them all.
     fn each_indicator(&self, filter: &IocFilter, each: &mut dyn FnMut(IocRecord)) -> Result<(), StoreFault>;
 
@@ -90,6 +102,8 @@ pub struct IntelFilter {
     pub priority_level: Option<String>,
     /// All of these tags.
     pub tags: Vec<String>,
+    /// Any of these tags, letter case aside; empty asks for none.
+    pub any_tag: Vec<String>,
     /// Words that stand anywhere in the record (full-text, all of them, as prefixes).
     pub text: Option<String>,
 }
@@ -98,6 +112,10 @@ pub struct IntelFilter {
 pub trait IntelStore: Send + Sync {
     /// Stores a new record, durably.
     fn save_intel(&self, record: &IntelRecord) -> Result<(), StoreFault>;
+
+    /// Stores those records whose id is not there yet, in one durable transaction, and says of each whether it was
+    /// new. Of two with one id the first counts.
+    fn add_intel(&self, records: &[IntelRecord]) -> Result<Vec<bool>, StoreFault>;
 
     /// One record.
     fn intel(&self, id: &str) -> Result<Option<IntelRecord>, StoreFault>;

@@ -120,6 +120,7 @@ mod tests {
             tags: Vec::new(),
             related_intel_ids: Vec::new(),
             seen_at: Timestamp::EPOCH,
+            first_seen: None,
             valid_until: None,
         })
     }

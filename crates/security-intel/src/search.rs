@@ -69,6 +69,19 @@ impl Query {
         self.terms.is_empty()
     }
 
+    /// Whether no record at all holds: an empty list is asked for.
+    pub fn holds_for_none(&self) -> bool {
+        self.terms.iter().any(|term| term.wanted.is_empty())
+    }
+
+    /// Whether an object of this `kind` can hold that has these fields at most; without `fields`, any.
+    pub fn may_hold(&self, kind: &str, fields: Option<&[&str]>) -> bool {
+        self.terms.iter().all(|term| {
+            let is_there = fields.is_none_or(|fields| fields.contains(&term.path[0].as_str()));
+            is_there && (term.path != ["kind"] || found(&Value::from(kind), &[], &term.wanted))
+        })
+    }
+
     /// Whether an indicator's record holds.
     pub fn matches_ioc(&self, record: &IocRecord) -> bool {
         let mut json = serde_json::to_value(record).unwrap_or(Value::Null);
@@ -101,12 +114,33 @@ impl Query {
             Some(kind) => Indicator::parse(kind, text).ok().filter(|found| found.kind() == kind),
             None => Indicator::identify(text),
         });
-        // Other kinds have letters in either case, and a query does not look at case.
+        // Other kinds have letters in either case, and a query does not look at case; but full text finds them.
         let value = value.filter(|found| {
             use IocType::{Cidr, Domain, Ip, IpPort, Md5, Sha1, Sha256, Sha384, Sha512};
             matches!(found.kind(), Ip | Cidr | IpPort | Domain | Md5 | Sha1 | Sha256 | Sha384 | Sha512)
         });
-        IocFilter { kind, value: value.map(|found| found.value().to_owned()), ..IocFilter::default() }
+        let text = match value {
+            None => self.lone_text("value").filter(|text| self.is_found_by_words(text)),
+            Some(_) => None,
+        };
+        IocFilter {
+            kind,
+            value: value.map(|found| found.value().to_owned()),
+            any_source: self.texts("source"),
+            any_tag: self.texts("tags"),
+            min_confidence: self.least_number("confidence"),
+            text: text.map(str::to_owned),
+            ..IocFilter::default()
+        }
+    }
+
+    /// Whether full text finds every value that equals the text, letter case aside: it must be the only spelling
+    /// asked for, with a word in it and without letters that two alphabets treat differently.
+    fn is_found_by_words(&self, text: &str) -> bool {
+        let term = self.terms.iter().find(|term| term.path == ["value"]);
+        text.is_ascii()
+            && text.contains(|letter: char| letter.is_ascii_alphanumeric())
+            && term.is_some_and(|term| term.wanted.len() == 1)
     }
 
     /// What a store of intelligence records can narrow the search by; never leaves out a record that holds.
@@ -119,8 +153,35 @@ impl Query {
                 .lone_text("priority_level")
                 .and_then(|text| categorize::canonical_priority(text).ok())
                 .map(str::to_owned),
+            any_tag: self.texts("tags"),
             ..IntelFilter::default()
         }
+    }
+
+    /// The texts, in lower case, that a field must be one of; none when it may be anything else as well.
+    fn texts(&self, name: &str) -> Vec<String> {
+        let term = self.terms.iter().find(|term| term.path == [name]);
+        let texts = term.and_then(|term| {
+            let text = |wanted: &Wanted| match wanted {
+                Wanted::Text(text) => Some(text.clone()),
+                _ => None,
+            };
+            term.wanted.iter().map(text).collect()
+        });
+        texts.unwrap_or_default()
+    }
+
+    /// The least of the numbers that a field from 0 to 100 must be one of, rounded down.
+    fn least_number(&self, name: &str) -> Option<u8> {
+        let term = self.terms.iter().find(|term| term.path == [name])?;
+        let numbers = term.wanted.iter().map(|wanted| match wanted {
+            Wanted::Number(number) => Some(*number),
+            Wanted::Text(text) => text.parse().ok(),
+            _ => None,
+        });
+        let numbers = numbers.collect::<Option<Vec<f64>>>()?;
+        let least = numbers.into_iter().filter(|number| !number.is_nan()).reduce(f64::min)?;
+        (0..=100).rev().find(|whole| f64::from(*whole) <= least).or(Some(0))
     }
 
     fn lone_text(&self, name: &str) -> Option<&str> {
@@ -280,6 +341,7 @@ mod tests {
             tags: vec!["red".to_owned(), "blue".to_owned()],
             related_intel_ids: Vec::new(),
             seen_at: Timestamp::EPOCH,
+            first_seen: None,
             valid_until: None,
         })
     }
@@ -358,6 +420,50 @@ mod tests {
             (filter.source_type.as_deref(), filter.priority_level.as_deref()),
             (Some("forums"), Some("High"))
         );
+    }
+
+    #[test]
+    fn hints_name_sources_tags_and_confidence() {
+        let filter = |query: Value| Query::parse(&query).unwrap().ioc_filter();
+        let both = filter(json!({"source": "Partner", "tags": ["Red", "blue"], "confidence": 80}));
+        assert_eq!(
+            (both.any_source, both.any_tag),
+            (vec!["partner".into()], vec!["red".into(), "blue".into()])
+        );
+        assert_eq!(both.min_confidence, Some(80));
+        // What a list of texts does not say is not narrowed by.
+        let open = filter(json!({"source": "par*", "tags": ["red", null], "confidence": ["60", 70.5, "x"]}));
+        assert_eq!((open.any_source, open.any_tag, open.min_confidence), (vec![], vec![], None));
+        for (given, expected) in
+            [(json!(["60", 70.5]), 60), (json!(70.5), 70), (json!(300), 100), (json!(-1), 0)]
+        {
+            assert_eq!(filter(json!({"confidence": given})).min_confidence, Some(expected));
+        }
+        let intel = Query::parse(&json!({"tags": "Red"})).unwrap().intel_filter();
+        assert_eq!((intel.any_tag, intel.tags), (vec!["red".to_owned()], vec![]));
+        // A value that may stand in either case is looked for by its words.
+        let value = |value: &str| filter(json!({"value": value})).text;
+        assert_eq!(value("http://evil.example/A").as_deref(), Some("http://evil.example/A"));
+        assert_eq!((value("192.0.2.7"), value("-"), value("hxxp://evil[.]example/A")), (None, None, None));
+    }
+
+    #[test]
+    fn what_cannot_hold_is_known_beforehand() {
+        let query = |query: Value| Query::parse(&query).unwrap();
+        assert!(query(json!({"a": 1, "tags": []})).holds_for_none());
+        assert!(!query(json!({"a": 1})).holds_for_none());
+        let fields: &[&str] = &["kind", "value", "sources"];
+        for (given, expected) in [
+            (json!({}), true),
+            (json!({"value": "x", "sources.source": "y"}), true),
+            (json!({"data.author": "x"}), false),
+            (json!({"kind": "IOC"}), true),
+            (json!({"kind": ["intel", "i*"]}), true),
+            (json!({"kind": "intel"}), false),
+        ] {
+            assert_eq!(query(given.clone()).may_hold("ioc", Some(fields)), expected, "{given}");
+        }
+        assert!(query(json!({"data.author": "x"})).may_hold("intel", None));
     }
 
     #[test]

@@ -222,8 +222,8 @@ fn word(
     tags.sort();
     tags.dedup();
     let description = object.text("description").or_else(|| object.text("name")).unwrap_or_default();
-    let seen_at =
-        object.time("last_observed").or(object.modified()).or(object.created()).unwrap_or(options.now);
+    let seen_at = object.time("last_observed").or(object.modified()).or(object.created());
+    let seen_at = seen_at.unwrap_or(options.now).min(options.now);
     NewIoc {
         original: Some(given).filter(|given| given != indicator.value()),
         indicator,
@@ -232,7 +232,8 @@ fn word(
         description: shorten(description, 2000),
         tags,
         related_intel_ids: Vec::new(),
-        seen_at: seen_at.min(options.now),
+        seen_at,
+        first_seen: object.time("first_observed").or(object.created()).filter(|first| *first < seen_at),
         valid_until: object.time("valid_until"),
     }
 }
@@ -412,6 +413,7 @@ mod tests {
             tags: vec!["red".to_owned(), "tlp:green".to_owned(), "tlp:amber".to_owned()],
             related_intel_ids: Vec::new(),
             seen_at: NOW,
+            first_seen: None,
             valid_until: Some(Timestamp::from_seconds(2_100_000_000)),
         })
     }

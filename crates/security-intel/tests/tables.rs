@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use security_core::{Limits, Severity, Timestamp};
+use security_indicators::IocType;
 use security_intel::{
     CorrelateOptions, FeedFormat, FeedOptions, FeedReader, FeedTotals, IntelError, IntelInput, IocInput,
     IocRecord, NewIoc, Rejected, categorize, correlate,
@@ -132,11 +133,12 @@ fn budgets_hold() {
     let error = read(FeedFormat::Plain, feed, options(small)).unwrap_err();
     assert!(matches!(error, IntelError::TooLarge { most: 2, .. }), "{error}");
     let short = Limits { max_bytes: 10, ..Limits::DEFAULT };
-    let error = read(FeedFormat::Json, b"[\"192.0.2.1\"]", options(short)).unwrap_err();
+    let error = read(FeedFormat::Json, br#"{"data": ["192.0.2.1"]}"#, options(short)).unwrap_err();
     assert!(matches!(error, IntelError::TooLarge { most: 10, .. }), "{error}");
-    let unclosed = format!("type,value\nip,192.0.2.1\nip,\"{}", "x\n".repeat(1 << 20));
-    let error = read(FeedFormat::Csv, unclosed.as_bytes(), options(Limits::DEFAULT)).unwrap_err();
-    assert!(error.to_string().contains("is a quote not closed"), "{error}");
+    let unclosed = format!("type,value\nip,192.0.2.1\nip,\"{}", "x\n".repeat(1 << 15));
+    let (words, rejected, _) = read(FeedFormat::Csv, unclosed.as_bytes(), options(Limits::DEFAULT)).unwrap();
+    assert_eq!((words.len(), rejected.len()), (1, 1 << 15));
+    assert!(rejected[0].line == 3 && rejected[0].reason.contains("quote"), "{:?}", rejected[0]);
     let long = format!("{}\n192.0.2.1\n", "a".repeat(100_000));
     let (words, rejected, _) = read(FeedFormat::Plain, long.as_bytes(), options(Limits::DEFAULT)).unwrap();
     assert_eq!((words.len(), rejected.len(), rejected[0].text.len()), (1, 1, 80));
@@ -151,6 +153,59 @@ fn attributes_that_are_not_for_detection_are_taken_when_asked_for() {
     let (words, rejected, totals) = read(FeedFormat::Misp, feed, options).unwrap();
     assert_eq!((words.len(), rejected.len()), (1, 0));
     assert_eq!(totals.left_out["no kind of indicator"], 1);
+}
+
+/// Gives a byte at a time, as a slow pipe does.
+struct Slow<'a>(&'a [u8]);
+
+impl std::io::Read for Slow<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n_bytes = self.0.len().min(buffer.len()).min(1);
+        buffer[..n_bytes].copy_from_slice(&self.0[..n_bytes]);
+        self.0 = &self.0[n_bytes..];
+        Ok(n_bytes)
+    }
+}
+
+#[test]
+fn what_a_feed_is_does_not_depend_on_the_pieces_it_comes_in() {
+    for (feed, format) in [
+        ("# made up\n# type;value\nip;192.0.2.1\nip;192.0.2.2\n", FeedFormat::Csv),
+        ("{\"value\": \"192.0.2.1\"}\n{\"value\": \"192.0.2.2\"}\n", FeedFormat::Json),
+        ("192.0.2.1\n192.0.2.2\n", FeedFormat::Plain),
+        (
+            "{\"response\": [{\"Event\": {\"Attribute\": [
+            {\"type\": \"ip-dst\", \"value\": \"192.0.2.1\", \"to_ids\": true},
+            {\"type\": \"ip-dst\", \"value\": \"192.0.2.2\", \"to_ids\": true}]}}]}",
+            FeedFormat::Misp,
+        ),
+    ] {
+        let input = std::io::BufReader::new(Slow(feed.as_bytes()));
+        let mut reader = FeedReader::guess(None, input, FeedOptions::new("x", now())).unwrap();
+        assert_eq!(reader.format(), format);
+        let values: Vec<_> = reader.by_ref().map(|word| word.unwrap().indicator.value().to_owned()).collect();
+        assert_eq!(values, ["192.0.2.1", "192.0.2.2"], "{format}");
+        reader.finish().unwrap();
+    }
+}
+
+#[test]
+fn entries_that_do_not_say_are_of_the_kind_expected() {
+    let options = FeedOptions { kind: Some(IocType::Domain), ..FeedOptions::new("x", now()) };
+    for (format, feed) in [
+        (FeedFormat::Plain, "setup.py\n192.0.2.1\ninvoice.zip # seen\n"),
+        (FeedFormat::Json, "[\"setup.py\", \"192.0.2.1\", {\"value\": \"invoice.zip\"}]"),
+        (FeedFormat::Csv, "1,setup.py\n2,192.0.2.1\n3,invoice.zip\n"),
+        (FeedFormat::Csv, "note,value\n1,setup.py\n2,192.0.2.1\n3,invoice.zip\n"),
+    ] {
+        let (words, rejected, _) = read(format, feed.as_bytes(), options.clone()).unwrap();
+        let values: Vec<_> = words.iter().map(|word| word.indicator.to_string()).collect();
+        assert_eq!(values, ["domain:setup.py", "domain:invoice.zip"], "{feed}");
+        assert!(rejected.len() == 1 && rejected[0].reason.contains("not a valid domain"), "{rejected:?}");
+    }
+    let (words, _, _) =
+        read(FeedFormat::Json, br#"[{"type": "ip", "value": "192.0.2.1"}]"#, options).unwrap();
+    assert_eq!(words[0].indicator.to_string(), "ip:192.0.2.1", "an entry that says its kind is of that");
 }
 
 #[derive(Deserialize)]
@@ -253,6 +308,7 @@ fn stored_records_correlate_like_what_a_caller_gives() {
         tags: Vec::new(),
         related_intel_ids: Vec::new(),
         seen_at: now(),
+        first_seen: None,
         valid_until: None,
     };
     let ioc = IocInput::from_record(&IocRecord::new(word)).unwrap();
@@ -304,6 +360,29 @@ proptest! {
             if let Ok((words, rejected, totals)) = read(format, text.as_bytes(), FeedOptions::new("x", now())) {
                 prop_assert_eq!((words.len(), rejected.len()), (totals.n_indicators, totals.n_rejected));
             }
+            let limits = Limits { max_bytes: 3, ..Limits::DEFAULT };
+            let _ = read(format, text.as_bytes(), FeedOptions { limits, ..FeedOptions::new("x", now()) });
         }
+    }
+
+    #[test]
+    fn a_list_that_streams_gives_what_it_gives_as_a_whole(
+        items in prop::collection::vec("(\"192\\.0\\.2\\.[0-9]\"|[1-9][0-9]{0,2}|null|\\{\"value\": \"[a-z,\\]}]{0,9}(\\\\\"|\\\\\\\\)?\"\\}|\\[\\[\\], 1\\])", 0..8),
+        blank in "[ \n]{0,3}",
+    ) {
+        let text = format!("[{blank}{}{blank}]{blank}", items.join(&format!("{blank},{blank}")));
+        let limits = Limits { max_bytes: 1, ..Limits::DEFAULT };
+        let streamed = read(FeedFormat::Json, text.as_bytes(), FeedOptions { limits, ..FeedOptions::new("x", now()) });
+        let whole = read(FeedFormat::Json, text.as_bytes(), FeedOptions::new("x", now()));
+        prop_assert_eq!(streamed.unwrap(), whole.unwrap());
+    }
+
+    #[test]
+    fn no_row_of_a_csv_feed_is_lost(lines in prop::collection::vec("(ip,192\\.0\\.2\\.[1-9]|ip,\"192\\.0\\.2\\.[1-9]\"|ip,\"x|ip,x)", 1..60)) {
+        let feed = format!("type,value\n{}\n", lines.join("\n"));
+        let (words, rejected, _) = read(FeedFormat::Csv, feed.as_bytes(), FeedOptions::new("x", now())).unwrap();
+        // Only the line on which a quote was left open is lost, and that one is told.
+        let right = lines.iter().filter(|line| line.contains("192")).count();
+        prop_assert_eq!((words.len(), words.len() + rejected.len()), (right, lines.len()));
     }
 }

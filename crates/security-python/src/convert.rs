@@ -273,7 +273,7 @@ fn json(given: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     }
     if let Ok(dict) = given.cast::<PyDict>() {
         let mut map = Map::with_capacity(dict.len());
-        for (key, value) in dict {
+        for (key, value) in pairs(dict) {
             let key = key
                 .cast::<PyString>()
                 .map_err(|_| PyTypeError::new_err(format!("a key is {}; {ACCEPTED}", kind(&key))))?;
@@ -300,12 +300,17 @@ fn json(given: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
     Err(PyTypeError::new_err(format!("{} is not accepted; {ACCEPTED}", kind(given))))
 }
 
+/// The entries of a dictionary as they are now: converting one may run Python code that changes it.
+fn pairs<'py>(dict: &Bound<'py, PyDict>) -> Vec<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
+    dict.items().iter().filter_map(|pair| pair.extract().ok()).collect()
+}
+
 /// What a caller says of a use beside the credential itself. Nothing is refused here: an odd option must not
 /// keep anybody from being verified.
 pub(crate) fn usage(options: Option<&Bound<'_, PyDict>>) -> UsageContext {
     let mut context = UsageContext::default();
     let Some(options) = options else { return context };
-    for (name, value) in options {
+    for (name, value) in pairs(options) {
         let Ok(name) = name.cast::<PyString>().map(|name| utf8(name).into_owned()) else { continue };
         if value.is_none() {
             continue;

@@ -122,7 +122,8 @@ pub(crate) fn check_iocs(
 /// :param tags: any of these (``list`` of ``str``).
 /// :param text: words that stand anywhere, all of them (``str``).
 /// :param limit: the most results (``int``), 1 to 10,000.
-/// :returns: ``list`` of ``dict``, each with ``kind`` (``ioc`` or ``intel``), newest first of each.
+/// :returns: ``list`` of ``dict``, each with ``kind`` (``ioc`` or ``intel``), newest first. When there are more than
+///     ``limit``, each kind has half of the places if it can fill them.
 /// :raises ValueError: names the argument and what is accepted.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
@@ -254,18 +255,27 @@ pub(crate) fn generate_compliance_report(py: Python<'_>) -> PyResult<Bound<'_, P
 ///
 /// :param path_or_file: a path (``str`` or path-like), or an open file (with ``read``).
 /// :param format: ``plain``, ``csv``, ``json``, ``misp``, ``stix`` and so on (``str``); told from name and content when None.
-/// :param source: who says so (``str``); the file's name when None.
+/// :param source: who says so (``str``). When None, the file's name, and records of an own JSON export keep the sources
+///     they name; give it for a feed of somebody else, who could name any.
 /// :param confidence: for what bears none of its own (``int``), 0 to 100.
 /// :param progress: called every now and then with ``{imported, rejected}`` (counts, ``int``); what it raises
 ///     ends the import and is raised, and what was imported until then stays.
+/// :param all_attributes: take MISP attributes that are not meant for detection (``to_ids`` is false) as well (``bool``).
+/// :param ioc_type: the kind of entries that do not say one (``str``), for example ``domain`` for a list with
+///     ``setup.py``; told from each value when None.
 /// :returns: ``dict``: ``format``, ``source`` (``str``), ``added``, ``merged``, ``rejected`` (``int``), ``rejections``
-///     (the first 100, ``list`` of ``{line, text, reason}``), ``left_out`` (what was never meant to be one, by reason).
+///     (the first 100, ``list`` of ``{line, text, reason}``), ``left_out`` (what was never meant to be one, by reason;
+///     ``all_attributes=True`` takes what is ``not meant for detection``).
 /// :raises ValueError: for an unknown format or what is none.
 /// :raises TypeError: if ``path_or_file`` is neither.
 /// :raises OSError: when the file cannot be read.
 /// :raises StoreError: when the indicators cannot be stored.
 #[pyfunction]
-#[pyo3(signature = (path_or_file, format = None, source = None, confidence = None, progress = None))]
+#[pyo3(
+    signature = (path_or_file, format = None, source = None, confidence = None, progress = None, *, all_attributes = Given::of(false), ioc_type = None),
+    text_signature = "(path_or_file, format=None, source=None, confidence=None, progress=None, *, all_attributes=False, ioc_type=None)"
+)]
+#[expect(clippy::too_many_arguments, reason = "each is a keyword of Python's")]
 pub(crate) fn import_indicators<'py>(
     py: Python<'py>,
     path_or_file: &Bound<'py, PyAny>,
@@ -273,11 +283,15 @@ pub(crate) fn import_indicators<'py>(
     source: Option<Given<Text>>,
     confidence: Option<Given<i64>>,
     progress: Option<Py<PyAny>>,
+    all_attributes: Given<bool>,
+    ioc_type: Option<Given<Text>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let format = optional("format", format, Given::text)?;
     let source = optional("source", source, Given::text)?;
     let confidence = optional("confidence", confidence, Given::value)?;
-    let options = ImportOptions { format, source, confidence, skip_bad: true };
+    let all_attributes = all_attributes.value("all_attributes")?;
+    let ioc_type = optional("ioc_type", ioc_type, Given::text)?;
+    let options = ImportOptions { format, source, confidence, skip_bad: true, all_attributes, ioc_type };
     let interrupt = Interrupt::default();
     let (name, reader) = source_of(path_or_file, &interrupt)?;
     let done = detached(py, || {

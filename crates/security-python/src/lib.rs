@@ -31,10 +31,7 @@ mod _security {
     #[pymodule_export]
     use super::middleware::{RequestState, begin_request, error_response, is_ip_trusted};
     #[pymodule_export]
-    use super::setup::{
-        after_fork_in_parent, before_fork, cli_main, close, flush, flush_if_open, initialize, shut_down,
-        status,
-    };
+    use super::setup::{cli_main, close, flush, flush_if_open, initialize, shut_down, status};
     #[pymodule_export]
     use super::taxii::{
         TAXIIClient, connect_to_taxii_server, create_taxii_config, export_iocs_to_stix, get_taxii_collection,

@@ -69,9 +69,11 @@ impl RequestState {
     /// The answer that this request gets from a view that needs a key.
     ///
     /// :param scopes: what the key must be allowed to do, all of it (``list`` of ``str``).
-    /// :returns: as :meth:`refusal`; nothing is verified or counted again.
+    /// :returns: as :meth:`refusal`; nothing is verified or counted twice.
+    /// :raises StoreError: when the store cannot be read: nothing is accepted then.
     fn require<'py>(&self, py: Python<'py>, scopes: Texts) -> PyResult<Option<Bound<'py, PyAny>>> {
-        refusal(py, &attached(py, || Ok(self.0.require(&scopes.0)))?)
+        let decision = attached(py, || self.0.require(&*security::current()?, &scopes.0))?;
+        refusal(py, &decision)
     }
 
     /// The headers that the answer gets, whatever it is.
@@ -99,6 +101,7 @@ fn refusal<'py>(py: Python<'py>, decision: &Decision) -> PyResult<Option<Bound<'
 #[pyfunction]
 pub(crate) fn begin_request(py: Python<'_>, environ: &Bound<'_, PyDict>) -> PyResult<RequestState> {
     let mut headers: Vec<(String, Vec<u8>)> = Vec::with_capacity(16);
+    // Nothing here runs Python code, so the dictionary cannot change meanwhile.
     for (key, value) in environ {
         let (Ok(key), Ok(value)) = (key.cast::<PyString>(), value.cast::<PyString>()) else { continue };
         let Ok(key) = key.to_str() else { continue };

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     convert::{Given, Text, optional, to_json, to_map, to_python},
-    errors::{attached, detached},
+    errors::detached,
 };
 
 /// Sets the engine up: creates the data directory and its folders, opens the store, loads the configuration.
@@ -90,25 +90,6 @@ pub(crate) fn flush_if_open(py: Python<'_>) {
 #[pyfunction]
 pub(crate) fn shut_down(py: Python<'_>) {
     let _ = detached(py, security::close);
-}
-
-/// Called before ``fork``: closes files, so that a child has nothing to inherit.
-#[pyfunction]
-pub(crate) fn before_fork(py: Python<'_>) {
-    // With the interpreter lock held, so that no other thread of Python begins something in between.
-    let _ = attached(py, || {
-        security::before_fork();
-        Ok(())
-    });
-}
-
-/// Called after ``fork`` in the parent: lets it go on.
-#[pyfunction]
-pub(crate) fn after_fork_in_parent(py: Python<'_>) {
-    let _ = attached(py, || {
-        security::after_fork_in_parent();
-        Ok(())
-    });
 }
 
 /// The command line; see ``security.__main__``.

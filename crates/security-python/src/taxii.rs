@@ -103,7 +103,7 @@ pub(crate) fn import_stix_indicators(py: Python<'_>, limit: Given<i64>) -> PyRes
     to_python(py, &interrupt.or(done)?)
 }
 
-/// Writes every indicator into a STIX 2.1 bundle in ``data/intel/``.
+/// Writes every active indicator into a STIX 2.1 bundle in ``data/intel/``, as it reads them.
 ///
 /// :returns: the file's path (``str``), or None if there is nothing to write.
 /// :raises StoreError: when it cannot be written.
@@ -226,16 +226,17 @@ impl TAXIIClient {
         to_python(py, &interrupt.or(done)?)
     }
 
-    /// Fetches STIX objects and takes their indicators in.
+    /// Fetches STIX objects and takes their indicators in. What was taken in before is not filed twice.
     ///
     /// :param server_id: as for :meth:`fetch_intelligence` (``str``).
     /// :param collection_id: as for :meth:`fetch_intelligence` (``str``).
     /// :param start_time: only what was added after (``datetime`` or RFC 3339 ``str``).
-    /// :param store: whether (``bool``) reports and the like are filed as intelligence records as well.
+    /// :param store: whether (``bool``) every object is filed as an intelligence record as well.
     /// :param priority_level: the priority of these records (``str``).
     /// :param limit: the most objects (``int``), 1 or more.
     /// :returns: ``dict``: ``objects``, ``indicators_added``, ``indicators_merged`` (``int``), ``skipped`` (``list`` of ``{id,
-    ///     reason}``), ``intel_ids`` (``list`` of ``str``).
+    ///     reason}``), ``intel_ids`` (``list`` of ``str``: new ones and those that are there), ``intel_added`` (``int``: the
+    ///     new ones).
     /// :raises ValueError: names the argument and what is accepted.
     /// :raises NotFoundError: if there is no such server or collection.
     /// :raises TaxiiError: if it cannot be reached or refuses.

@@ -31,7 +31,7 @@ pub(crate) fn identify_ioc_type(value: Given<Text>) -> PyResult<Option<&'static 
 ///
 /// :param text: ``str`` or ``bytes`` (UTF-8; other bytes end a word).
 /// :param types: only these kinds (``list`` of ``str``).
-/// :param limit: the most results (``int``), 1 or more.
+/// :param limit: the most results (``int``), 1 or more; None is all.
 /// :returns: ``list`` of ``dict`` in order: ``type``, ``value`` (canonical), ``original`` (as it stands in the text),
 ///     ``context`` (the text around, all ``str``), ``start`` and ``end`` (``int``: characters of a ``str``, bytes of
 ///     ``bytes``; ``text[start:end]`` is ``original``), ``defanged`` (``bool``).
@@ -208,7 +208,8 @@ pub(crate) fn test_rule<'py>(
 /// :param request_data: what is known of the request, usually a ``dict`` (``path``, ``headers``, ``body``, …).
 /// :param request_id: recorded with the alerts (``str``); made when None.
 /// :returns: :class:`ThreatReport`, true when anything was detected: ``detected``, ``request_id``, ``score`` (0 to 100),
-///     ``severity``, ``threats`` (alerts), ``iocs`` (checks that matched), ``recommendations``.
+///     ``severity``, ``threats`` (alerts), ``iocs`` (checks that matched, 256 at most), ``recommendations``, ``truncated``
+///     (``bool``: the request was too large to be looked at whole, which counts as a detection of severity ``low``).
 /// :raises TypeError: for data that is no JSON.
 /// :raises StoreError: when rules or indicators cannot be read.
 #[pyfunction]

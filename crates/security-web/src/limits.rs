@@ -20,6 +20,8 @@ pub enum LimitScope<'a> {
     FailedAuthentication(Option<IpAddr>),
     /// Wrong secrets of a client in a row.
     LockOut(Option<IpAddr>),
+    /// Records of a client's refused requests.
+    RefusalRecord(Option<IpAddr>),
 }
 
 impl LimitScope<'_> {
@@ -38,6 +40,7 @@ impl LimitScope<'_> {
             Self::Client(ip) => sip_hash(key, &client_bytes(2, ip)),
             Self::FailedAuthentication(ip) => sip_hash(key, &client_bytes(3, ip)),
             Self::LockOut(ip) => sip_hash(key, &client_bytes(4, ip)),
+            Self::RefusalRecord(ip) => sip_hash(key, &client_bytes(5, ip)),
         }
     }
 }

@@ -99,7 +99,7 @@ impl LockOut {
     ///
     /// A lock in force stays as it is: were it prolonged, a neighbour could keep a client out for ever.
     pub fn failed(&self, word: u64, now: Timestamp) -> u64 {
-        let word = if is_past(word, now) { 0 } else { word };
+        let word = if self.is_void(word, now) { 0 } else { word };
         if word & LOCKED != 0 {
             return word;
         }
@@ -119,7 +119,15 @@ impl LockOut {
 
     /// Until when the word locks out, if it does now.
     pub fn locked_until(&self, word: u64, now: Timestamp) -> Option<Timestamp> {
-        (word & LOCKED != 0 && !is_past(word, now)).then(|| time_of(word))
+        (word & LOCKED != 0 && !self.is_void(word, now)).then(|| time_of(word))
+    }
+
+    /// Whether a word says nothing any more: its time is past, or further ahead than this policy ever counts,
+    /// which is what a clock that was wrong for a while leaves behind.
+    fn is_void(&self, word: u64, now: Timestamp) -> bool {
+        let longest = std::time::Duration::from_secs(self.window_seconds.max(self.duration_seconds).into());
+        // The low bits hold the count and not the time, hence the millisecond.
+        is_past(word, now) || time_of(word) > now.plus(longest).plus(std::time::Duration::from_millis(1))
     }
 
     /// Until when a client is locked out.
@@ -221,6 +229,16 @@ mod tests {
         assert_eq!(LockOut::default().client_locked_until(&table, SEED, client(), at(1803)), Some(until));
         assert_eq!(LockOut::default().client_locked_until(&table, SEED, client(), at(1805)), None);
         assert_eq!(fail(&table, 1806), FailureVerdict::Refused { locks_until: None });
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_locks_nobody_out_for_years() {
+        let table = MapTable::default();
+        let years = 10 * 365 * 86_400;
+        let verdicts: Vec<_> = (0..6).map(|second| fail(&table, years + second)).collect();
+        assert!(matches!(verdicts[5], FailureVerdict::LockedOut { .. }));
+        assert_eq!(LockOut::default().client_locked_until(&table, SEED, client(), at(0)), None);
+        assert_eq!(fail(&table, 0), FailureVerdict::Refused { locks_until: None });
     }
 
     #[test]

@@ -28,12 +28,22 @@ pub struct Options {
 }
 
 /// Where the configuration comes from when a caller names it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum ConfigSource {
     /// A TOML file.
     File(PathBuf),
     /// The same structure as a value.
     Inline(serde_json::Value),
+}
+
+/// A value may hold credentials, so it shows nothing.
+impl fmt::Debug for ConfigSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Inline(_) => f.write_str("Inline(****)"),
+        }
+    }
 }
 
 /// Where a value came from.
@@ -366,8 +376,9 @@ fn read_small(path: &Path) -> std::result::Result<Vec<u8>, String> {
 fn read_config(options: &Options, environment: &Environment) -> Result<(File, Option<PathBuf>)> {
     let path = match &options.config {
         Some(ConfigSource::Inline(value)) => {
-            let file =
-                serde_json::from_value(value.clone()).map_err(|error| Error::invalid("config", error))?;
+            let file = serde_json::from_value(value.clone()).map_err(|error| {
+                Error::Configuration(format!("config: {}", without_values(&error.to_string())))
+            })?;
             return Ok((file, None));
         }
         Some(ConfigSource::File(path)) => path.clone(),
@@ -384,15 +395,18 @@ fn read_config(options: &Options, environment: &Environment) -> Result<(File, Op
     let file = toml::from_str(&text).map_err(|error| {
         let line =
             error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        // "invalid type: integer `4711`, expected a string" holds the value; what stands before it does not.
-        let message = error.message();
-        let reason = match message.starts_with("invalid ") {
-            true => message.split(['`', '"']).next().unwrap_or_default().trim_end(),
-            false => message,
-        };
+        let reason = without_values(error.message());
         Error::Configuration(format!("{} line {line}: {reason}", path.display()))
     })?;
     Ok((file, Some(path)))
+}
+
+/// "invalid type: integer `4711`, expected a string" holds the value; what stands before it does not.
+fn without_values(message: &str) -> &str {
+    match message.starts_with("invalid ") {
+        true => message.split(['`', '"']).next().unwrap_or_default().trim_end(),
+        false => message,
+    }
 }
 
 fn refuse_remote(

@@ -73,14 +73,14 @@ impl Engine {
         cache.follower.refresh(
             &self.page,
             || self.read_credentials(),
-            || Ok(self.store.settle(Domain::Credentials)?),
+            || Ok(self.files.store.settle(Domain::Credentials)?),
         )
     }
 
     fn read_credentials(&self) -> Result<()> {
         let cache = &self.credentials;
         let since = *cache.revision.read().unwrap_or_else(PoisonError::into_inner);
-        let changes = self.store.credential_changes(since)?;
+        let changes = self.files.store.credential_changes(since)?;
         let mut records = cache.documents.load().records.clone();
         for changed in changes.records {
             records.retain(|record| record.kind != changed.kind);

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use security_core::{Domain, Secret};
 use security_credentials::Pepper;
 use security_intel::{IndicatorStore, IntelStore};
-use security_shared::{SharedPage, SharedWords};
+use security_shared::SharedWords;
 use security_store::{
     Durability, EmbeddedStore, Journal, JournalOptions, private_data_dir, private_dir, read_or_create_key,
 };
@@ -17,6 +17,8 @@ use crate::{
     Error, Options, Result,
     config::{ConfigLine, Settings, process_environment},
     credentials::CredentialCache,
+    fork::OpenFiles,
+    host_page::HostPage,
     intel::IndicatorCache,
     threat::RuleCache,
     world,
@@ -36,13 +38,12 @@ pub struct Engine {
     generation: u64,
     options: Options,
     pub(crate) settings: Arc<Settings>,
-    pub(crate) page: Arc<SharedPage>,
+    pub(crate) page: Arc<HostPage>,
     pub(crate) words: SharedWords,
     pub(crate) limit_seed: u64,
     pub(crate) response_headers: Arc<ResponseHeaders>,
     pub(crate) pepper: Pepper,
-    pub(crate) store: EmbeddedStore,
-    pub(crate) journal: Journal,
+    pub(crate) files: Arc<OpenFiles>,
     pub(crate) credentials: CredentialCache,
     pub(crate) indicators: IndicatorCache,
     pub(crate) rules: RuleCache,
@@ -72,7 +73,7 @@ impl Engine {
         }
         let shared = data_dir.join(".shared");
         private_dir(&shared)?;
-        let page = Arc::new(SharedPage::open(&shared.join("page"))?);
+        let page = Arc::new(HostPage::open(&shared.join("page"))?);
         let words = SharedWords::open(&shared.join("words"), WORDS)?;
         let key = read_or_create_key(
             &data_dir.join("credentials").join("pepper.key"),
@@ -95,8 +96,7 @@ impl Engine {
             words,
             limit_seed,
             pepper,
-            store,
-            journal,
+            files: OpenFiles::new(store, journal)?,
         };
         engine.observe_operator_credentials()?;
         Ok(engine)
@@ -121,26 +121,12 @@ impl Engine {
     /// # Errors
     /// When the disk is full or read-only.
     pub fn flush(&self) -> Result<()> {
-        self.journal.flush()?;
+        self.files.journal.flush()?;
         Ok(())
     }
 
     pub(crate) fn shut_down(&self) -> Result<()> {
-        Ok(self.journal.close()?)
-    }
-
-    /// Before a fork. What cannot be written or closed in time is logged: the fork itself cannot be refused.
-    pub(crate) fn quiesce(&self) {
-        for quiet in [self.journal.quiesce(), self.store.quiesce()] {
-            if let Err(fault) = quiet {
-                tracing::warn!(%fault, "not everything was put down before the fork");
-            }
-        }
-    }
-
-    pub(crate) fn resume(&self) {
-        self.store.resume();
-        self.journal.resume();
+        Ok(self.files.journal.close()?)
     }
 
     /// The state of the engine: store, counts, journal, epochs, versions.
@@ -153,24 +139,24 @@ impl Engine {
     /// None at present; a status is always given.
     pub fn status(&self) -> Result<Value> {
         let mut problems = Vec::new();
-        let indicators = noted(&mut problems, self.store.count_indicators().map_err(Error::from));
+        let indicators = noted(&mut problems, self.files.store.count_indicators().map_err(Error::from));
         let by_type = indicators.map(|counts| named(counts.iter().map(|(kind, n)| (kind.to_string(), *n))));
-        let alerts = noted(&mut problems, self.store.count_alerts().map_err(Error::from));
+        let alerts = noted(&mut problems, self.files.store.count_alerts().map_err(Error::from));
         let alerts =
             alerts.map(|counts| named(counts.iter().map(|(severity, n)| (severity.to_string(), *n))));
         let rules = noted(&mut problems, self.current_rules());
         let epoch =
-            |domain: &Domain| (format!("{domain:?}").to_lowercase(), self.page.epoch(*domain).value());
+            |domain: &Domain| (format!("{domain:?}").to_lowercase(), self.page.epoch(*domain).key().1);
         Ok(json!({
             "version": env!("CARGO_PKG_VERSION"),
             "data_dir": self.data_dir().display().to_string(),
             "process": std::process::id(),
-            "store": noted(&mut problems, self.store.stats().map_err(Error::from)),
-            "journal": self.journal.stats(),
+            "store": noted(&mut problems, self.files.store.stats().map_err(Error::from)),
+            "journal": self.files.journal.stats(),
             "counts": {
                 "indicators": by_type.as_ref().map(|counts| counts.values().filter_map(Value::as_u64).sum::<u64>()),
                 "indicators_by_type": by_type,
-                "intelligence": noted(&mut problems, self.store.count_intel().map_err(Error::from)),
+                "intelligence": noted(&mut problems, self.files.store.count_intel().map_err(Error::from)),
                 "alerts": alerts,
                 "issued_keys": noted(&mut problems, self.issued_key_count()),
                 "rules": rules.as_ref().map(|rules| rules.rules().len()),

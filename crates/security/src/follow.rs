@@ -9,9 +9,11 @@ use std::{
 };
 
 use security_core::Domain;
-use security_shared::SharedPage;
 
-use crate::Result;
+use crate::{
+    Result,
+    host_page::{HostPage, Seen},
+};
 
 /// A writer commits in milliseconds. One that has not finished after this long was killed in between.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -20,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Follower {
     domain: Domain,
-    /// The epoch the cache holds, plus one; `0` when it holds none for sure.
+    /// The mapping and the epoch the cache was filled at, folded into one word; `0` when it holds none for sure.
     seen: AtomicU64,
     /// One refresh at a time, and since when the epoch has been unsettled.
     refresh: Mutex<Option<Instant>>,
@@ -31,10 +33,10 @@ impl Follower {
         Self { domain, seen: AtomicU64::new(0), refresh: Mutex::new(None) }
     }
 
-    /// Whether nothing changed since the cache was filled: one load from shared memory.
-    pub(crate) fn is_current(&self, page: &SharedPage) -> bool {
-        let epoch = page.epoch(self.domain);
-        epoch.is_settled() && self.seen.load(Ordering::Acquire) == epoch.value() + 1
+    /// Whether nothing changed since the cache was filled: a load from shared memory.
+    pub(crate) fn is_current(&self, page: &HostPage) -> bool {
+        let now = page.epoch(self.domain);
+        now.is_settled() && self.seen.load(Ordering::Acquire) == folded(now)
     }
 
     /// Brings the cache up to date with `read`, unless another thread just did.
@@ -44,7 +46,7 @@ impl Follower {
     /// `settle` ends the commit of a writer that was killed; it is called under the store's write lock.
     pub(crate) fn refresh(
         &self,
-        page: &SharedPage,
+        page: &HostPage,
         read: impl FnOnce() -> Result<()>,
         settle: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
@@ -57,12 +59,22 @@ impl Follower {
         if epoch.is_settled() {
             *unsettled = None;
         } else if unsettled.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-            settle()?;
+            // A writer that is merely slow still holds the lock: then nothing is settled, and we read as before.
+            match settle() {
+                Ok(()) => epoch = page.epoch(self.domain),
+                Err(error) => tracing::debug!(%error, "a change is being committed for long"),
+            }
             *unsettled = None;
-            epoch = page.epoch(self.domain);
         }
         read()?;
-        self.seen.store(if epoch.is_settled() { epoch.value() + 1 } else { 0 }, Ordering::Release);
+        self.seen.store(if epoch.is_settled() { folded(epoch) } else { 0 }, Ordering::Release);
         Ok(())
     }
+}
+
+/// One word for both numbers, never `0`. Mappings are few and epochs count changes, so neither fills its half
+/// in the life of a process.
+fn folded(seen: Seen) -> u64 {
+    let (mapping, epoch) = seen.key();
+    (mapping << 48) ^ (epoch + 1)
 }

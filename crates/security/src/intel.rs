@@ -105,7 +105,7 @@ impl Engine {
             cache.follower.refresh(
                 &self.page,
                 || self.follow_indicators(),
-                || Ok(self.store.settle(Domain::Indicators)?),
+                || Ok(self.files.store.settle(Domain::Indicators)?),
             )?;
         }
         Ok(look(&cache.state.read().unwrap_or_else(PoisonError::into_inner).index))
@@ -114,7 +114,7 @@ impl Engine {
     fn follow_indicators(&self) -> Result<()> {
         let mut since = self.indicators.state.read().unwrap_or_else(PoisonError::into_inner).revision;
         loop {
-            let (revision, changes) = self.store.indicator_changes(since, FEED_PAGE)?;
+            let (revision, changes) = self.files.store.indicator_changes(since, FEED_PAGE)?;
             let done = changes.is_empty();
             let mut state = self.indicators.state.write().unwrap_or_else(PoisonError::into_inner);
             for change in changes {
@@ -152,12 +152,13 @@ impl Engine {
             tags: names("tags", draft.tags)?,
             related_intel_ids: names("related_intel_ids", draft.related_intel_ids)?,
             seen_at: world::now(),
+            first_seen: None,
             valid_until: None,
         };
-        self.store.upsert_indicators(&[word])?;
+        self.files.store.upsert_indicators(&[word])?;
         let details = json!({"indicator": indicator.to_string(), "source": source, "confidence": confidence});
         self.audit("ioc_added", &generate_request_id(), details)?;
-        let record = self.store.indicator(&indicator)?.ok_or_else(|| {
+        let record = self.files.store.indicator(&indicator)?.ok_or_else(|| {
             StoreFault::new("store-conflict", "the indicator was removed by somebody else in the meantime")
         })?;
         Ok(ioc_view(&record, world::now()))
@@ -168,7 +169,7 @@ impl Engine {
     /// [`Error::Invalid`] for what is no indicator; [`Error::Store`].
     pub fn remove_ioc(&self, ioc_type: &str, value: &str) -> Result<bool> {
         let indicator = indicator(ioc_type, value)?;
-        let removed = self.store.remove_indicator(&indicator)?;
+        let removed = self.files.store.remove_indicator(&indicator)?;
         if removed {
             let details = json!({"indicator": indicator.to_string()});
             self.audit("ioc_removed", &generate_request_id(), details)?;
@@ -196,7 +197,7 @@ impl Engine {
         let mut matches = Vec::with_capacity(hits.len());
         for hit in hits {
             // A record removed or expired since the index saw it is no match.
-            let found = self.store.indicators_at(&[Row::from(hit.row)])?.pop();
+            let found = self.files.store.indicators_at(&[Row::from(hit.row)])?.pop();
             if let Some(record) = found.filter(|record| is_active(record, now)) {
                 let confidence = record.confidence;
                 let ioc = ioc_view(&record, now);

@@ -11,6 +11,7 @@
 mod config;
 mod engine;
 mod error;
+mod fork;
 mod process;
 
 mod credentials;
@@ -21,6 +22,7 @@ mod threat;
 mod utils;
 
 mod follow;
+mod host_page;
 mod world;
 
 pub use config::{
@@ -28,7 +30,7 @@ pub use config::{
 };
 pub use engine::{Engine, FOLDERS};
 pub use error::{Error, Result};
-pub use process::{after_fork_in_parent, before_fork, close, current, initialize, opened};
+pub use process::{close, current, initialize, opened};
 
 pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageContext};
 pub use intel::{

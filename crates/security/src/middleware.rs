@@ -1,9 +1,14 @@
 //! `security.modules.middleware`: one call a request, one decision back.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock, OnceLock},
+};
 
+use security_core::{Rate, Secret, Timestamp};
 use security_credentials::KeyReason;
 use security_indicators::{Indicator, IocType};
+use security_store::Stream;
 use security_web::{
     Action, Decision, FailureVerdict, Judgement, LimitScope, ListedIndicator, MatchedRule, PathClass,
     PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders, acceptable_request_id,
@@ -14,8 +19,12 @@ use serde_json::{Map, Value, json};
 
 use crate::{Engine, KeyCheck, Result, UsageContext, utils::generate_request_id, world};
 
+/// How many refused requests of one client are recorded; all are counted against its limit.
+static REFUSALS_RECORDED: LazyLock<Rate> = LazyLock::new(|| Rate::new(10, 60));
 /// The longest text of a request that rules look at, in bytes a field.
 const LONGEST_FIELD: usize = 8 << 10;
+/// The longest path of a refused request that is kept, in bytes.
+const LONGEST_RECORDED_PATH: usize = 256;
 /// What stands in place of headers that carry secrets when a request becomes an event.
 const SECRET_HEADERS: [&str; 5] =
     ["authorization", "cookie", "proxy-authorization", "x-api-key", "set-cookie"];
@@ -41,11 +50,20 @@ enum Credential {
     Checked { check: KeyCheck, refusal: Option<Refusal> },
 }
 
+/// A request below an exempt path: its key is looked at when a view asks for one and not before, so that a path
+/// without limits does not tell right keys from wrong ones.
+#[derive(Debug)]
+struct Unasked {
+    secret: Secret,
+    context: UsageContext,
+}
+
 /// One request, from the first look to the headers of its response.
 #[derive(Debug)]
 pub struct RequestState {
     decision: Decision,
-    credential: Credential,
+    credential: OnceLock<Credential>,
+    unasked: Option<Unasked>,
     https: bool,
     headers: Arc<ResponseHeaders>,
 }
@@ -68,8 +86,8 @@ impl RequestState {
 
     /// The key, if a valid one was presented.
     pub fn api_key(&self) -> Option<ApiKeyView> {
-        match &self.credential {
-            Credential::Checked { check, refusal: None } => Some(ApiKeyView {
+        match self.credential.get() {
+            Some(Credential::Checked { check, refusal: None }) => Some(ApiKeyView {
                 id: check.key_id.clone(),
                 name: check.name.clone(),
                 owner: check.owner.clone(),
@@ -81,13 +99,27 @@ impl RequestState {
 
     /// Whether a valid key was presented.
     pub fn api_key_valid(&self) -> bool {
-        matches!(self.credential, Credential::Checked { refusal: None, .. })
+        matches!(self.credential.get(), Some(Credential::Checked { refusal: None, .. }))
     }
 
-    /// The decision for a view that needs a key with all of these scopes. Nothing is verified or counted again.
-    pub fn require(&self, scopes: &[String]) -> Decision {
+    /// The decision for a view that needs a key with all of these scopes. Nothing is verified or counted twice.
+    /// # Errors
+    /// When the store cannot be read: nothing is accepted then.
+    pub fn require(&self, engine: &Engine, scopes: &[String]) -> Result<Decision> {
+        let credential = match (self.credential.get(), &self.unasked) {
+            (Some(known), _) => known,
+            (None, Some(unasked)) => {
+                let checked = engine.check_presented(unasked, self.decision.client_ip)?;
+                self.credential.get_or_init(|| checked)
+            }
+            (None, None) => self.credential.get_or_init(|| Credential::Missing),
+        };
+        Ok(self.decision_for(credential, scopes))
+    }
+
+    fn decision_for(&self, credential: &Credential, scopes: &[String]) -> Decision {
         let decision = self.decision.clone();
-        match &self.credential {
+        match credential {
             Credential::Missing => decision.refused(&Refusal::CredentialMissing),
             Credential::Conflict => decision.refused(&Refusal::ConflictingCredentials),
             Credential::Checked { refusal: Some(refusal), .. } => decision.refused(refusal),
@@ -128,7 +160,18 @@ impl Engine {
         let now = world::now();
         let mut judgement = Judgement::begin(policy, request, &request_id);
         let client = judgement.client().ip;
-        let mut credential = Credential::Missing;
+        let credential = OnceLock::new();
+        let presented = presented_credential(request.headers);
+        let mut unasked = match presented {
+            PresentedCredential::Missing => None,
+            PresentedCredential::Conflict => {
+                let _ = credential.set(Credential::Conflict);
+                None
+            }
+            PresentedCredential::One { secret, .. } => {
+                Some(Unasked { secret: Secret::new(secret), context: usage_of(request, &request_id, client) })
+            }
+        };
         if judgement.path_class() != PathClass::Exempt {
             if !judgement.is_over()
                 && let Some(rate) = policy.limits.client.rate()
@@ -141,24 +184,24 @@ impl Engine {
                 self.judge_indicators(&mut judgement, request)?;
             }
             if !judgement.is_over() {
-                credential = self.judge_credential(&mut judgement, request, &request_id, client)?;
+                if let Some(unasked) = unasked.take() {
+                    let checked = self.check_presented(&unasked, client)?;
+                    if let Credential::Checked { check, refusal: None } = &checked {
+                        judgement.authenticated(check.key_id.as_deref().unwrap_or("API_KEY"));
+                    }
+                    let _ = credential.set(checked);
+                }
                 self.judge_rules(&mut judgement, request, &request_id, client)?;
             }
-        } else {
-            // Nothing is asked of an exempt path, but a view below it may ask for a key.
-            credential = self.judge_credential(&mut judgement, request, &request_id, client)?;
         }
         let decision = judgement.finish();
         if !decision.is_allowed() {
-            let context = json!({
-                "status": decision.status, "reasons": decision.reasons, "client_ip": decision.client_ip,
-                "method": request.method, "path": clipped(request.path),
-            });
-            self.audit("request_refused", &request_id, context)?;
+            self.record_refusal(&decision, request, now);
         }
         Ok(RequestState {
             decision,
             credential,
+            unasked,
             https: request.is_https(),
             headers: self.response_headers.clone(),
         })
@@ -206,34 +249,14 @@ impl Engine {
 
     /// Verifies what the request carries. A right secret is never turned away for somebody else's wrong ones: the
     /// client's failures are looked at only after the secret proved wrong.
-    fn judge_credential(
-        &self,
-        judgement: &mut Judgement<'_>,
-        request: &RequestView<'_>,
-        request_id: &str,
-        client: Option<IpAddr>,
-    ) -> Result<Credential> {
-        let secret = match presented_credential(request.headers) {
-            PresentedCredential::Missing => return Ok(Credential::Missing),
-            PresentedCredential::Conflict => return Ok(Credential::Conflict),
-            PresentedCredential::One { secret, .. } => secret,
-        };
+    fn check_presented(&self, unasked: &Unasked, client: Option<IpAddr>) -> Result<Credential> {
         let now = world::now();
         let policy = &self.settings.web;
-        let context = UsageContext {
-            request_id: Some(request_id.to_owned()),
-            client_ip: client.map(|ip| ip.to_string()),
-            user_agent: request.header("user-agent").map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
-            component: Some("web".into()),
-            operation: Some(format!("{} {}", request.method, clipped(request.path))),
-            ..UsageContext::default()
-        };
-        let check = self.check_api_key(secret, &[], context)?;
+        let check = self.check_api_key(unasked.secret.expose(), &[], unasked.context.clone())?;
         let refusal = match check.reason {
             KeyReason::Ok => {
                 policy.lock_out.client_succeeded(&self.words, self.limit_seed, client, now);
                 let id = check.key_id.as_deref().unwrap_or("API_KEY");
-                judgement.authenticated(id);
                 let has_its_own = check.key_id.as_deref().is_some_and(|id| self.has_own_limit(id));
                 let default = policy.limits.key.rate().filter(|_| !has_its_own);
                 default.and_then(|rate| {
@@ -247,7 +270,7 @@ impl Engine {
                 let rate = policy.limits.failed_authentication.rate();
                 let verdict =
                     judge_failure(&self.words, self.limit_seed, client, &policy.lock_out, rate, now);
-                Some(self.refusal_of(verdict, client, request_id))
+                Some(self.refusal_of(verdict, client, &check.request_id))
             }
             KeyReason::Network => Some(Refusal::NetworkNotAllowed),
             KeyReason::RateLimited => Some(Refusal::RateLimited {
@@ -258,13 +281,31 @@ impl Engine {
         Ok(Credential::Checked { check, refusal })
     }
 
+    /// A record of a refused request, in a stream of its own that is bounded, and few a client: whoever is
+    /// refused must not be able to fill the disk with being refused.
+    fn record_refusal(&self, decision: &Decision, request: &RequestView<'_>, now: Timestamp) {
+        let scope = LimitScope::RefusalRecord(decision.client_ip);
+        if !security_web::admit(&self.words, self.limit_seed, scope, *REFUSALS_RECORDED, now).admitted {
+            return;
+        }
+        let path = &request.path[..request.path.floor_char_boundary(LONGEST_RECORDED_PATH)];
+        let record = json!({
+            "at": now, "event": "request_refused", "request_id": decision.request_id, "status": decision.status,
+            "client_ip": decision.client_ip, "method": clipped(request.method), "path": path,
+            "reasons": decision.reasons,
+        });
+        self.files.journal.append(Stream::Requests, &record);
+    }
+
     fn refusal_of(&self, verdict: FailureVerdict, client: Option<IpAddr>, request_id: &str) -> Refusal {
         match verdict {
             FailureVerdict::Refused { locks_until } => {
                 if let Some(until) = locks_until {
-                    let details = json!({"client_ip": client, "until": until});
-                    // The journal's append never fails; a lost record is counted there.
-                    let _ = self.audit("client_locked_out", request_id, details);
+                    let record = json!({
+                        "at": world::now(), "event": "client_locked_out", "request_id": request_id,
+                        "client_ip": client, "until": until,
+                    });
+                    self.files.journal.append(Stream::Requests, &record);
                 }
                 Refusal::CredentialInvalid
             }
@@ -308,6 +349,18 @@ impl Engine {
             }]);
         }
         Ok(())
+    }
+}
+
+fn usage_of(request: &RequestView<'_>, request_id: &str, client: Option<IpAddr>) -> UsageContext {
+    let path = &request.path[..request.path.floor_char_boundary(LONGEST_RECORDED_PATH)];
+    UsageContext {
+        request_id: Some(request_id.to_owned()),
+        client_ip: client.map(|ip| ip.to_string()),
+        user_agent: request.header("user-agent").map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+        component: Some("web".into()),
+        operation: Some(format!("{} {path}", request.method)),
+        ..UsageContext::default()
     }
 }
 

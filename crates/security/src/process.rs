@@ -2,51 +2,19 @@
 //!
 //! **Why so careful:** a child inherits the parent's memory but only the forking thread. Locks that other
 //! threads held stay held for ever, SQLite's table of file locks speaks of the parent, and the journal's
-//! writer is gone. So a child never touches its parent's engine: it leaks it and opens its own. The parent,
-//! where its language runtime says so in time ([`before_fork`]), closes its files first, so that there is
-//! nothing wrong to inherit.
+//! writer is gone. So the parent's files are closed before every fork (`crate::fork`), and a child never
+//! touches its parent's engine: it leaks it and opens its own.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::{Engine, Options, Result};
+use crate::{Engine, Options, Result, fork::GenerationLock};
 
 static CURRENT: ArcSwapOption<Engine> = ArcSwapOption::const_empty();
 
-/// `0` when nobody opens an engine, else one more than the fork generation of the process that does. A lock
-/// that a child inherits from a thread it does not have bears another generation and counts as free.
-static OPENING: AtomicU64 = AtomicU64::new(0);
-
-/// Holds [`OPENING`] until dropped.
-struct Opening(u64);
-
-impl Opening {
-    fn wait(generation: u64) -> Self {
-        let mine = generation + 1;
-        loop {
-            let held = OPENING.load(Ordering::Acquire);
-            if held != mine
-                && OPENING.compare_exchange(held, mine, Ordering::AcqRel, Ordering::Acquire).is_ok()
-            {
-                return Self(mine);
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        let _ = OPENING.compare_exchange(self.0, 0, Ordering::AcqRel, Ordering::Acquire);
-    }
-}
+/// Held by who opens or replaces the engine.
+static OPENING: GenerationLock = GenerationLock::new();
 
 /// Sets the engine up. Without options and with an engine already open it does nothing; with options that
 /// differ, the new engine takes the old one's place and the old one is flushed and closed.
@@ -54,7 +22,7 @@ impl Drop for Opening {
 /// Whatever keeps the data directory, the store or the configuration from being used.
 pub fn initialize(options: Options) -> Result<Arc<Engine>> {
     let generation = security_shared::fork::generation();
-    let _opening = Opening::wait(generation);
+    let _opening = OPENING.turn();
     let asks_nothing_new = |engine: &Engine| options == Options::default() || options == *engine.options();
     let engine = match opened_in(generation) {
         Ok(engine) if asks_nothing_new(&engine) => return Ok(engine),
@@ -74,7 +42,7 @@ pub fn current() -> Result<Arc<Engine>> {
     if let Ok(engine) = opened_in(generation) {
         return Ok(engine);
     }
-    let _opening = Opening::wait(generation);
+    let _opening = OPENING.turn();
     let engine = match opened_in(generation) {
         Ok(engine) => return Ok(engine),
         Err(Some(inherited)) => Engine::open_like(&inherited)?,
@@ -107,25 +75,10 @@ pub fn opened() -> Option<Arc<Engine>> {
 /// When buffered records cannot be written; the engine is closed all the same.
 pub fn close() -> Result<()> {
     let generation = security_shared::fork::generation();
-    let _opening = Opening::wait(generation);
+    let _opening = OPENING.turn();
     let Some(engine) = opened() else { return Ok(()) };
     replace(None, generation);
     engine.shut_down()
-}
-
-/// Makes buffered records durable and closes files, so that a child has nothing to inherit. Call
-/// [`after_fork_in_parent`] afterwards in the parent; the child needs no call.
-pub fn before_fork() {
-    if let Some(engine) = opened() {
-        engine.quiesce();
-    }
-}
-
-/// Lets the parent go on after a fork.
-pub fn after_fork_in_parent() {
-    if let Some(engine) = opened() {
-        engine.resume();
-    }
 }
 
 fn replace(engine: Option<Arc<Engine>>, generation: u64) {

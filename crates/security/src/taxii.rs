@@ -1,14 +1,17 @@
 //! `security.modules.taxii`: servers as files, collections, STIX in and out.
 
-use std::{path::PathBuf, time::Duration};
+mod export;
+mod ingest;
 
-use security_core::{Limits, Secret, StoreFault, Timestamp};
-use security_intel::{IndicatorStore, IocFilter, IocRecord, StixImportOptions, from_stix, to_bundle};
-use security_stix::Object;
-use security_store::{DocumentFolder, private_file};
+use std::time::Duration;
+
+use security_core::{Limits, Secret, Timestamp};
+use security_store::DocumentFolder;
 use security_taxii::{Client, ClientOptions, Collection, ObjectQuery, TaxiiError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+pub use ingest::{Ingested, Skipped};
 
 use crate::{Engine, Error, Result, intel, utils::generate_request_id, world};
 
@@ -60,30 +63,6 @@ pub struct TaxiiSession {
     name: String,
     client: Client,
     wanted: Vec<String>,
-}
-
-/// What an ingestion did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Ingested {
-    /// STIX objects received.
-    pub objects: usize,
-    /// Indicators that were new.
-    pub indicators_added: usize,
-    /// Indicators that were known.
-    pub indicators_merged: usize,
-    /// Objects that hold no indicator of their own, with the reason.
-    pub skipped: Vec<Skipped>,
-    /// Intelligence records made, in the order of the objects.
-    pub intel_ids: Vec<String>,
-}
-
-/// An object that gave no indicator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Skipped {
-    /// The object's STIX id.
-    pub id: String,
-    /// Why.
-    pub reason: String,
 }
 
 impl TaxiiConfig {
@@ -247,96 +226,6 @@ impl Engine {
             created_at: world::now(),
         };
         Some((config, taxii.password.as_ref().map(|found| Secret::new(found.value.expose()))))
-    }
-
-    /// Pulls from a server and keeps what comes: indicator patterns as indicators, and with `store` every object
-    /// as an intelligence record under `taxii:SERVER`.
-    /// # Errors
-    /// [`Error::Taxii`] for what the server does; [`Error::Store`].
-    pub fn ingest_taxii(
-        &self,
-        session: &TaxiiSession,
-        request: &FetchRequest,
-        priority_level: &str,
-        store: bool,
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<Ingested> {
-        let objects = session.fetch(request, progress)?;
-        let source = format!("taxii:{}", session.name);
-        let mut done = Ingested { objects: objects.len(), ..Ingested::default() };
-        let parsed: Vec<Object> =
-            objects.iter().filter_map(|object| Object::parse(object.clone()).ok()).collect();
-        let options = StixImportOptions { source: source.clone(), confidence: 50, now: world::now() };
-        let import = from_stix(&parsed, &options);
-        let stored = self.store.upsert_indicators(&import.iocs)?;
-        done.indicators_added = stored.added;
-        done.indicators_merged = stored.merged;
-        done.skipped = import
-            .skipped
-            .into_iter()
-            .map(|skipped| Skipped { id: skipped.id, reason: skipped.reason })
-            .collect();
-        if store {
-            for object in objects {
-                let record = self.categorize_intelligence(object, &source, priority_level)?;
-                done.intel_ids.extend(record["id"].as_str().map(str::to_owned));
-            }
-        }
-        let details =
-            json!({"server": session.name, "objects": done.objects, "added": done.indicators_added});
-        self.audit("taxii_pulled", &generate_request_id(), details)?;
-        Ok(done)
-    }
-
-    /// Pulls indicators from the default server, at most `limit` objects, and gives their records.
-    /// # Errors
-    /// As [`Engine::taxii`] and [`Engine::ingest_taxii`].
-    pub fn import_stix_indicators(
-        &self,
-        limit: usize,
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<Vec<Value>> {
-        let session = self.taxii(None)?;
-        let request =
-            FetchRequest { limit, object_type: Some("indicator".into()), ..FetchRequest::default() };
-        let objects = session.fetch(&request, progress)?;
-        let parsed: Vec<Object> =
-            objects.into_iter().filter_map(|object| Object::parse(object).ok()).collect();
-        let source = format!("taxii:{}", session.name);
-        let import = from_stix(&parsed, &StixImportOptions { source, confidence: 50, now: world::now() });
-        let indicators: Vec<_> = import.iocs.iter().map(|word| word.indicator.clone()).collect();
-        self.store.upsert_indicators(&import.iocs)?;
-        let now = world::now();
-        let mut views = Vec::new();
-        for indicator in indicators {
-            views.extend(self.store.indicator(&indicator)?.map(|record| intel::ioc_view(&record, now)));
-        }
-        Ok(views)
-    }
-
-    /// Writes every active indicator as one STIX 2.1 bundle into `data/intel/` (0600) and gives its path; `None`
-    /// when there is nothing to write.
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn export_iocs_to_stix(&self) -> Result<Option<PathBuf>> {
-        let now = world::now();
-        let mut records: Vec<IocRecord> = Vec::new();
-        self.store.each_indicator(&IocFilter::default(), &mut |record| {
-            records.extend(Some(record).filter(|record| intel::is_active(record, now)));
-        })?;
-        let fault = |error: &dyn std::fmt::Display| StoreFault::new("store-io", error.to_string());
-        let export = to_bundle(&records).map_err(|error| fault(&error))?;
-        if export.bundle.objects().is_empty() {
-            return Ok(None);
-        }
-        let stamp: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
-        let path = self.data_dir().join("intel").join(format!("stix_export_{stamp}.json"));
-        let json = serde_json::to_vec_pretty(&export.bundle.to_value()).map_err(|error| fault(&error))?;
-        let mut file = private_file(&path)?;
-        std::io::Write::write_all(&mut file, &json)
-            .and_then(|()| file.sync_all())
-            .map_err(|error| fault(&error).at(&path))?;
-        Ok(Some(path))
     }
 }
 

@@ -4,6 +4,7 @@ mod files;
 mod lookup;
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use security_core::{ChangeSignal, Coded, Domain, Limits, Severity, StoreFault, Timestamp};
+use security_core::{Coded, Domain, Limits, Severity, StoreFault, Timestamp};
 use security_indicators::{ExtractOptions, Indicator};
 use security_store::{DocumentFolder, Stream};
 use security_threat::{Alert, AlertStore, Rule, RuleDraft, RuleMatch, RuleSet, ThreatScore};
@@ -196,7 +197,7 @@ impl Engine {
                 &self.page,
                 || self.rules.load(),
                 || {
-                    self.page.settle(Domain::Rules, self.page.epoch(Domain::Rules));
+                    self.page.settle(Domain::Rules);
                     Ok(())
                 },
             )?;
@@ -214,14 +215,10 @@ impl Engine {
         let suffix: String = world::uuid().simple().to_string().chars().take(8).collect();
         let rule = draft.validate(&suffix, world::now()).map_err(|error| Error::invalid("rule", error))?;
         let file = format!("{}.json", rule.id);
-        self.rules.folder.write(&file, rule.to_json().as_bytes())?;
-        self.page.begin(Domain::Rules);
-        self.page.finish(Domain::Rules);
-        self.audit(
-            "rule_created",
-            &generate_request_id(),
-            json!({"rule_id": rule.id, "severity": rule.severity}),
-        )?;
+        let details = json!({"rule_id": rule.id, "severity": rule.severity});
+        self.audited("rule_created", &generate_request_id(), details, || {
+            self.put_rules(&file, rule.to_json().as_bytes())
+        })?;
         Ok(rule_view(&rule, &file))
     }
 
@@ -280,9 +277,9 @@ impl Engine {
             return;
         }
         for alert in alerts {
-            self.journal.append(Stream::Alerts, alert);
+            self.files.journal.append(Stream::Alerts, alert);
         }
-        if let Err(fault) = self.store.save_alerts(alerts) {
+        if let Err(fault) = self.files.store.save_alerts(alerts) {
             // The journal has them; an attack must not turn a full disk into an outage of the application.
             tracing::error!(%fault, "alerts are in the journal only");
         }
@@ -295,61 +292,85 @@ impl Engine {
         let severity = severity
             .map(|text| text.parse::<Severity>().map_err(|error| Error::invalid("severity", error)))
             .transpose()?;
-        self.store.recent_alerts(severity, limit)?.iter().map(alert_view).collect()
+        self.files.store.recent_alerts(severity, limit)?.iter().map(alert_view).collect()
     }
 
     /// Looks at a request as a whole: rules, and every indicator that stands in it.
     ///
-    /// Gives `{detected, request_id, score, severity, threats, iocs, recommendations}`.
+    /// Gives `{detected, request_id, score, severity, threats, iocs, recommendations, truncated}`. What an event holds
+    /// beyond [`Limits::DEFAULT`], or listed indicators beyond 256, is not looked at or not listed; then `truncated` is
+    /// true, and that alone counts as a detection of severity `low`: nobody gets through by being too large.
     /// # Errors
     /// When the store cannot be read.
     pub fn detect_threats(&self, request_data: &Value, request_id: &str) -> Result<Value> {
         let context = Map::from_iter([("request_id".to_owned(), Value::from(request_id))]);
-        let matches = self.evaluate(request_data)?;
+        let evaluation = self.current_rules()?.set.evaluate(request_data, &Limits::DEFAULT);
+        let matches = evaluation.matches;
         let alerts = self.raise(&matches, &context)?;
-        let listed = self.listed_in(request_data)?;
+        let (listed, all_seen) = self.listed_in(request_data)?;
+        let truncated = evaluation.truncated || !all_seen;
         let of_rules = ThreatScore::of(&matches);
         let of_indicators =
             listed.iter().flat_map(|check| &check.matches).map(|found| found.confidence()).max();
-        let score = of_rules.score.max(of_indicators.unwrap_or(0));
+        let of_size = if truncated { Severity::Low.score() } else { 0 };
+        let score = of_rules.score.max(of_indicators.unwrap_or(0)).max(of_size);
         let severity =
             Severity::ALL.into_iter().rev().find(|severity| score >= severity.score() && score > 0);
-        let mut recommendations: Vec<&String> =
-            alerts.iter().flat_map(|alert| &alert.recommendations).collect();
+        let mut recommendations: Vec<&str> =
+            alerts.iter().flat_map(|alert| &alert.recommendations).map(String::as_str).collect();
         recommendations.dedup();
+        if truncated {
+            recommendations.push(TOO_LARGE);
+        }
         Ok(json!({
-            "detected": !alerts.is_empty() || !listed.is_empty(),
+            "detected": !alerts.is_empty() || !listed.is_empty() || truncated,
             "request_id": request_id,
             "score": score,
             "severity": severity,
             "threats": alerts.iter().map(alert_view).collect::<Result<Vec<_>>>()?,
             "iocs": listed,
             "recommendations": recommendations,
+            "truncated": truncated,
         }))
     }
 
-    /// The listed indicators among those that stand in the texts of a value.
-    fn listed_in(&self, data: &Value) -> Result<Vec<IocCheck>> {
-        let mut texts = Vec::new();
-        collect_texts(data, 0, &mut texts);
-        let mut seen: Vec<Indicator> = Vec::new();
+    /// The listed indicators among those that stand in the texts of a value, and whether that is all of them.
+    ///
+    /// The index in memory is asked for every indicator; only those it knows are looked up and count towards a limit,
+    /// so that decoys cost their sender more than us.
+    fn listed_in(&self, data: &Value) -> Result<(Vec<IocCheck>, bool)> {
+        let mut texts = Texts::default();
+        texts.collect(data, 0);
+        let mut all_seen = !texts.is_cut;
+        let options = ExtractOptions { dedupe: true, ..ExtractOptions::default() };
+        let mut met: HashSet<Indicator> = HashSet::new();
         let mut listed = Vec::new();
-        for text in texts {
-            for found in security_indicators::extract(text, &ExtractOptions::default()) {
-                if seen.contains(&found.indicator) {
-                    continue;
-                }
-                let check = self.check_indicator(&found.indicator)?;
-                if check.matched {
-                    listed.push(check);
-                }
-                seen.push(found.indicator);
-                if seen.len() >= MAX_INDICATORS {
-                    return Ok(listed);
+        for text in texts.found {
+            let found = security_indicators::extract(text, &options);
+            all_seen &= found.len() < options.max_hits;
+            // In portions, so that the index is not kept from following the store for long.
+            for some in found.chunks(PROBES) {
+                let known: Vec<&Indicator> = self.with_index(|index| {
+                    let indicators = some.iter().map(|found| &found.indicator);
+                    indicators.filter(|indicator| !index.matches(indicator).is_empty()).collect()
+                })?;
+                for indicator in known {
+                    if met.contains(indicator) {
+                        continue;
+                    }
+                    if listed.len() >= MAX_LISTED || met.len() >= MAX_LOOKED_UP {
+                        return Ok((listed, false));
+                    }
+                    // What the index knows may have expired or be gone.
+                    let check = self.check_indicator(indicator)?;
+                    if check.matched {
+                        listed.push(check);
+                    }
+                    met.insert(indicator.clone());
                 }
             }
         }
-        Ok(listed)
+        Ok((listed, all_seen))
     }
 
     /// Tries a rule on events; nothing is stored or recorded.
@@ -374,20 +395,40 @@ impl Engine {
     }
 }
 
-/// The most different indicators of one request that are looked up.
-const MAX_INDICATORS: usize = 256;
-/// The most texts of one request that are searched.
-const MAX_TEXTS: usize = 4096;
+/// The most listed indicators of one event that are reported.
+const MAX_LISTED: usize = 256;
+/// The most indicators of one event that are looked up because the index knows them; those beyond [`MAX_LISTED`] have
+/// expired.
+const MAX_LOOKED_UP: usize = 10_000;
+/// Indicators looked for in the index at a time.
+const PROBES: usize = 4096;
+/// What each text counts besides its bytes.
+const PER_TEXT: usize = 16;
+const TOO_LARGE: &str = "The event is too large to be looked at whole; examine it by hand or bound its size.";
 
-fn collect_texts<'a>(data: &'a Value, depth: usize, texts: &mut Vec<&'a str>) {
-    if depth > Limits::DEFAULT.max_depth || texts.len() >= MAX_TEXTS {
-        return;
-    }
-    match data {
-        Value::String(text) => texts.push(text),
-        Value::Array(items) => items.iter().for_each(|item| collect_texts(item, depth + 1, texts)),
-        Value::Object(map) => map.values().for_each(|item| collect_texts(item, depth + 1, texts)),
-        _ => {}
+/// The texts of an event, within the budget of [`Limits::DEFAULT`].
+#[derive(Default)]
+struct Texts<'a> {
+    found: Vec<&'a str>,
+    bytes: usize,
+    is_cut: bool,
+}
+
+impl<'a> Texts<'a> {
+    fn collect(&mut self, data: &'a Value, depth: usize) {
+        match data {
+            Value::String(text) => {
+                self.bytes = self.bytes.saturating_add(text.len() + PER_TEXT);
+                match self.bytes <= Limits::DEFAULT.max_bytes {
+                    true => self.found.push(text),
+                    false => self.is_cut = true,
+                }
+            }
+            Value::Array(_) | Value::Object(_) if depth > Limits::DEFAULT.max_depth => self.is_cut = true,
+            Value::Array(items) => items.iter().for_each(|item| self.collect(item, depth + 1)),
+            Value::Object(map) => map.values().for_each(|item| self.collect(item, depth + 1)),
+            _ => {}
+        }
     }
 }
 

@@ -49,7 +49,7 @@ impl Engine {
     /// own data directory.
     pub fn dispose_sensitive_data(&self, path_or_intel_id: &str, secure_delete: bool) -> Result<bool> {
         let disposed = if path_or_intel_id.starts_with("intel--") {
-            self.store.remove_intel(path_or_intel_id, secure_delete)?
+            self.files.store.remove_intel(path_or_intel_id, secure_delete)?
         } else {
             self.dispose_file(Path::new(path_or_intel_id), secure_delete)?
         };
@@ -67,6 +67,17 @@ impl Engine {
             Ok(found) => found,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(false),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidFilename
+                ) =>
+            {
+                return Err(Error::invalid(
+                    ARGUMENT,
+                    "is no path; accepted are a file's path and an intel id",
+                ));
+            }
             Err(error) => return Err(fault(error).into()),
         };
         if !found.is_file() {

@@ -286,6 +286,70 @@ fn feeds_come_in_and_go_out() {
 }
 
 #[test]
+fn an_import_that_breaks_off_is_in_the_audit_trail() {
+    let folder = TempDir::new().unwrap();
+    let engine = engine(folder.path());
+    let mut feed: String = (0..10_000).map(|n| format!("198.51.{}.{}\n", n / 250, n % 250)).collect();
+    feed.push_str("192.0.2.1\nno indicator\n");
+    let error = engine
+        .import_indicators("list.txt", feed.as_bytes(), &ImportOptions::default(), &mut |_| {})
+        .unwrap_err();
+    assert!(error.to_string().ends_with("; 10000 were stored before it"), "{error}");
+    assert!(error.to_string().contains("line 10002"), "{error}");
+    engine.flush().unwrap();
+    let wanted = Map::from_iter([("event".to_owned(), json!("feed_imported"))]);
+    let record = engine.audit_log(1, &wanted).unwrap().remove(0);
+    assert_eq!(
+        (&record["details"]["added"], &record["details"]["complete"], &record["details"]["source"]),
+        (&json!(10_000), &json!(false), &json!("feed:list"))
+    );
+    engine.import_indicators("one.txt", &b"192.0.2.1\n"[..], &ImportOptions::default(), &mut |_| {}).unwrap();
+    engine.flush().unwrap();
+    assert_eq!(engine.audit_log(1, &wanted).unwrap()[0]["details"]["complete"], true);
+}
+
+#[test]
+fn a_json_export_of_one_engine_is_the_same_in_another() {
+    let folders = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let [one, other] = [engine(folders[0].path()), engine(folders[1].path())];
+    for (source, confidence) in [("honeypot", 80), ("partner", 60)] {
+        one.add_ioc(IocDraft {
+            ioc_type: "domain".into(),
+            value: "evil[.]example".into(),
+            source: source.into(),
+            confidence,
+            description: "a lure".into(),
+            tags: vec!["phishing".into()],
+            ..IocDraft::default()
+        })
+        .unwrap();
+    }
+    let mut text = Vec::new();
+    one.export_indicators("json", &ExportFilter::default(), &mut text).unwrap();
+    let import = |source: Option<&str>| {
+        let options = ImportOptions { source: source.map(str::to_owned), ..ImportOptions::default() };
+        other.import_indicators("out.json", text.as_slice(), &options, &mut |_| {}).unwrap()
+    };
+    import(None);
+    let exported = |engine: &Engine| {
+        let mut text = Vec::new();
+        engine.export_indicators("json", &ExportFilter::default(), &mut text).unwrap();
+        serde_json::from_slice::<Value>(&text).unwrap()
+    };
+    assert_eq!(exported(&one), exported(&other));
+    import(Some("somebody"));
+    let sources = exported(&other)[0]["sources"].as_array().unwrap().clone();
+    assert_eq!(sources[2]["source"], "somebody", "a source that is given says it all");
+}
+
+#[test]
+fn every_find_is_given_unless_a_limit_is() {
+    let text = "192.0.2.1 ".repeat(1_000_010);
+    assert_eq!(security::extract_iocs(&text, None, None).unwrap().len(), 1_000_010);
+    assert_eq!(security::extract_iocs(&text, None, Some(7)).unwrap().len(), 7);
+}
+
+#[test]
 fn reports_speak_of_what_is_there() {
     let folder = TempDir::new().unwrap();
     let engine = engine(folder.path());

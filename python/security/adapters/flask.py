@@ -43,9 +43,13 @@ def install(app: Flask) -> None:
 
 def call_view(scopes: tuple[str, ...], view: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
     """Calls a view if the request's key may, else answers with the refusal."""
-    refusal = _state().require(scopes)
+    state = _state()
+    refusal = state.require(scopes)
     if refusal is not None:
         return _response(refusal)
+    if not g.api_key_valid:
+        # Below an exempt path the key is looked at only now that a view asks for one.
+        g.api_key, g.api_key_valid = state.api_key, state.api_key_valid
     return current_app.ensure_sync(view)(*args, **kwargs)
 
 

@@ -1,15 +1,16 @@
 //! JSON: lists, objects around lists, JSON lines; MISP and STIX are told apart here.
 
-use std::io::BufRead;
+use std::io::{BufRead, Cursor, Read};
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
-    Entry, FeedFormat, FeedOptions, Rejected, Step, confidence_of,
+    Entry, FeedFormat, FeedOptions, Rejected, Step, confidence_of, elements,
     lines::{Line, Lines},
-    misp, stix, time_of, whole,
+    misp, stix, time_of,
 };
-use crate::{IntelError, error::shorten};
+use crate::{IntelError, IocRecord, NewIoc, error::shorten};
 
 /// Keys under which documents keep their lists.
 const LIST_KEYS: &[&str] =
@@ -21,12 +22,15 @@ const OWN_KEYS: &[&str] = &[
     "ip", "ipv4", "ipv6", "cidr", "domain", "hostname", "url", "email", "md5", "sha1", "sha256", "sha512",
     "hash",
 ];
-/// The longest line of JSON lines, in bytes.
-const MAX_LINE: usize = 1 << 20;
+/// The longest line of JSON lines, and the longest element of a list that streams, in bytes.
+pub(crate) const MAX_LINE: usize = 1 << 20;
+/// The longest name of a source, in characters.
+const MAX_SOURCE: usize = 200;
 
-type Steps<'r> = Box<dyn Iterator<Item = Step> + 'r>;
+pub(crate) type Steps<'r> = Box<dyn Iterator<Item = Step> + 'r>;
 
-/// Reads a document; a `json` that is a MISP event or a STIX bundle is read as that.
+/// Reads a document; a `json` that is a MISP event or a STIX bundle is read as that. A list or a STIX bundle that
+/// is larger than `max_bytes` is read an element at a time.
 pub(crate) fn read<'r>(
     format: FeedFormat,
     mut input: impl BufRead + 'r,
@@ -36,16 +40,22 @@ pub(crate) fn read<'r>(
     if format == FeedFormat::Json && is_json_lines(input.fill_buf().map_err(broken)?) {
         return Ok((format, Box::new(json_lines(input, options))));
     }
-    let bytes = whole(input, &options.limits)?;
+    let most = options.limits.max_bytes;
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    input.by_ref().take(bound).read_to_end(&mut bytes).map_err(broken)?;
+    if bytes.len() > most {
+        return elements::read(format, Cursor::new(bytes).chain(input), options);
+    }
     let text = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
     if format == FeedFormat::Stix {
-        return Ok((format, Box::new(stix::read(text, options)?)));
+        return Ok((format, Box::new(stix::read(text, &options)?)));
     }
     let name = if format == FeedFormat::Misp { "MISP" } else { "JSON" };
     let value: Value = serde_json::from_slice(text).map_err(|error| IntelError::json(name, &error))?;
     if format == FeedFormat::Json {
         if value.get("type").and_then(Value::as_str) == Some("bundle") {
-            return Ok((FeedFormat::Stix, Box::new(stix::read(text, options)?)));
+            return Ok((FeedFormat::Stix, Box::new(stix::read(text, &options)?)));
         }
         if !misp::is_misp(&value) {
             let items = items(value)?;
@@ -113,7 +123,7 @@ fn items(document: Value) -> Result<Vec<Value>, IntelError> {
     Err(IntelError::malformed("JSON", &accepted))
 }
 
-fn item_steps(item: &Value, line: usize, options: &FeedOptions) -> Vec<Step> {
+pub(crate) fn item_steps(item: &Value, line: usize, options: &FeedOptions) -> Vec<Step> {
     let reject = |reason: &str| {
         let text = shorten(&item.to_string(), 80);
         vec![Step::Rejected(Rejected { line, text, reason: reason.to_owned() })]
@@ -123,6 +133,9 @@ fn item_steps(item: &Value, line: usize, options: &FeedOptions) -> Vec<Step> {
         Value::Object(map) => map,
         _ => return reject("it is neither text nor an object"),
     };
+    if let Some(words) = map.get("sources").and_then(|_| own_words(item, options)) {
+        return words.into_iter().map(|word| Step::Word(Box::new(word))).collect();
+    }
     let text = |keys: &[&str]| keys.iter().find_map(|key| map.get(*key).and_then(Value::as_str));
     let entry = |kind, value| Entry {
         line,
@@ -134,6 +147,7 @@ fn item_steps(item: &Value, line: usize, options: &FeedOptions) -> Vec<Step> {
         seen_at: ["last_seen", "first_seen", "date", "timestamp", "created"]
             .iter()
             .find_map(|key| time(map, key)),
+        first_seen: time(map, "first_seen"),
         valid_until: ["valid_until", "expires_at", "expiration", "expires"]
             .iter()
             .find_map(|key| time(map, key)),
@@ -150,6 +164,39 @@ fn item_steps(item: &Value, line: usize, options: &FeedOptions) -> Vec<Step> {
         return reject("it has none of value, indicator, ioc, nor a kind's name as key");
     }
     own
+}
+
+/// What each source of a record says, when the element is a record as our own export writes it and its sources
+/// are to be kept.
+fn own_words(item: &Value, options: &FeedOptions) -> Option<Vec<NewIoc>> {
+    let record = IocRecord::deserialize(item).ok().filter(|_| options.keep_sources)?;
+    let indicator = record.indicator()?;
+    if record.id != IocRecord::id_of(&indicator) || record.sources.is_empty() {
+        return None;
+    }
+    let cut = |texts: Vec<String>| -> Vec<String> {
+        texts.iter().map(|text| shorten(text.trim(), 200)).filter(|text| !text.is_empty()).take(100).collect()
+    };
+    let (tags, related_intel_ids) = (cut(record.tags), cut(record.related_intel_ids));
+    let is_name = |name: &str| {
+        !name.trim().is_empty() && name.chars().count() <= MAX_SOURCE && !name.contains(char::is_control)
+    };
+    let words = record.sources.into_iter().map(|known| {
+        let seen_at = known.last_seen.min(options.now);
+        NewIoc {
+            indicator: indicator.clone(),
+            original: record.original.clone(),
+            source: if is_name(&known.source) { known.source } else { options.source.clone() },
+            confidence: known.confidence.min(100),
+            description: shorten(&record.description, 2000),
+            tags: tags.clone(),
+            related_intel_ids: related_intel_ids.clone(),
+            seen_at,
+            first_seen: Some(known.first_seen).filter(|first| *first < seen_at),
+            valid_until: record.valid_until,
+        }
+    });
+    Some(words.collect())
 }
 
 fn number(map: &Map<String, Value>, key: &str) -> Option<u8> {

@@ -14,7 +14,7 @@ pub enum ExportFormat {
     Plain,
     /// A header, then type, value, confidence, sources, tags, description, first and last sight, end.
     Csv,
-    /// A list of records.
+    /// A list of records, one a line, with everything known of them; read again it gives the same records.
     Json,
     /// A STIX 2.1 bundle of indicators.
     Stix,
@@ -197,6 +197,7 @@ mod tests {
                     tags: vec!["a".to_owned(), "b".to_owned()],
                     related_intel_ids: Vec::new(),
                     seen_at: Timestamp::EPOCH,
+                    first_seen: None,
                     valid_until: None,
                 });
                 record.valid_until = Some(Timestamp::from_seconds(4_000_000_000));
@@ -230,6 +231,77 @@ mod tests {
                 assert_eq!(word.valid_until, original.valid_until);
             }
         }
+    }
+
+    /// Records of two sources each, as a store keeps them.
+    fn of_two_sources() -> Vec<IocRecord> {
+        let mut records = records();
+        for record in &mut records {
+            record.merge(NewIoc {
+                indicator: record.indicator().unwrap(),
+                original: None,
+                source: "taxii:partner/one".to_owned(),
+                confidence: 33,
+                description: String::new(),
+                tags: vec!["c".to_owned()],
+                related_intel_ids: vec!["intel--1".to_owned()],
+                seen_at: Timestamp::from_seconds(2000),
+                first_seen: Some(Timestamp::from_seconds(1000)),
+                valid_until: Some(Timestamp::from_seconds(4_000_000_000)),
+            });
+        }
+        records
+    }
+
+    /// Reads an export into records as a store would, holding `max_bytes` of it.
+    fn read_back(text: &[u8], max_bytes: usize, keep_sources: bool) -> Vec<IocRecord> {
+        let limits = security_core::Limits { max_bytes, ..security_core::Limits::DEFAULT };
+        let now = Timestamp::from_seconds(2_000_000_000);
+        let options = FeedOptions { limits, keep_sources, ..FeedOptions::new("feed:file", now) };
+        let mut reader = FeedReader::guess(None, text, options).unwrap();
+        let mut records: Vec<IocRecord> = Vec::new();
+        for word in reader.by_ref() {
+            let word = word.unwrap();
+            match records.iter_mut().find(|record| record.indicator().as_ref() == Some(&word.indicator)) {
+                Some(record) => record.merge(word),
+                None => records.push(IocRecord::new(word)),
+            }
+        }
+        reader.finish().unwrap();
+        records
+    }
+
+    #[test]
+    fn a_json_export_comes_back_as_it_was() {
+        let records = of_two_sources();
+        let mut text = Vec::new();
+        export(records.clone(), ExportFormat::Json, &mut text).unwrap();
+        for max_bytes in [text.len(), 10] {
+            assert_eq!(read_back(&text, max_bytes, true), records, "at most {max_bytes} bytes at once");
+            let others = read_back(&text, max_bytes, false);
+            for (other, record) in others.iter().zip(&records) {
+                let sources: Vec<_> = other.sources.iter().map(|known| known.source.as_str()).collect();
+                assert_eq!(sources, ["feed:file"]);
+                assert_eq!((other.first_seen, other.last_seen), (record.first_seen, record.last_seen));
+                assert_eq!((&other.tags, &other.description), (&record.tags, &record.description));
+            }
+        }
+        // Who names a source must be a record as we write it.
+        let forged =
+            String::from_utf8(text.clone()).unwrap().replace("indicator--", "indicator--0").into_bytes();
+        assert_eq!(read_back(&forged, text.len() * 2, true)[0].sources[0].source, "feed:file");
+    }
+
+    #[test]
+    fn a_stix_export_of_any_size_comes_back() {
+        let mut text = Vec::new();
+        let done = export(of_two_sources(), ExportFormat::Stix, &mut text).unwrap();
+        let whole = read_back(&text, text.len(), false);
+        assert_eq!(whole.len(), done.n_written);
+        assert_eq!(read_back(&text, 10, false), whole);
+        assert!(whole.iter().all(|record| {
+            (record.first_seen, record.last_seen) == (Timestamp::EPOCH, Timestamp::from_seconds(2000))
+        }));
     }
 
     #[test]

@@ -111,6 +111,7 @@ fn attribute_steps(
             description: comment,
             tags: tags.clone(),
             seen_at,
+            first_seen: text("first_seen").and_then(time_of),
             ..Entry::default()
         };
         steps.push(entry.step(options));

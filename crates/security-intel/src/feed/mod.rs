@@ -1,30 +1,36 @@
 //! Feeds: lists of indicators as others publish them, read one word at a time, and written.
 //!
-//! Plain lists, CSV and JSON lines stream; a JSON document, a MISP event and a STIX bundle are read whole, up to
-//! `max_bytes`. A single wrong entry is rejected and the rest goes on; a document that is malformed as a whole is
-//! refused as a whole.
+//! Plain lists, CSV and JSON lines stream. A JSON document, a MISP event and a STIX bundle are read whole, up to
+//! `max_bytes`; a JSON list and a STIX bundle beyond that stream as well, so that every export can be read again. A
+//! single wrong entry is rejected and the rest goes on; a document that is malformed as a whole is refused as a whole,
+//! when it streams, at the place where that shows.
 
 mod csv;
 mod document;
+mod elements;
 mod export;
 mod lines;
 mod misp;
 mod plain;
+mod rows;
 mod stix;
 
 use std::{
     collections::BTreeMap,
     fmt,
-    io::{BufRead, Read},
+    io::{BufRead, Cursor, Read},
     str::FromStr,
 };
 
 use security_core::{Limits, Timestamp};
-use security_indicators::Indicator;
+use security_indicators::{Indicator, IocType};
 
 pub use export::{ExportFormat, Exported, export};
 
 use crate::{IntelError, NewIoc, error::shorten};
+
+/// What is read before a format is guessed, in bytes.
+const HEAD: usize = 64 << 10;
 
 /// The form a feed is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -60,10 +66,11 @@ impl FeedFormat {
         let text = String::from_utf8_lossy(head);
         let text = text.trim_start_matches('\u{feff}').trim_start();
         if text.starts_with(['{', '[']) {
-            let has = |part: &str| text.contains(part);
-            return if has("\"bundle\"") || has("\"bundle--") {
+            let is_bundle = text.starts_with('{')
+                && (text.contains("\"bundle--") || after_key(text, "type").any(|value| value == "bundle"));
+            return if is_bundle {
                 Self::Stix
-            } else if has("\"Event\"") || has("\"Attribute\"") {
+            } else if ["Event", "Attribute"].iter().any(|key| after_key(text, key).next().is_some()) {
                 Self::Misp
             } else {
                 Self::Json
@@ -76,7 +83,7 @@ impl FeedFormat {
         }
         let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !plain::is_comment(line));
         match first {
-            Some(line) if Indicator::identify(line).is_none() && csv::has_columns(line) => Self::Csv,
+            Some(line) if Indicator::identify(line).is_none() && rows::has_columns(line) => Self::Csv,
             _ => Self::Plain,
         }
     }
@@ -108,6 +115,14 @@ impl FromStr for FeedFormat {
     }
 }
 
+/// The text values, empty for other ones, of a key wherever it stands in a JSON text.
+fn after_key<'t>(text: &'t str, key: &str) -> impl Iterator<Item = &'t str> {
+    text.split(key).skip(1).filter_map(|rest| {
+        let value = rest.strip_prefix('"')?.trim_start().strip_prefix(':')?.trim_start();
+        Some(value.strip_prefix('"').and_then(|value| value.split('"').next()).unwrap_or_default())
+    })
+}
+
 /// What to assume about entries that do not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedOptions {
@@ -121,10 +136,15 @@ pub struct FeedOptions {
     pub limits: Limits,
     /// Whether MISP attributes that are not meant for detection (`to_ids` is false) are taken as well.
     pub take_all_attributes: bool,
+    /// The kind of entries that do not say one; without it, each must show by itself what it is.
+    pub kind: Option<IocType>,
+    /// Whether records of our own JSON export keep the sources they name, each with its confidence and its times;
+    /// otherwise `source` says so of every entry. A feed of somebody else could name any source.
+    pub keep_sources: bool,
 }
 
 impl FeedOptions {
-    /// Confidence 50, the usual limits, MISP's `to_ids` respected.
+    /// Confidence 50, the usual limits, MISP's `to_ids` respected, kinds told from values, one source for all.
     pub fn new(source: impl Into<String>, now: Timestamp) -> Self {
         Self {
             source: source.into(),
@@ -132,6 +152,8 @@ impl FeedOptions {
             now,
             limits: Limits::DEFAULT,
             take_all_attributes: false,
+            kind: None,
+            keep_sources: false,
         }
     }
 }
@@ -192,6 +214,30 @@ impl<'r> FeedReader<'r> {
     /// [`IntelError`] when the input cannot be read, is larger than `max_bytes`, or is malformed as a whole; with
     /// line and column.
     pub fn new(
+        format: FeedFormat,
+        input: impl BufRead + 'r,
+        options: FeedOptions,
+    ) -> Result<Self, IntelError> {
+        Self::begin(format, with_head(input)?, options)
+    }
+
+    /// [`FeedReader::new`] for a format that is guessed from the first 64 KiB and the file's name.
+    ///
+    /// # Errors
+    /// As [`FeedReader::new`].
+    pub fn guess(
+        file_name: Option<&str>,
+        input: impl BufRead + 'r,
+        options: FeedOptions,
+    ) -> Result<Self, IntelError> {
+        let mut input = with_head(input)?;
+        let head =
+            input.fill_buf().map_err(|source| IntelError::Stream { doing: "reading the feed", source })?;
+        let format = FeedFormat::guess(head, file_name);
+        Self::begin(format, input, options)
+    }
+
+    fn begin(
         format: FeedFormat,
         mut input: impl BufRead + 'r,
         options: FeedOptions,
@@ -287,6 +333,7 @@ pub(crate) struct Entry<'e> {
     pub(crate) description: &'e str,
     pub(crate) tags: Vec<String>,
     pub(crate) seen_at: Option<Timestamp>,
+    pub(crate) first_seen: Option<Timestamp>,
     pub(crate) valid_until: Option<Timestamp>,
 }
 
@@ -300,10 +347,13 @@ impl Entry<'_> {
         }
         let parsed = match self.kind.map(plain_kind_name) {
             Some(kind) => Indicator::from_parts(&kind, value).map_err(|error| error.to_string()),
-            None => {
-                Indicator::identify(value).ok_or_else(|| "it is not recognised as an indicator".to_owned())
-            }
+            None => match options.kind {
+                Some(kind) => Indicator::parse(kind, value).map_err(|error| error.to_string()),
+                None => Indicator::identify(value)
+                    .ok_or_else(|| "it is not recognised as an indicator".to_owned()),
+            },
         };
+        let seen_at = self.seen_at.unwrap_or(options.now).min(options.now);
         match parsed {
             Ok(indicator) => Step::Word(Box::new(NewIoc {
                 original: Some(value.to_owned()).filter(|given| given != indicator.value()),
@@ -313,7 +363,8 @@ impl Entry<'_> {
                 description: shorten(self.description.trim(), 2000),
                 tags: self.tags,
                 related_intel_ids: Vec::new(),
-                seen_at: self.seen_at.unwrap_or(options.now).min(options.now),
+                seen_at,
+                first_seen: self.first_seen.filter(|first| *first < seen_at),
                 valid_until: self.valid_until,
             })),
             Err(reason) => reject(reason),
@@ -369,19 +420,16 @@ fn refuse_markup(head: &[u8], format: FeedFormat) -> Result<(), IntelError> {
     }
 }
 
-/// A document read whole, within the budget.
-pub(crate) fn whole(input: impl BufRead, limits: &Limits) -> Result<Vec<u8>, IntelError> {
-    let most = limits.max_bytes;
-    let mut bytes = Vec::new();
-    let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+/// The input with its first 64 KiB, or all of a shorter one, at hand: a pipe gives its bytes in pieces, and what a
+/// feed is must not depend on them.
+fn with_head(mut input: impl BufRead) -> Result<impl BufRead, IntelError> {
+    let mut head = Vec::new();
     input
-        .take(bound)
-        .read_to_end(&mut bytes)
+        .by_ref()
+        .take(HEAD as u64)
+        .read_to_end(&mut head)
         .map_err(|source| IntelError::Stream { doing: "reading the feed", source })?;
-    if bytes.len() > most {
-        return Err(IntelError::TooLarge { what: "the feed", size: bytes.len(), most });
-    }
-    Ok(bytes)
+    Ok(Cursor::new(head).chain(input))
 }
 
 #[cfg(test)]

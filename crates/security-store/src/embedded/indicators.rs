@@ -10,11 +10,13 @@ use security_core::{Domain, Revision, StoreFault};
 use security_indicators::{Indicator, IocType};
 use security_intel::{IndicatorChange, IndicatorStore, IocFilter, IocRecord, NewIoc, Row, Upserted};
 
-use super::{EmbeddedStore, full_text, pool::Done, whole};
+use super::{EmbeddedStore, full_text, labels, pool::Done, walk, whole};
 use crate::fault::Trouble;
 
 /// Records read in one go by [`IndicatorStore::each_indicator`].
 const PAGE: usize = 1000;
+/// Records read in one go by [`IndicatorStore::newest_indicators`].
+const TOGETHER: usize = 64;
 
 impl IndicatorStore for EmbeddedStore {
     fn indicator_revision(&self) -> Result<Revision, StoreFault> {
@@ -85,18 +87,7 @@ impl IndicatorStore for EmbeddedStore {
     }
 
     fn indicators_at(&self, rows: &[Row]) -> Result<Vec<IocRecord>, StoreFault> {
-        self.indicators.read_one_state(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT record FROM ioc WHERE row = ?1 AND removed = 0")?;
-            let mut found = Vec::with_capacity(rows.len());
-            for row in rows {
-                let mut rows = statement.query([row])?;
-                if let Some(row) = rows.next()? {
-                    found.push(record(row, 0)?);
-                }
-            }
-            Ok(found)
-        })
+        self.indicators.read_one_state(|connection| records_at(connection, rows))
     }
 
     fn find_indicators(&self, filter: &IocFilter, limit: usize) -> Result<Vec<IocRecord>, StoreFault> {
@@ -115,6 +106,16 @@ impl IndicatorStore for EmbeddedStore {
             }
             Ok(found)
         })
+    }
+
+    fn newest_indicators(
+        &self,
+        filter: &IocFilter,
+        each: &mut dyn FnMut(IocRecord) -> bool,
+    ) -> Result<(), StoreFault> {
+        let conditions = self.indicators.read(|connection| Conditions::of(filter, connection))?;
+        let Some(Conditions { sql, values }) = conditions else { return Ok(()) };
+        walk::newest_first(&self.indicators, &places(&sql), &values, TOGETHER, records_at, each)
     }
 
     fn each_indicator(&self, filter: &IocFilter, each: &mut dyn FnMut(IocRecord)) -> Result<(), StoreFault> {
@@ -318,10 +319,6 @@ struct Conditions {
 }
 
 impl Conditions {
-    /// A tag or source on so many records at most is looked up first; one on more is asked of each record in
-    /// the order wanted, which finds the first ones soon.
-    const RARE: i64 = 20_000;
-
     /// `None` when nothing can pass.
     fn of(filter: &IocFilter, connection: &Connection) -> Result<Option<Self>, Trouble> {
         let mut all = Self { sql: "removed = 0".to_owned(), values: Vec::new() };
@@ -329,16 +326,31 @@ impl Conditions {
             all.and("kind = ?", kind.as_str().to_owned());
         }
         if let Some(value) = &filter.value {
+            if filter.kind.is_none() {
+                // The index begins with the kind: a look-up for each, instead of a look at every row.
+                all.sql.push_str(" AND kind IN (");
+                let kinds: Vec<String> = IocType::ALL.iter().map(|kind| format!("'{kind}'")).collect();
+                all.sql.push_str(&kinds.join(", "));
+                all.sql.push(')');
+            }
             all.and("value = ?", value.clone());
         }
         for (table, wanted) in [("source", &filter.source), ("tag", &filter.tag)] {
             let Some(wanted) = wanted else { continue };
             let rows = format!("SELECT row FROM {table} WHERE {table} = ?");
-            let counted = format!("SELECT count(*) FROM ({rows} LIMIT {})", Self::RARE + 1);
+            let counted = format!("SELECT count(*) FROM ({rows} LIMIT {})", labels::RARE + 1);
             let count: i64 = connection.prepare_cached(&counted)?.query_row([wanted], |row| row.get(0))?;
-            match count <= Self::RARE {
+            match count <= labels::RARE {
                 true => all.and(&format!("row IN ({rows})"), wanted.clone()),
                 false => all.and(&format!("EXISTS ({rows} AND {table}.row = ioc.row)"), wanted.clone()),
+            }
+        }
+        for (table, wanted) in [("source", &filter.any_source), ("tag", &filter.any_tag)] {
+            if !wanted.is_empty() {
+                let Some((condition, labels)) = labels::any_of(connection, table, "ioc", wanted)? else {
+                    return Ok(None);
+                };
+                all.and(&condition, labels);
             }
         }
         if let Some(confidence) = filter.min_confidence {
@@ -358,6 +370,26 @@ impl Conditions {
     }
 }
 
+/// The places of the records that pass, for [`walk::newest_first`].
+fn places(conditions: &str) -> String {
+    format!(
+        "SELECT last_seen, row FROM ioc WHERE (last_seen, row) < (?, ?) AND {conditions}
+         ORDER BY last_seen DESC, row DESC LIMIT ?"
+    )
+}
+
+fn records_at(connection: &Connection, rows: &[Row]) -> Result<Vec<IocRecord>, Trouble> {
+    let mut statement = connection.prepare_cached("SELECT record FROM ioc WHERE row = ?1 AND removed = 0")?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut rows = statement.query([row])?;
+        if let Some(row) = rows.next()? {
+            found.push(record(row, 0)?);
+        }
+    }
+    Ok(found)
+}
+
 fn record(row: &SqlRow<'_>, column: usize) -> Result<IocRecord, Trouble> {
     Ok(serde_json::from_str(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)?)
 }
@@ -375,4 +407,70 @@ fn count(transaction: &Transaction<'_>, kind: IocType, change: i64) -> rusqlite:
              ON CONFLICT (kind) DO UPDATE SET records = records + excluded.records",
         )?
         .execute(params![kind.as_str(), change])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use security_core::ChangeSignal;
+
+    struct Silent;
+
+    impl ChangeSignal for Silent {
+        fn begin(&self, _: Domain) {}
+        fn finish(&self, _: Domain) {}
+    }
+
+    /// How SQLite goes about finding the places of what passes.
+    fn plan(filter: &IocFilter) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(folder.path(), std::sync::Arc::new(Silent)).unwrap();
+        let words: Vec<NewIoc> = ["192.0.2.1", "192.0.2.2"]
+            .iter()
+            .map(|value| NewIoc {
+                indicator: Indicator::identify(value).expect("an address"),
+                original: None,
+                source: "internal".to_owned(),
+                confidence: 50,
+                description: String::new(),
+                tags: vec!["rare".to_owned()],
+                related_intel_ids: Vec::new(),
+                seen_at: security_core::Timestamp::EPOCH,
+                first_seen: None,
+                valid_until: None,
+            })
+            .collect();
+        store.upsert_indicators(&words).unwrap();
+        let read = store.indicators.read(|connection| {
+            let Conditions { sql, mut values } =
+                Conditions::of(filter, connection)?.expect("something passes");
+            values.splice(0..0, [Value::from(i64::MAX), Value::from(i64::MAX)]);
+            values.push(Value::from(10));
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", places(&sql)))?;
+            let steps = statement.query_map(params_from_iter(&values), |row| row.get::<_, String>(3))?;
+            Ok(steps.collect::<Result<Vec<_>, _>>()?.join("\n"))
+        });
+        read.unwrap()
+    }
+
+    #[test]
+    fn what_is_narrowed_by_is_looked_up_and_the_rest_walks_by_time() {
+        let by_time = plan(&IocFilter::default());
+        assert!(by_time.starts_with("SEARCH ioc USING COVERING INDEX ioc_by_last_seen"), "{by_time}");
+        assert!(!by_time.contains("TEMP B-TREE"), "{by_time}");
+        let by_value = plan(&IocFilter { value: Some("192.0.2.1".to_owned()), ..IocFilter::default() });
+        assert!(by_value.contains("(kind=? AND value=?)"), "{by_value}");
+        for filter in [
+            IocFilter { any_tag: vec!["RARE".to_owned()], ..IocFilter::default() },
+            IocFilter { any_source: vec!["internal".to_owned()], ..IocFilter::default() },
+            IocFilter { tag: Some("rare".to_owned()), ..IocFilter::default() },
+            IocFilter { text: Some("192.0.2".to_owned()), ..IocFilter::default() },
+        ] {
+            let by_row = plan(&filter);
+            assert!(
+                by_row.contains("SEARCH ioc USING INTEGER PRIMARY KEY (rowid=?)"),
+                "{filter:?}\n{by_row}"
+            );
+        }
+    }
 }

@@ -1,46 +1,34 @@
 //! Intelligence records, with full-text over everything in them.
 
-use rusqlite::{params, params_from_iter, types::Value};
+use rusqlite::{Connection, Transaction, params, types::Value};
 use security_core::{Domain, StoreFault};
 use security_intel::{IntelFilter, IntelRecord, IntelStore};
 
-use super::{EmbeddedStore, full_text, pool::Done, whole};
+use super::{EmbeddedStore, full_text, labels, pool::Done, walk};
+use crate::fault::Trouble;
 
-/// Records read in one go by [`IntelStore::each_intel`].
-const PAGE: usize = 200;
+/// Records read in one go by [`IntelStore::each_intel`]; each may be large.
+const TOGETHER: usize = 16;
 
 /// The most text of one record that the full-text index takes, in bytes.
 const MAX_TEXT: usize = 1 << 20;
 
 impl IntelStore for EmbeddedStore {
     fn save_intel(&self, record: &IntelRecord) -> Result<(), StoreFault> {
-        let text = words_of(record);
+        self.intel.write(Some(Domain::Intel), |transaction| match insert(transaction, record)? {
+            true => Ok(Done::Changed(())),
+            false => Err(StoreFault::conflict(&record.id).into()),
+        })
+    }
+
+    fn add_intel(&self, records: &[IntelRecord]) -> Result<Vec<bool>, StoreFault> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
         self.intel.write(Some(Domain::Intel), |transaction| {
-            let mut statement = transaction.prepare_cached(
-                "INSERT INTO intel (id, source_type, priority_level, created_at, record, text)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-            )?;
-            let stored = statement.execute(params![
-                record.id,
-                record.source_type,
-                record.priority_level,
-                record.created_at.as_micros(),
-                serde_json::to_string(record)?,
-                text,
-            ])?;
-            if stored != 1 {
-                return Err(StoreFault::conflict(&record.id).into());
-            }
-            let row = transaction.last_insert_rowid();
-            transaction
-                .prepare_cached("INSERT INTO intel_text (rowid, text) VALUES (?1, ?2)")?
-                .execute(params![row, text])?;
-            for tag in &record.tags {
-                transaction
-                    .prepare_cached("INSERT OR IGNORE INTO tag (tag, row) VALUES (?1, ?2)")?
-                    .execute(params![tag, row])?;
-            }
-            Ok(Done::Changed(()))
+            let added = records.iter().map(|record| insert(transaction, record));
+            let added = added.collect::<Result<Vec<bool>, Trouble>>()?;
+            Ok(if added.contains(&true) { Done::Changed(added) } else { Done::Unchanged(added) })
         })
     }
 
@@ -72,38 +60,23 @@ impl IntelStore for EmbeddedStore {
             conditions.push_str(" AND EXISTS (SELECT 1 FROM tag WHERE tag = ? AND tag.row = intel.row)");
             values.push(tag.clone().into());
         }
+        if !filter.any_tag.is_empty() {
+            let found =
+                self.intel.read(|connection| labels::any_of(connection, "tag", "intel", &filter.any_tag))?;
+            let Some((condition, labels)) = found else { return Ok(()) };
+            conditions.push_str(&format!(" AND {condition}"));
+            values.push(labels.into());
+        }
         if let Some(text) = filter.text.as_deref().filter(|text| !text.trim().is_empty()) {
             let Some(query) = full_text::query(text) else { return Ok(()) };
             conditions.push_str(" AND row IN (SELECT rowid FROM intel_text WHERE intel_text MATCH ?)");
             values.push(query.into());
         }
-        let sql = format!(
-            "SELECT created_at, row, record FROM intel WHERE (created_at, row) < (?, ?){conditions}
+        let places = format!(
+            "SELECT created_at, row FROM intel WHERE (created_at, row) < (?, ?){conditions}
              ORDER BY created_at DESC, row DESC LIMIT ?"
         );
-        let mut before = (i64::MAX, i64::MAX);
-        loop {
-            // No connection is held while `each` runs: it may take its time, call the store again, or fork.
-            let page = self.intel.read(|connection| {
-                let mut bound = vec![Value::from(before.0), Value::from(before.1)];
-                bound.extend(values.iter().cloned());
-                bound.push(Value::from(whole(PAGE)));
-                let mut statement = connection.prepare_cached(&sql)?;
-                let mut rows = statement.query(params_from_iter(&bound))?;
-                let mut page: Vec<((i64, i64), IntelRecord)> = Vec::new();
-                while let Some(row) = rows.next()? {
-                    let record = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
-                    page.push(((row.get(0)?, row.get(1)?), serde_json::from_str(record)?));
-                }
-                Ok(page)
-            })?;
-            let Some(&(last, _)) = page.last() else { return Ok(()) };
-            before = last;
-            let full = page.len() == PAGE;
-            if !page.into_iter().all(|(_, record)| each(record)) || !full {
-                return Ok(());
-            }
-        }
+        walk::newest_first(&self.intel, &places, &values, TOGETHER, records_at, each)
     }
 
     /// With `wipe`, nothing of the record stays in the database's files: freed pages are overwritten, the
@@ -140,6 +113,48 @@ impl IntelStore for EmbeddedStore {
             Ok(u64::try_from(count).unwrap_or(0))
         })
     }
+}
+
+/// Stores a record with its words and tags; `false` when its id is there already.
+fn insert(transaction: &Transaction<'_>, record: &IntelRecord) -> Result<bool, Trouble> {
+    let text = words_of(record);
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO intel (id, source_type, priority_level, created_at, record, text)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+    )?;
+    let stored = statement.execute(params![
+        record.id,
+        record.source_type,
+        record.priority_level,
+        record.created_at.as_micros(),
+        serde_json::to_string(record)?,
+        text,
+    ])?;
+    if stored != 1 {
+        return Ok(false);
+    }
+    let row = transaction.last_insert_rowid();
+    transaction
+        .prepare_cached("INSERT INTO intel_text (rowid, text) VALUES (?1, ?2)")?
+        .execute(params![row, text])?;
+    for tag in &record.tags {
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO tag (tag, row) VALUES (?1, ?2)")?
+            .execute(params![tag, row])?;
+    }
+    Ok(true)
+}
+
+fn records_at(connection: &Connection, rows: &[i64]) -> Result<Vec<IntelRecord>, Trouble> {
+    let mut statement = connection.prepare_cached("SELECT record FROM intel WHERE row = ?1")?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        let mut rows = statement.query([row])?;
+        if let Some(row) = rows.next()? {
+            found.push(serde_json::from_str(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Every word that stands anywhere in a record: keys and values of its data, tags, categories, indicators.

@@ -6,8 +6,10 @@ mod full_text;
 mod history_file;
 mod indicators;
 mod intel;
+mod labels;
 mod pool;
 mod schema;
+mod walk;
 
 use std::{fmt, fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
@@ -116,17 +118,17 @@ impl EmbeddedStore {
     }
 
     /// Ends the commit of a writer that was killed in the middle of it: announces a change of `domain` under
-    /// the write lock, as a writer does, without making one. Every reader then looks once and is done.
+    /// the write lock, as a writer does, without making one. Every reader then looks once and is done. Does not wait.
     ///
     /// # Errors
-    /// As any change; `store-busy` when other writers hold the lock for too long.
+    /// `store-busy` when a writer holds the lock: it is alive, and will finish by itself.
     pub fn settle(&self, domain: Domain) -> Result<(), StoreFault> {
         let database = match domain {
             Domain::Credentials => &self.credentials,
             Domain::Indicators => &self.indicators,
             Domain::Intel | Domain::Rules => &self.intel,
         };
-        database.write(Some(domain), |_| Ok(pool::Done::Changed(())))
+        database.announce_now(domain)
     }
 
     /// Sizes and versions, for people. Makes no file.

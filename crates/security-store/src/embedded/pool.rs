@@ -10,9 +10,10 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, TryLockError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -142,6 +143,30 @@ impl Database {
                 Ok(outcome)
             }
         }
+    }
+
+    /// Announces a change of `domain` under the write lock without making one, if the lock is free at this moment.
+    pub(super) fn announce_now(&self, domain: Domain) -> Result<(), StoreFault> {
+        let _pass = self.enter()?;
+        let held = || fault::busy(&self.path, "a change is being made");
+        let mut slot = match self.writer.try_lock() {
+            Ok(slot) => slot,
+            Err(TryLockError::Poisoned(slot)) => slot.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(held()),
+        };
+        let mut connection = match slot.take() {
+            Some(connection) => connection,
+            None => {
+                self.prepare()?;
+                self.schema.connect(&self.path)?
+            }
+        };
+        let refused = |error: &rusqlite::Error| fault::from_sqlite(error, &self.path);
+        connection.busy_timeout(Duration::ZERO).map_err(|error| refused(&error))?;
+        let outcome = self.transact(&mut connection, Some(domain), |_| Ok(Done::Changed(())));
+        connection.busy_timeout(super::BUSY_TIMEOUT).map_err(|error| refused(&error))?;
+        *slot = Some(connection);
+        outcome.map_err(|trouble| trouble.at(&self.path))
     }
 
     /// Moves the write-ahead log into the file and empties it, so that nothing removed lingers there.

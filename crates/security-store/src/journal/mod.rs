@@ -1,4 +1,4 @@
-//! The journal: usage, audit and alerts as append-only, hash-chained JSON lines.
+//! The journal: usage, audit, alerts and refused requests as append-only, hash-chained JSON lines.
 //!
 //! Each process writes files of its own, so no process can tear another's lines. A line is one JSON object:
 //! `{"seq":7,…the record's own fields…,"chain":"…"}`. The first line of a file, number 0, is its header and names the
@@ -57,10 +57,10 @@ pub struct JournalOptions {
     pub rotate_bytes: u64,
     /// A file that has grown so old, likewise; a day.
     pub rotate_age: Duration,
-    /// So much of usage, and as much of alerts, is kept; the oldest files go first; 1 GiB. Audit is never
+    /// So much of usage, of alerts and of requests each is kept; the oldest files go first; 1 GiB. Audit is never
     /// deleted.
     pub keep_bytes: u64,
-    /// So many files of usage, and as many of alerts, are kept, for processes that each write a line; 4096.
+    /// So many files of usage, of alerts and of requests each are kept, for processes that each write a line; 4096.
     pub keep_files: usize,
     /// Records of one stream that may wait to be written; 65,536.
     pub queue: usize,
@@ -115,7 +115,7 @@ pub struct Journal {
 struct Shared {
     folder: PathBuf,
     options: JournalOptions,
-    lanes: [Lane; 3],
+    lanes: [Lane; 4],
     gate: Gate,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The thread runs; read without the lock by everybody who appends.
@@ -351,8 +351,7 @@ impl Shared {
 
     /// The first fault since the last flush; forgets those of all lanes.
     fn take_fault(&self) -> Result<(), StoreFault> {
-        let [usage, audit, alerts] = self.lanes.each_ref().map(Lane::take_fault);
-        usage.and(audit).and(alerts)
+        self.lanes.each_ref().map(Lane::take_fault).into_iter().fold(Ok(()), Result::and)
     }
 
     fn is_idle(&self) -> bool {

@@ -25,11 +25,13 @@ pub enum Stream {
     Audit,
     /// Alerts of the detector.
     Alerts,
+    /// Requests that the web layer refused.
+    Requests,
 }
 
 impl Stream {
     /// All streams; the position of each is its number.
-    pub const ALL: [Self; 3] = [Self::Usage, Self::Audit, Self::Alerts];
+    pub const ALL: [Self; 4] = [Self::Usage, Self::Audit, Self::Alerts, Self::Requests];
 
     /// The stream's name, with which its files' names start.
     pub fn as_str(self) -> &'static str {
@@ -37,6 +39,7 @@ impl Stream {
             Self::Usage => "usage",
             Self::Audit => "audit",
             Self::Alerts => "alerts",
+            Self::Requests => "requests",
         }
     }
 }

@@ -97,6 +97,7 @@ pub(crate) fn word(kind: &str, value: &str, source: &str, confidence: u8) -> New
         tags: Vec::new(),
         related_intel_ids: Vec::new(),
         seen_at: at(0),
+        first_seen: None,
         valid_until: None,
     }
 }

@@ -18,16 +18,16 @@ impl Engine {
         details: Value,
         act: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        self.journal.append_durable(Stream::Audit, &record(event, request_id, &details))?;
+        self.files.journal.append_durable(Stream::Audit, &record(event, request_id, &details))?;
         act().inspect_err(|error| {
             let failed = json!({"event": event, "error": error.to_string()});
-            self.journal.append(Stream::Audit, &record("act_failed", request_id, &failed));
+            self.files.journal.append(Stream::Audit, &record("act_failed", request_id, &failed));
         })
     }
 
     /// Records a change of data; durable with the journal's next group commit.
     pub(crate) fn audit(&self, event: &str, request_id: &str, details: Value) -> Result<()> {
-        self.journal.append(Stream::Audit, &record(event, request_id, &details));
+        self.files.journal.append(Stream::Audit, &record(event, request_id, &details));
         Ok(())
     }
 
@@ -40,7 +40,7 @@ impl Engine {
                 .iter()
                 .all(|(name, value)| record.get(name).or_else(|| record["details"].get(name)) == Some(value))
         };
-        Ok(self.journal.newest(Stream::Audit, limit, &mut wanted)?)
+        Ok(self.files.journal.newest(Stream::Audit, limit, &mut wanted)?)
     }
 
     /// Checks the hash chain of every journal file: an edited, removed or reordered line is named by file and
@@ -50,7 +50,7 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read.
     pub fn verify_audit_log(&self) -> Result<ChainReport> {
-        self.journal.flush()?;
+        self.files.journal.flush()?;
         Ok(Journal::verify(&self.data_dir().join("logs"))?)
     }
 }

@@ -62,7 +62,8 @@ impl Engine {
     ) -> Result<CredentialRecord> {
         for _ in 0..ATTEMPTS {
             let now = world::now();
-            let mut record = self.store.credential(kind)?.unwrap_or_else(|| CredentialRecord::new(kind, now));
+            let mut record =
+                self.files.store.credential(kind)?.unwrap_or_else(|| CredentialRecord::new(kind, now));
             let before = record.version;
             change(&mut record)?;
             if record.version == before {
@@ -75,7 +76,7 @@ impl Engine {
                 request_id: request_id.to_owned(),
                 details: details.clone(),
             };
-            match self.store.save_credential(&record, &line) {
+            match self.files.store.save_credential(&record, &line) {
                 Ok(()) => return Ok(record),
                 Err(fault) if fault.is_conflict() => {}
                 Err(fault) => return Err(fault.into()),
@@ -215,7 +216,7 @@ impl Engine {
         let now = world::now();
         for kind in CredentialKind::ALL {
             let policy = self.settings.policies.of(kind);
-            let Some(record) = self.store.credential(kind)? else { continue };
+            let Some(record) = self.files.store.credential(kind)? else { continue };
             let Some(report) = ExpirationReport::of_record(&record, &policy, now) else { continue };
             let planned = report.due_at.max(now);
             if record.rotation_planned_for.is_some_and(|known| known <= planned) {

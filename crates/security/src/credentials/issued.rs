@@ -239,7 +239,7 @@ impl Engine {
         let details = json!({"key_id": key.id, "name": key.name, "owner": key.owner, "scopes": key.scopes});
         self.audited("key_issued", &request_id, details.clone(), || {
             let line = line(&key, CredentialEvent::Issued, &request_id, &details);
-            Ok(self.store.save_issued_key(&key, &line)?)
+            Ok(self.files.store.save_issued_key(&key, &line)?)
         })?;
         Ok((key.view(), token.secret))
     }
@@ -260,7 +260,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Invalid`] for a key that has ended; [`Error::Store`].
     pub fn rotate_api_key(&self, key_id: &str, grace: Duration) -> Result<(KeyView, Secret)> {
-        let key = self.store.issued_key(key_id)?.ok_or_else(|| Error::not_found("key", key_id))?;
+        let key = self.files.store.issued_key(key_id)?.ok_or_else(|| Error::not_found("key", key_id))?;
         let token = Token::renew(&key.prefix, &key.id, &mut world::SystemEntropy).map_err(refused)?;
         let digest: Digest = self.pepper.digest(token.secret.expose());
         let request_id = generate_request_id();
@@ -288,11 +288,11 @@ impl Engine {
         self.audited(act, request_id, details.clone(), || {
             for _ in 0..8 {
                 let mut key =
-                    self.store.issued_key(key_id)?.ok_or_else(|| Error::not_found("key", key_id))?;
+                    self.files.store.issued_key(key_id)?.ok_or_else(|| Error::not_found("key", key_id))?;
                 if !change(&mut key)? {
                     return Ok(key.view());
                 }
-                match self.store.save_issued_key(&key, &line(&key, event, request_id, details)) {
+                match self.files.store.save_issued_key(&key, &line(&key, event, request_id, details)) {
                     Ok(()) => return Ok(key.view()),
                     Err(fault) if fault.is_conflict() => {}
                     Err(fault) => return Err(fault.into()),

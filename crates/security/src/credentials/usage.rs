@@ -6,9 +6,6 @@ use serde_json::{Map, Value};
 
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
-/// The most records that one analysis looks back over.
-const ANALYSED: usize = 1_000_000;
-
 /// What a caller knows of a use; every part may be left out.
 #[derive(Debug, Default, Clone)]
 pub struct UsageContext {
@@ -58,7 +55,7 @@ impl Engine {
         if let Some(address) = &context.client_ip {
             record.set_client_ip(address);
         }
-        self.journal.append(Stream::Usage, &record.bounded());
+        self.files.journal.append(Stream::Usage, &record.bounded());
         request_id
     }
 
@@ -103,7 +100,7 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read.
     pub fn recent_usage(&self, limit: usize) -> Result<Vec<Value>> {
-        let records = self.journal.newest(Stream::Usage, limit, &mut |_| true)?;
+        let records = self.files.journal.newest(Stream::Usage, limit, &mut |_| true)?;
         Ok(records.into_iter().map(usage_view).collect())
     }
 
@@ -111,12 +108,19 @@ impl Engine {
     /// # Errors
     /// When the journal cannot be read.
     pub fn suspicious_activity(&self) -> Result<Vec<Finding>> {
-        let mut records = Vec::new();
-        self.journal.each_newest_first(Stream::Usage, &mut |record: Value| {
-            records.extend(serde_json::from_value::<UsageRecord>(record));
-            records.len() < ANALYSED
+        let thresholds = &self.settings.suspicion;
+        let mut records: Vec<UsageRecord> = Vec::new();
+        self.files.journal.each_newest_first(Stream::Usage, &mut |record: Value| {
+            // What the detectors do not look at is not held: callers and clients choose its size.
+            records.extend(serde_json::from_value::<UsageRecord>(record).map(|record| UsageRecord {
+                user_agent: None,
+                error: None,
+                options: Map::new(),
+                ..record
+            }));
+            records.len() < thresholds.max_records
         })?;
-        Ok(security_credentials::analyse(records, &self.settings.suspicion, world::now()))
+        Ok(security_credentials::analyse(records, thresholds, world::now()))
     }
 }
 

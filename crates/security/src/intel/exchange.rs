@@ -7,11 +7,11 @@ use std::{
     sync::mpsc::sync_channel,
 };
 
-use security_core::StoreFault;
+use security_core::{Coded as _, StoreFault};
 use security_indicators::IocType;
 use security_intel::{
     ExportFormat, Exported, FeedFormat, FeedOptions, FeedReader, IndicatorStore, IntelError, IocFilter,
-    NewIoc, export,
+    IocRecord, NewIoc, Rejected, export,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -33,13 +33,18 @@ const IN_FLIGHT: usize = 1024;
 pub struct ImportOptions {
     /// `plain`, `csv`, `json`, `misp` or `stix`; guessed when not given.
     pub format: Option<String>,
-    /// Who says so; `feed:` and the file's name when not given.
+    /// Who says so. When not given, `feed:` and the file's name, and records of our own JSON export keep the sources
+    /// they name: give it for a feed of somebody else, who could name any.
     pub source: Option<String>,
     /// Of entries that do not say; 50 when not given.
     pub confidence: Option<i64>,
     /// Go on after entries that are no indicator; otherwise the first one ends the import before anything of its
     /// batch is stored.
     pub skip_bad: bool,
+    /// Take MISP attributes that are not meant for detection (`to_ids` is false) as well.
+    pub all_attributes: bool,
+    /// The type's name or alias of entries that do not say one; told from each value when not given.
+    pub ioc_type: Option<String>,
 }
 
 /// How far an import has come.
@@ -108,35 +113,39 @@ impl ExportFilter {
 }
 
 impl Engine {
-    /// Imports a feed. Batches of 10,000 are durable one by one; `progress` hears of each.
+    /// Imports a feed. Batches of 10,000 are durable one by one; `progress` hears of each. The audit trail has every
+    /// import that began, with `complete` false where it broke off.
     /// # Errors
     /// [`Error::Invalid`] for a document that is malformed as a whole, with its place, and for the first rejected
-    /// entry unless `skip_bad`; [`Error::Store`].
+    /// entry unless `skip_bad`; [`Error::Store`]. Where batches were stored before it, the error says how many
+    /// indicators that were.
     pub fn import_indicators(
         &self,
         file_name: &str,
-        mut input: impl BufRead,
+        input: impl BufRead,
         options: &ImportOptions,
         progress: &mut dyn FnMut(ImportProgress),
     ) -> Result<ImportReport> {
-        let format = match &options.format {
-            Some(name) => FeedFormat::from_str(name).map_err(|error| Error::invalid("format", error))?,
-            None => {
-                let head = input.fill_buf().map_err(|error| unreadable(file_name, &error))?;
-                FeedFormat::guess(head, Some(file_name))
-            }
-        };
+        let format = options.format.as_deref().map(FeedFormat::from_str).transpose();
+        let format = format.map_err(|error| Error::invalid("format", error))?;
         let source = match &options.source {
             Some(source) => name("source", source)?,
             None => format!("feed:{}", stem(file_name)),
         };
+        let kind = options.ioc_type.as_deref().map(IocType::from_str).transpose();
         let mut feed_options = FeedOptions::new(source.clone(), world::now());
         feed_options.limits.max_hits = MOST_INDICATORS;
+        feed_options.take_all_attributes = options.all_attributes;
+        feed_options.kind = kind.map_err(|error| Error::invalid("ioc_type", error))?;
+        feed_options.keep_sources = options.source.is_none();
         if let Some(given) = options.confidence {
             feed_options.confidence = confidence(given)?;
         }
-        let mut feed =
-            FeedReader::new(format, input, feed_options).map_err(|error| refused(file_name, &error))?;
+        let feed = match format {
+            Some(format) => FeedReader::new(format, input, feed_options),
+            None => FeedReader::guess(Some(file_name), input, feed_options),
+        };
+        let feed = feed.map_err(|error| refused(file_name, &error))?;
         let mut report = ImportReport {
             format: feed.format().to_string(),
             source,
@@ -146,29 +155,47 @@ impl Engine {
             rejections: Vec::new(),
             left_out: BTreeMap::new(),
         };
+        let taken = self.take_feed(file_name, feed, options.skip_bad, &mut report, progress);
+        let mut details = json!({
+            "source": report.source, "format": report.format, "added": report.added, "merged": report.merged,
+            "rejected": report.rejected, "complete": taken.is_ok(),
+        });
+        if let Err(error) = &taken {
+            details["error"] = error.to_string().into();
+        }
+        self.audit("feed_imported", &generate_request_id(), details)?;
+        taken.map_err(|error| after(report.added + report.merged, error)).map(|()| report)
+    }
+
+    /// Stores what a feed gives; `report` has what was done, also when it breaks off.
+    fn take_feed(
+        &self,
+        file_name: &str,
+        mut feed: FeedReader<'_>,
+        skip_bad: bool,
+        report: &mut ImportReport,
+        progress: &mut dyn FnMut(ImportProgress),
+    ) -> Result<()> {
         let mut batch: Vec<NewIoc> = Vec::with_capacity(BATCH);
         loop {
             let entry = feed.next();
             let ended = entry.is_none();
             match entry {
                 Some(Ok(word)) => batch.push(word),
-                Some(Err(rejected)) => {
-                    let rejection =
-                        Rejection { line: rejected.line, text: rejected.text, reason: rejected.reason };
-                    if !options.skip_bad {
-                        let Rejection { line, text, reason } = rejection;
+                Some(Err(Rejected { line, text, reason })) => {
+                    if !skip_bad {
                         let problem = format!("{file_name} line {line}: `{text}`: {reason}");
                         return Err(Error::invalid("path_or_file", problem));
                     }
                     report.rejected += 1;
                     if report.rejections.len() < LISTED_REJECTIONS {
-                        report.rejections.push(rejection);
+                        report.rejections.push(Rejection { line, text, reason });
                     }
                 }
                 None => {}
             }
             if batch.len() >= BATCH || (ended && !batch.is_empty()) {
-                let stored = self.store.upsert_indicators(&batch)?;
+                let stored = self.files.store.upsert_indicators(&batch)?;
                 report.added += stored.added;
                 report.merged += stored.merged;
                 batch.clear();
@@ -182,12 +209,7 @@ impl Engine {
             }
         }
         report.left_out = feed.finish().map_err(|error| refused(file_name, &error))?.left_out;
-        let details = json!({
-            "source": report.source, "format": report.format, "added": report.added, "merged": report.merged,
-            "rejected": report.rejected,
-        });
-        self.audit("feed_imported", &generate_request_id(), details)?;
-        Ok(report)
+        Ok(())
     }
 
     /// Writes indicators as a feed, holding a bounded number at a time.
@@ -200,19 +222,35 @@ impl Engine {
         output: &mut dyn Write,
     ) -> Result<Exported> {
         let format = ExportFormat::from_str(format).map_err(|error| Error::invalid("format", error))?;
-        let filter = filter.resolve()?;
+        let written = self.stream_indicators(format, &filter.resolve()?, &|_| true, output)?;
+        written.map_err(|error| Error::invalid("path", error))
+    }
+
+    /// Writes the records that pass the filter and that `keep` keeps; they go through a channel that holds a bounded
+    /// number. The outer error is the store's, the inner one the writing's.
+    pub(crate) fn stream_indicators(
+        &self,
+        format: ExportFormat,
+        filter: &IocFilter,
+        keep: &(dyn Fn(&IocRecord) -> bool + Sync),
+        output: &mut dyn Write,
+    ) -> Result<std::result::Result<Exported, IntelError>> {
         std::thread::scope(|scope| {
             let (sender, records) = sync_channel(IN_FLIGHT);
             let reader = scope.spawn(move || {
-                // A writer that broke off no longer receives; what is left is read in vain and dropped.
-                self.store.each_indicator(&filter, &mut |record| drop(sender.send(record)))
+                self.files.store.each_indicator(filter, &mut |record| {
+                    if keep(&record) {
+                        // A writer that broke off no longer receives; what is left is read in vain and dropped.
+                        drop(sender.send(record));
+                    }
+                })
             });
-            let written = export(records, format, output).map_err(|error| Error::invalid("path", error));
+            let written = export(records, format, output);
             let read = reader.join().unwrap_or_else(|_| {
                 Err(StoreFault::new("store-io", "reading the indicators ended unexpectedly"))
             });
             read?;
-            written
+            Ok(written)
         })
     }
 }
@@ -223,17 +261,78 @@ fn least(confidence: i64) -> Result<u8> {
     })
 }
 
+/// Endings that say what a file is and nothing of where it comes from.
+const ENDINGS: &[&str] = &[
+    "txt", "text", "list", "lst", "hosts", "ipset", "netset", "csv", "tsv", "json", "jsonl", "ndjson",
+    "misp", "stix", "stix2", "gz", "bz2", "xz", "zst", "zip",
+];
+
+/// The file's name without folders and without endings such as `.json.gz`; `feed.evil.example.txt` is
+/// `feed.evil.example`.
 fn stem(file_name: &str) -> String {
-    let name = file_name.rsplit('/').next().unwrap_or(file_name);
-    let stem = name.split_once('.').map_or(name, |(stem, _)| stem);
+    let mut stem = file_name.rsplit('/').next().unwrap_or(file_name);
+    while let Some((rest, ending)) = stem.rsplit_once('.')
+        && !rest.is_empty()
+        && ENDINGS.contains(&ending.to_ascii_lowercase().as_str())
+    {
+        stem = rest;
+    }
     let clean: String = stem.chars().filter(|c| !c.is_control()).take(80).collect();
     if clean.is_empty() { "import".into() } else { clean }
 }
 
-fn unreadable(file_name: &str, error: &std::io::Error) -> Error {
-    Error::invalid("path_or_file", format!("{file_name}: {error}"))
+/// The error with which an import ended, and how many indicators were stored before it.
+fn after(stored: usize, error: Error) -> Error {
+    let told = |problem: &dyn std::fmt::Display| match stored {
+        1 => format!("{problem}; 1 was stored before it"),
+        _ => format!("{problem}; {stored} were stored before it"),
+    };
+    match error {
+        error if stored == 0 => error,
+        Error::Invalid { argument, problem } => Error::Invalid { argument, problem: told(&problem) },
+        Error::Store(fault) => {
+            let mut whole = StoreFault::new(fault.code(), told(&fault));
+            if let Some(hint) = fault.hint() {
+                whole = whole.with_hint(hint);
+            }
+            Error::Store(whole)
+        }
+        other => other,
+    }
 }
 
 fn refused(file_name: &str, error: &IntelError) -> Error {
     Error::invalid("path_or_file", format!("{file_name}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_bears_the_files_name_without_known_endings() {
+        for (file_name, expected) in [
+            ("list.txt", "list"),
+            ("/var/feeds/evil.example.com.txt", "evil.example.com"),
+            ("abuse.2026-11-01.JSON.gz", "abuse.2026-11-01"),
+            ("bundle.stix.json", "bundle"),
+            ("stdin", "stdin"),
+            (".txt", ".txt"),
+            ("v1.2", "v1.2"),
+            ("", "import"),
+        ] {
+            assert_eq!(stem(file_name), expected, "{file_name}");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_was_stored_before_it() {
+        let invalid = after(10_000, Error::invalid("path_or_file", "line 7"));
+        assert_eq!(invalid.to_string(), "path_or_file: line 7; 10000 were stored before it");
+        assert_eq!(after(0, Error::invalid("x", "y")).to_string(), "x: y");
+        let fault = StoreFault::new("store-full", "the disk is full").with_hint("make room");
+        let Error::Store(fault) = after(1, fault.into()) else { panic!() };
+        assert_eq!((fault.code(), fault.hint().as_deref()), ("store-full", Some("make room")));
+        assert_eq!(fault.to_string(), "the disk is full; 1 was stored before it");
+    }
 }

@@ -1,6 +1,6 @@
 //! Intelligence records: file, find, read.
 
-use security_core::Limits;
+use security_core::{Limits, Timestamp};
 use security_indicators::Indicator;
 use security_intel::{
     IndicatorStore, IntelFilter, IntelRecord, IntelStore, IocFilter, Query, canonical_priority,
@@ -44,8 +44,36 @@ impl Default for SearchRequest {
 /// The most results of one search.
 const MOST_RESULTS: usize = 10_000;
 
+/// The fields of an indicator as [`ioc_view`] shows it: a query for others need not look at any.
+const IOC_FIELDS: &[&str] = &[
+    "kind",
+    "id",
+    "ioc_id",
+    "type",
+    "value",
+    "original",
+    "source",
+    "sources",
+    "confidence",
+    "description",
+    "tags",
+    "related_intel_ids",
+    "first_seen",
+    "last_seen",
+    "created_at",
+    "updated_at",
+    "sightings",
+    "valid_until",
+    "active",
+];
+
+/// A record that was found, with the time it is sorted by.
+type Dated = (Timestamp, Value);
+
 impl Engine {
-    /// Finds indicators (`kind` is `ioc`) and intelligence records (`kind` is `intel`), newest first of each.
+    /// Finds indicators (`kind` is `ioc`) and intelligence records (`kind` is `intel`), newest first over both: by
+    /// `last_seen` and `created_at`. When there are more than `limit`, neither kind takes more than half of the
+    /// places from the other.
     /// # Errors
     /// [`Error::Invalid`] naming the argument and what is accepted; [`Error::Store`].
     pub fn search_intelligence(&self, request: &SearchRequest) -> Result<Vec<Value>> {
@@ -57,61 +85,78 @@ impl Engine {
         }
         let query =
             request.query.as_ref().map(Query::parse).transpose().map_err(|e| Error::invalid("query", e))?;
+        let query = query.as_ref();
         let source_type = request.source_type.as_deref().map(canonical_source_type).transpose();
         let source_type = source_type.map_err(|error| Error::invalid("source_type", error))?;
         let priority = request.priority_level.as_deref().map(canonical_priority).transpose();
         let priority = priority.map_err(|error| Error::invalid("priority_level", error))?;
-        let wanted = |view: &Value| {
-            query.as_ref().is_none_or(|query| query.matches(view)) && has_any_tag(view, &request.tags)
-        };
-
-        let mut results = Vec::new();
-        if source_type.is_none() && priority.is_none() {
-            self.search_indicators(query.as_ref(), request, &wanted, &mut results)?;
+        if query.is_some_and(Query::holds_for_none) {
+            return Ok(Vec::new());
         }
-        let hints = query.as_ref().map(Query::intel_filter).unwrap_or_default();
-        let filter = IntelFilter {
-            source_type: source_type.or(hints.source_type),
-            priority_level: priority.map(str::to_owned).or(hints.priority_level),
-            text: request.text.clone(),
-            ..hints
+        let may_hold = |kind, fields| query.is_none_or(|query: &Query| query.may_hold(kind, fields));
+        let iocs = match source_type.is_none() && priority.is_none() && may_hold("ioc", Some(IOC_FIELDS)) {
+            true => self.search_indicators(query, request)?,
+            false => Vec::new(),
         };
-        if results.len() < request.limit {
-            self.store.each_intel(&filter, &mut |record| {
-                let view = intel_view(&record);
-                if wanted(&view) {
-                    results.push(view);
-                }
-                results.len() < request.limit
-            })?;
-        }
-        Ok(results)
+        let records = match may_hold("intel", None) {
+            true => self.search_records(query, request, source_type, priority)?,
+            false => Vec::new(),
+        };
+        Ok(shared(request.limit, iocs, records))
     }
 
-    fn search_indicators(
+    fn search_indicators(&self, query: Option<&Query>, request: &SearchRequest) -> Result<Vec<Dated>> {
+        let now = world::now();
+        let hints = query.map(Query::ioc_filter).unwrap_or_default();
+        let filter = IocFilter {
+            any_tag: either(&request.tags, hints.any_tag),
+            // Words are asked for all together, so both texts may stand side by side.
+            text: match (&request.text, hints.text) {
+                (Some(text), Some(hint)) => Some(format!("{text} {hint}")),
+                (text, hint) => text.clone().or(hint),
+            },
+            ..hints
+        };
+        let mut found = Vec::new();
+        self.files.store.newest_indicators(&filter, &mut |record| {
+            let view = ioc_view(&record, now);
+            let holds = query.is_none_or(|query| {
+                let mut asked = view.clone();
+                asked["source"] = record.sources.iter().map(|known| known.source.as_str()).collect();
+                query.matches(&asked)
+            });
+            if holds && has_any_tag(&view, &request.tags) {
+                found.push((record.last_seen, view));
+            }
+            found.len() < request.limit
+        })?;
+        Ok(found)
+    }
+
+    fn search_records(
         &self,
         query: Option<&Query>,
         request: &SearchRequest,
-        wanted: &dyn Fn(&Value) -> bool,
-        results: &mut Vec<Value>,
-    ) -> Result<()> {
-        let now = world::now();
-        let hints = query.map(Query::ioc_filter).unwrap_or_default();
-        let filter = IocFilter { text: request.text.clone(), ..hints };
-        // What the filter cannot say is decided here, so the first page may be too small: double it.
-        let mut page = request.limit;
-        loop {
-            let records = self.store.find_indicators(&filter, page)?;
-            let exhausted = records.len() < page;
-            results.clear();
-            results.extend(
-                records.iter().map(|record| ioc_view(record, now)).filter(wanted).take(request.limit),
-            );
-            if exhausted || results.len() >= request.limit {
-                return Ok(());
+        source_type: Option<String>,
+        priority: Option<&str>,
+    ) -> Result<Vec<Dated>> {
+        let hints = query.map(Query::intel_filter).unwrap_or_default();
+        let filter = IntelFilter {
+            source_type: source_type.or(hints.source_type),
+            priority_level: priority.map(str::to_owned).or(hints.priority_level),
+            any_tag: either(&request.tags, hints.any_tag),
+            text: request.text.clone(),
+            ..hints
+        };
+        let mut found = Vec::new();
+        self.files.store.each_intel(&filter, &mut |record| {
+            let view = intel_view(&record);
+            if query.is_none_or(|query| query.matches(&view)) && has_any_tag(&view, &request.tags) {
+                found.push((record.created_at, view));
             }
-            page = page.saturating_mul(8);
-        }
+            found.len() < request.limit
+        })?;
+        Ok(found)
     }
 
     /// Files a piece of intelligence: what it is about, which indicators stand in it; stored and searchable.
@@ -131,7 +176,7 @@ impl Engine {
         let id = format!("intel--{}", world::uuid());
         let record = categorize(data, source_type, priority_level, id, world::now(), &Limits::DEFAULT)
             .map_err(|error| Error::invalid("data", error))?;
-        self.store.save_intel(&record)?;
+        self.files.store.save_intel(&record)?;
         let details = json!({"intel_id": record.id, "source_type": record.source_type});
         self.audit("intel_filed", &generate_request_id(), details)?;
         Ok(intel_view(&record))
@@ -142,8 +187,29 @@ impl Engine {
     /// [`Error::Invalid`] for an empty id; [`Error::Store`].
     pub fn retrieve_intelligence(&self, intel_id: &str) -> Result<Option<Value>> {
         let id = name("intel_id", intel_id)?;
-        Ok(self.store.intel(&id)?.map(|record| intel_view(&record)))
+        Ok(self.files.store.intel(&id)?.map(|record| intel_view(&record)))
     }
+}
+
+/// The tags that a store narrows by: those of the request, else those of the query. What the other asks for is
+/// decided record by record.
+fn either(of_request: &[String], of_query: Vec<String>) -> Vec<String> {
+    if of_request.is_empty() { of_query } else { of_request.to_vec() }
+}
+
+/// Two lists, each newest first, as one. Each keeps half of the places if it can fill them; what it cannot fill, the
+/// other one takes, and an odd place goes to the newest.
+fn shared(limit: usize, iocs: Vec<Dated>, records: Vec<Dated>) -> Vec<Value> {
+    let half = limit / 2;
+    let (most_iocs, most_records) = (limit - half.min(records.len()), limit - half.min(iocs.len()));
+    let mut iocs = iocs.into_iter().take(most_iocs).peekable();
+    let mut records = records.into_iter().take(most_records).peekable();
+    let newest = std::iter::from_fn(|| match (iocs.peek(), records.peek()) {
+        (Some((seen, _)), Some((filed, _))) if filed > seen => records.next(),
+        (None, _) => records.next(),
+        _ => iocs.next(),
+    });
+    newest.take(limit).map(|(_, view)| view).collect()
 }
 
 fn has_any_tag(view: &Value, tags: &[String]) -> bool {
@@ -184,4 +250,56 @@ pub(super) fn intel_view(record: &IntelRecord) -> Value {
         },
         "iocs": iocs,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use security_intel::{IocRecord, NewIoc};
+
+    #[test]
+    fn every_field_of_an_indicator_can_be_asked_for() {
+        let record = IocRecord::new(NewIoc {
+            indicator: Indicator::identify("192.0.2.1").unwrap(),
+            original: None,
+            source: "internal".into(),
+            confidence: 80,
+            description: String::new(),
+            tags: Vec::new(),
+            related_intel_ids: Vec::new(),
+            seen_at: Timestamp::EPOCH,
+            first_seen: None,
+            valid_until: None,
+        });
+        let view = ioc_view(&record, Timestamp::EPOCH);
+        let fields: Vec<&str> = view.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields, IOC_FIELDS);
+    }
+
+    #[test]
+    fn places_are_shared() {
+        let list = |name: &str, times: &[i64]| -> Vec<Dated> {
+            times
+                .iter()
+                .map(|time| (Timestamp::from_seconds(*time), json!(format!("{name}{time}"))))
+                .collect()
+        };
+        for (limit, iocs, records, expected) in [
+            (4, &[9, 8, 7, 6][..], &[3, 2, 1][..], &["i9", "i8", "r3", "r2"][..]),
+            (4, &[9, 8, 7, 6], &[3], &["i9", "i8", "i7", "r3"]),
+            (4, &[9], &[8, 7, 6, 5], &["i9", "r8", "r7", "r6"]),
+            (4, &[], &[8, 7], &["r8", "r7"]),
+            (4, &[2, 1], &[3, 0], &["r3", "i2", "i1", "r0"]),
+            (3, &[9, 8, 7], &[6, 5, 4], &["i9", "i8", "r6"]),
+            (3, &[3, 2, 1], &[6, 5, 4], &["r6", "r5", "i3"]),
+            (1, &[1], &[2], &["r2"]),
+            (1, &[2], &[2], &["i2"]),
+        ] {
+            assert_eq!(
+                shared(limit, list("i", iocs), list("r", records)),
+                expected,
+                "{limit} {iocs:?} {records:?}"
+            );
+        }
+    }
 }

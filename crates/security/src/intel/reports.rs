@@ -49,7 +49,7 @@ impl Engine {
                     intel.push(input.map_err(|error| Error::invalid("intel_data", error))?);
                 }
             }
-            None => self.store.each_intel(&IntelFilter::default(), &mut |record| {
+            None => self.files.store.each_intel(&IntelFilter::default(), &mut |record| {
                 intel.push(IntelInput::from(&record));
                 intel.len() < CORRELATED
             })?,
@@ -73,7 +73,7 @@ impl Engine {
         for ioc in correlations.iter().flat_map(|correlation| &correlation.iocs) {
             let filter =
                 IocFilter { kind: Some(ioc.kind), value: Some(ioc.value.clone()), ..IocFilter::default() };
-            records.extend(self.store.find_indicators(&filter, 1)?);
+            records.extend(self.files.store.find_indicators(&filter, 1)?);
         }
         let report: ThreatReport = threat_report(&correlations, &records, world::now());
         let found = !correlations.is_empty();
@@ -104,11 +104,12 @@ impl Engine {
         let findings = self.suspicious_activity()?;
         let rules = self.current_rules()?;
         let mut newest = None;
-        self.store.each_intel(&IntelFilter::default(), &mut |record| {
+        self.files.store.each_intel(&IntelFilter::default(), &mut |record| {
             newest = Some(record.created_at);
             false
         })?;
-        let newest_ioc = self.store.find_indicators(&IocFilter::default(), 1)?.pop().map(|ioc| ioc.last_seen);
+        let newest_ioc =
+            self.files.store.find_indicators(&IocFilter::default(), 1)?.pop().map(|ioc| ioc.last_seen);
         let inputs = ComplianceInputs {
             credentials: self
                 .check_credential_expiration()?
@@ -128,7 +129,7 @@ impl Engine {
                 records: chain.records,
                 first_broken: chain.first_broken.as_ref().map(|broken| broken.line),
             }),
-            n_journal_losses: Some(self.journal.stats().lost),
+            n_journal_losses: Some(self.files.journal.stats().lost),
             permission_findings: Some(loose_permissions(self.data_dir())),
             secrets_encrypted: None,
             n_suspicious_findings: Some(
@@ -136,7 +137,7 @@ impl Engine {
             ),
             n_rules: Some(rules.rules().len() as u64),
             n_rule_problems: Some(rules.problems().len() as u64),
-            n_indicators: Some(self.store.count_indicators()?.iter().map(|(_, count)| count).sum()),
+            n_indicators: Some(self.files.store.count_indicators()?.iter().map(|(_, count)| count).sum()),
             newest_intelligence: newest.max(newest_ioc),
             n_plain_servers: Some(self.plain_taxii_servers()?),
             rate_limits: Some(true),

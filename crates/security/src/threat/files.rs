@@ -31,6 +31,10 @@ impl Engine {
     /// file has; [`Error::Store`] when the file cannot be written.
     pub fn add_rule_file(&self, file_name: &str, bytes: &[u8]) -> Result<Vec<Value>> {
         let rules = read_rule_file(file_name, bytes)?;
+        // A name that is none is refused before anything is recorded; only then a fault has no path.
+        if let Some(fault) = self.rules.folder.read(file_name).err().filter(|fault| fault.path().is_none()) {
+            return Err(Error::invalid("file_name", fault));
+        }
         let ids: Vec<&str> = rules.iter().filter_map(|rule| rule["id"].as_str()).collect();
         for (at, id) in ids.iter().enumerate() {
             if ids[..at].contains(id) {
@@ -47,14 +51,19 @@ impl Engine {
                 return Err(Error::invalid("rule", problem));
             }
         }
-        self.rules.folder.write(file_name, bytes).map_err(|fault| match fault.path() {
-            Some(_) => fault.into(),
-            None => Error::invalid("file_name", fault),
+        let details = json!({"file": file_name, "rule_ids": ids});
+        self.audited("rule_file_added", &generate_request_id(), details, || {
+            self.put_rules(file_name, bytes)
         })?;
+        Ok(rules)
+    }
+
+    /// Puts a rule file into the folder and in force in every process.
+    pub(super) fn put_rules(&self, file_name: &str, bytes: &[u8]) -> Result<()> {
+        self.rules.folder.write(file_name, bytes)?;
         self.page.begin(Domain::Rules);
         self.page.finish(Domain::Rules);
-        self.audit("rule_file_added", &generate_request_id(), json!({"file": file_name, "rule_ids": ids}))?;
-        Ok(rules)
+        Ok(())
     }
 }
 

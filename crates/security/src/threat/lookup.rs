@@ -33,7 +33,7 @@ pub struct ExtractedIoc {
 }
 
 /// Finds every indicator in a text, in the order of the text; of those that overlap, the longest. `types` keeps
-/// some kinds only, `limit` the first so many.
+/// some kinds only, `limit` the first so many; without one, all are given.
 /// # Errors
 /// [`Error::Invalid`] for an unknown type.
 pub fn extract_iocs(text: &str, types: Option<&[String]>, limit: Option<usize>) -> Result<Vec<ExtractedIoc>> {
@@ -44,7 +44,7 @@ pub fn extract_iocs(text: &str, types: Option<&[String]>, limit: Option<usize>) 
         options.types =
             Some(kinds.map_err(|error| Error::invalid("types", error))?.into_iter().collect::<TypeSet>());
     }
-    options.max_hits = limit.unwrap_or(options.max_hits).min(options.max_hits);
+    options.max_hits = limit.unwrap_or(usize::MAX);
     let found = extract(text, &options).into_iter().map(|found| ExtractedIoc {
         kind: found.indicator.kind(),
         value: found.indicator.value().to_owned(),
@@ -87,7 +87,7 @@ impl Engine {
         let mut records = Vec::new();
         let mut matches = Vec::new();
         for hit in hits {
-            if let Some(record) = self.store.indicators_at(&[hit.row])?.pop() {
+            if let Some(record) = self.files.store.indicators_at(&[hit.row])?.pop() {
                 matches.push(json!({
                     "ioc": intel::ioc_view(&record, now), "match_type": hit.match_type, "match_time": now,
                 }));
