@@ -6,7 +6,7 @@ use crate::{
 };
 
 pub(crate) fn run(session: &mut Session) -> Outcome {
-    let status = session.engine()?.status()?;
+    let status = session.engine()?.status();
     if session.output.is_json() {
         session.output.record(&status)?;
     } else {

@@ -75,7 +75,7 @@ pub(crate) fn close(py: Python<'_>) -> PyResult<()> {
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
 pub(crate) fn status(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let status = detached(py, || security::current()?.status())?;
+    let status = detached(py, || Ok(security::current()?.status()))?;
     to_python(py, &status)
 }
 

@@ -15,7 +15,7 @@ use crate::{
     host_page::{HostPage, Seen},
 };
 
-/// A writer commits in milliseconds. One that has not finished after this long was killed in between.
+/// A writer commits in milliseconds. One that has not finished after this long was killed in between, or is slow.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What a cache remembers of the epoch it was filled at.
@@ -43,7 +43,8 @@ impl Follower {
     ///
     /// The epoch is taken *before* the store is read: a change that lands in between makes the cache newer than
     /// it claims, which costs one further refresh; the other order would lose the change.
-    /// `settle` ends the commit of a writer that was killed; it is called under the store's write lock.
+    /// `settle` ends the commit of a writer that was killed; it takes the store's write lock if that is free, and
+    /// refuses if a writer holds it.
     pub(crate) fn refresh(
         &self,
         page: &HostPage,

@@ -157,7 +157,7 @@ impl Engine {
         };
         self.files.store.upsert_indicators(&[word])?;
         let details = json!({"indicator": indicator.to_string(), "source": source, "confidence": confidence});
-        self.audit("ioc_added", &generate_request_id(), details)?;
+        self.audit("ioc_added", &generate_request_id(), details);
         let record = self.files.store.indicator(&indicator)?.ok_or_else(|| {
             StoreFault::new("store-conflict", "the indicator was removed by somebody else in the meantime")
         })?;
@@ -172,7 +172,7 @@ impl Engine {
         let removed = self.files.store.remove_indicator(&indicator)?;
         if removed {
             let details = json!({"indicator": indicator.to_string()});
-            self.audit("ioc_removed", &generate_request_id(), details)?;
+            self.audit("ioc_removed", &generate_request_id(), details);
         }
         Ok(removed)
     }

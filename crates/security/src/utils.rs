@@ -55,7 +55,7 @@ impl Engine {
         };
         if disposed {
             let details = serde_json::json!({"target": path_or_intel_id, "secure_delete": secure_delete});
-            self.audit("data_disposed", &generate_request_id(), details)?;
+            self.audit("data_disposed", &generate_request_id(), details);
         }
         Ok(disposed)
     }

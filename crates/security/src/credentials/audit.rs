@@ -26,9 +26,8 @@ impl Engine {
     }
 
     /// Records a change of data; durable with the journal's next group commit.
-    pub(crate) fn audit(&self, event: &str, request_id: &str, details: Value) -> Result<()> {
+    pub(crate) fn audit(&self, event: &str, request_id: &str, details: Value) {
         self.files.journal.append(Stream::Audit, &record(event, request_id, &details));
-        Ok(())
     }
 
     /// The newest records of the audit trail whose fields equal the filter's.

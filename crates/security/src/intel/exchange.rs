@@ -163,7 +163,7 @@ impl Engine {
         if let Err(error) = &taken {
             details["error"] = error.to_string().into();
         }
-        self.audit("feed_imported", &generate_request_id(), details)?;
+        self.audit("feed_imported", &generate_request_id(), details);
         taken.map_err(|error| after(report.added + report.merged, error)).map(|()| report)
     }
 

@@ -178,7 +178,7 @@ impl Engine {
             .map_err(|error| Error::invalid("data", error))?;
         self.files.store.save_intel(&record)?;
         let details = json!({"intel_id": record.id, "source_type": record.source_type});
-        self.audit("intel_filed", &generate_request_id(), details)?;
+        self.audit("intel_filed", &generate_request_id(), details);
         Ok(intel_view(&record))
     }
 

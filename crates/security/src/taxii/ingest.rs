@@ -105,7 +105,7 @@ impl Engine {
         pull: impl FnOnce(&mut Ingested) -> Result<T>,
     ) -> (Ingested, Result<T>) {
         let mut done = Ingested::default();
-        let mut pulled = pull(&mut done);
+        let pulled = pull(&mut done);
         let mut details = json!({
             "server": session.name,
             "collection_id": request.collection_id,
@@ -118,9 +118,7 @@ impl Engine {
         if let Err(error) = &pulled {
             details["error"] = error.to_string().into();
         }
-        if let Err(error) = self.audit("taxii_pulled", &generate_request_id(), details) {
-            pulled = pulled.and(Err(error));
-        }
+        self.audit("taxii_pulled", &generate_request_id(), details);
         (done, pulled)
     }
 
