@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 use security_indicators::{
-    ExtractOptions, Hit, Indicator, IocType, MatchIndex, MatchType, defang, extract, refang, special_use,
+    ExtractOptions, Hit, Indicator, IocType, MatchIndex, MatchType, defang, extract, extract_through, refang,
+    special_use,
 };
 
 /// Text made of what the extractor looks for, cut and glued: far likelier to reach its corners than random letters.
@@ -205,6 +206,21 @@ proptest! {
     }
 
     #[test]
+    fn the_masks_leave_nothing_out(
+        texts in prop::collection::vec(prop_oneof![any::<String>(), pieces(), pieces(), "[0-9a-fT:.-]{0,30}", "[a-zA-Z0-9._@:/%\\\\\\[\\] -]{0,40}"], 1..8),
+        file_names: bool,
+        dedupe: bool,
+        only in prop::option::of(kinds()),
+        max_hits in prop::option::weighted(0.1, 0usize..4),
+    ) {
+        let types = only.map(|kind| [kind].into_iter().collect());
+        let mut options = ExtractOptions { file_names, types, dedupe, ..ExtractOptions::default() };
+        options.max_hits = max_hits.unwrap_or(options.max_hits);
+        let text = texts.concat();
+        prop_assert_eq!(extract(&text, &options), extract_through(&text, &options));
+    }
+
+    #[test]
     fn texts_apart_do_not_meet(texts in prop::collection::vec(pieces(), 0..6)) {
         // A line of dashes stands between; findings in one are findings in all of them joined.
         let joined = texts.join("\n---\n");
@@ -324,7 +340,7 @@ fn hostile_texts_end() {
             [ExtractOptions::default(), ExtractOptions { file_names: true, ..ExtractOptions::default() }]
         {
             let found = extract(&text, &options);
-            assert!(found.len() <= text.len(), "{piece:?}");
+            assert_eq!(found, extract_through(&text, &options), "{piece:?}");
         }
         let _ = (defang(&text), refang(&text));
     }

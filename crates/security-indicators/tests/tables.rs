@@ -3,7 +3,7 @@
 use std::{collections::HashSet, fs, path::Path};
 
 use security_indicators::{
-    ExtractOptions, Hit, Indicator, IocType, MatchIndex, defang, extract, identify, refang,
+    ExtractOptions, Hit, Indicator, IocType, MatchIndex, defang, extract, extract_through, identify, refang,
 };
 use toml::{Table, Value};
 
@@ -77,6 +77,11 @@ fn extract_table() {
             options.max_hits = usize::try_from(max.as_integer().unwrap()).unwrap();
         }
         let found = extract(text, &options);
+        // Blanks before it move the text against the blocks the masks are made of.
+        for shift in [0, 37, 50, 61] {
+            let moved = format!("{}{text}", " ".repeat(shift));
+            assert_eq!(extract(&moved, &options), extract_through(&moved, &options), "{text}");
+        }
         kinds.extend(found.iter().map(|found| found.indicator.kind()));
         let finds: Vec<String> = found.iter().map(|found| found.indicator.to_string()).collect();
         let defanged: Vec<bool> = found.iter().map(|found| found.defanged).collect();

@@ -2,6 +2,9 @@
 
 use std::collections::HashSet;
 
+use fearless_simd::Level;
+
+use super::sieve::{self, BLOCK, BLOCKS, Wanted};
 use crate::{
     ExtractOptions, Found, Indicator, IocType,
     defang::{Mark, invisible_at, mark_at, may_start_mark},
@@ -63,27 +66,100 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    pub(super) fn run(mut self) -> Vec<Found> {
+    /// Reads every atom: slow, plain, and what [`Self::run`] is held against.
+    pub(super) fn run_through(mut self) -> Vec<Found> {
         let mut at = 0;
         while self.found.len() < self.options.max_hits {
-            match self.bytes[at..].iter().position(|b| CLASS[*b as usize] & START != 0) {
-                Some(skip) => at += skip,
+            match self.next_start(at) {
+                Some(start) => at = self.step(start),
                 None => break,
             }
-            at = match self.bytes[at] {
-                b':' if matches!(self.bytes.get(at + 1), Some(b':' | b'[')) => {
-                    self.colons(at).unwrap_or(at + 1)
-                }
-                b':' => at + 1,
-                b'/' => self.posix_path(at).unwrap_or(at + 1),
-                byte if byte < 0x80 => self.atom(at),
-                _ => match label_char(self.text, at) {
-                    Some(_) => self.atom(at),
-                    None => at + char_len(self.bytes[at]),
-                },
-            };
         }
         self.found
+    }
+
+    /// Reads the atoms around candidates alone.
+    ///
+    /// From a candidate the pass goes back to the start of the run of atoms and signs it stands in, but not behind
+    /// what was read already, reads on until it is past the candidate and between two words, and asks the masks
+    /// again. So each byte is gone over at most twice.
+    pub(super) fn run(mut self) -> Vec<Found> {
+        let level = Level::new();
+        let wanted = Wanted {
+            names: self.options.wants(IocType::FileName),
+            paths: self.options.wants(IocType::FilePath),
+        };
+        let mut masks = [0; BLOCKS];
+        let (mut at, mut from) = (0, 0);
+        while from < self.bytes.len() {
+            sieve::candidates(level, self.bytes, from, wanted, &mut masks);
+            for (index, mask) in masks.iter().enumerate() {
+                let base = from + index * BLOCK;
+                let mut mask = *mask;
+                while mask != 0 {
+                    let candidate = base + mask.trailing_zeros() as usize;
+                    mask &= mask - 1;
+                    if candidate < at || !sieve::is_meant(self.bytes, candidate) {
+                        continue;
+                    }
+                    at = self.back_from(candidate, at);
+                    while at <= candidate + 1 || self.inside_word(at) {
+                        if self.found.len() >= self.options.max_hits {
+                            return self.found;
+                        }
+                        match self.next_start(at) {
+                            Some(start) if start <= candidate + 1 || self.inside_word(at) => {
+                                at = self.step(start);
+                            }
+                            _ => at = (at + 1).max(candidate + 2),
+                        }
+                    }
+                }
+            }
+            // A finding may end blocks later.
+            from = (from + BLOCK * BLOCKS).max(at / BLOCK * BLOCK);
+        }
+        self.found
+    }
+
+    /// The next place something may start at.
+    fn next_start(&self, at: usize) -> Option<usize> {
+        let rest = self.bytes.get(at..)?;
+        rest.iter().position(|b| CLASS[*b as usize] & START != 0).map(|skip| at + skip)
+    }
+
+    fn inside_word(&self, at: usize) -> bool {
+        self.bytes.get(at).is_some_and(|b| CLASS[*b as usize] & ATOM != 0 || *b >= 0x80)
+    }
+
+    /// The start of the run a candidate stands in: atoms, dots, colons and percent signs, with the blanks or the
+    /// quotation mark a disarmed sign may have before it.
+    fn back_from(&self, candidate: usize, floor: usize) -> usize {
+        let mut at = candidate;
+        let before = &self.bytes[floor..candidate];
+        match self.bytes[candidate] {
+            b'[' | b'(' | b'{' | b'\\' => {
+                at -= before.iter().rev().take(2).take_while(|b| **b == b' ').count();
+            }
+            b'.' => at -= before.iter().rev().take(1).filter(|b| b"\"'`|*^".contains(b)).count(),
+            _ => {}
+        }
+        let run = |b: &&u8| CLASS[**b as usize] & ATOM != 0 || matches!(b, b'.' | b':' | b'%');
+        at - self.bytes[floor..at].iter().rev().take_while(run).count()
+    }
+
+    /// Tries everything that may start at a place; the place to go on from.
+    fn step(&mut self, at: usize) -> usize {
+        match self.bytes[at] {
+            b':' if matches!(self.bytes.get(at + 1), Some(b':' | b'[')) => self.colons(at).unwrap_or(at + 1),
+            b':' => at + 1,
+            b'/' => self.posix_path(at).unwrap_or(at + 1),
+            byte if byte < 0x80 => self.atom(at),
+            _ => match label_char(self.text, at) {
+                Some(_) => self.atom(at),
+                None => at + char_len(self.bytes[at]),
+            },
+        }
     }
 
     /// Tries everything that may start with the atom at a place; the place to go on from.
