@@ -147,6 +147,16 @@ pub(crate) fn mark_at(text: &str, at: usize) -> Option<Mark> {
     if opened && let Some(mark) = bracketed(bytes, at) {
         return Some(mark);
     }
+    // Most brackets, dots and quotation marks are no signs, and most of them are told by the next byte.
+    let next = bytes.get(at + 1);
+    match first {
+        b'[' | b'(' | b'{' | b'<' => return None,
+        b'.' if !matches!(next, Some(b']' | b'}')) => return None,
+        b'"' | b'\'' | b'`' | b'|' | b'*' | b'^' if next != Some(&b'.') => return None,
+        b'%' if !matches!(next, Some(b'2'..=b'4')) => return None,
+        b'&' if !matches!(next, Some(b'#' | b'p' | b'P' | b'c' | b'C' | b's' | b'S')) => return None,
+        _ => {}
+    }
     LITERAL.iter().find_map(|&(written, means, inner)| {
         let rest = &bytes[at..];
         let fits =
@@ -178,6 +188,12 @@ fn bracketed(bytes: &[u8], start: usize) -> Option<Mark> {
     at = skip_blanks(bytes, at);
     at += usize::from(bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&b'.'));
     let rest = &bytes[at..];
+    // The first bytes of BRACKETED, in either case.
+    if !matches!(rest.first()?, b'.' | b',' | b'@' | b':' | b'/' | 0x80..)
+        && !b"dpacs".contains(&(rest[0] | 0x20))
+    {
+        return None;
+    }
     let fits = |written: &str| {
         rest.len() >= written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes())
     };

@@ -36,9 +36,20 @@ pub(crate) fn canonical(text: &str) -> Result<String, &'static str> {
             return Err("a part of a registry key is at most 255 characters long");
         }
         value.push('\\');
-        value.extend(part.chars().flat_map(char::to_lowercase));
+        push_lowercase(&mut value, part);
     }
     if value.len() == hive.len() { Err("there is no key below the hive") } else { Ok(value) }
+}
+
+/// Adds a text in lower case; nearly always it is ASCII, for which there is a far shorter way.
+fn push_lowercase(value: &mut String, part: &str) {
+    if part.is_ascii() {
+        let start = value.len();
+        value.push_str(part);
+        value[start..].make_ascii_lowercase();
+    } else {
+        value.extend(part.chars().flat_map(char::to_lowercase));
+    }
 }
 
 #[cfg(test)]

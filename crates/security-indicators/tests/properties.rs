@@ -276,6 +276,23 @@ proptest! {
     }
 }
 
+/// Invisible characters among the hyphens at the end of a name: a finding once ended inside one of them.
+#[test]
+fn a_finding_ends_between_characters() {
+    for (text, name) in [
+        ("a evil.example.com_\u{ad}- b", "evil.example.com"),
+        ("a evil.example.com\u{ad}_- b", "evil.example.com"),
+        ("a evil.example.com-ba\u{200b}sed b", "evil.example.com"),
+        ("a x@evil.example.com-\u{200b}-_ b", "x@evil.example.com"),
+        ("a evil.exa\u{200b}mple.com- b", "evil.exa\u{200b}mple.com"),
+    ] {
+        let found = extract(text, &ExtractOptions::default());
+        let parts: Vec<_> = found.iter().map(|found| text.get(found.start..found.end)).collect();
+        assert_eq!(parts, [Some(name)], "{text:?}");
+        let _ = defang(text);
+    }
+}
+
 /// Texts that make a careless search look back or ahead again and again. Where the work grows with the square of the
 /// text this test does not come to an end.
 #[test]

@@ -1,6 +1,6 @@
 //! IPv4, IPv6 and hardware addresses in text.
 
-use std::net::Ipv6Addr;
+use std::{fmt::Write, net::Ipv6Addr};
 
 use super::scan::Scanner;
 use crate::{IocType, defang::mark_at, ip, mac};
@@ -56,7 +56,16 @@ impl Scanner<'_> {
         if !defanged && (suffixed || self.is_version(start)) {
             return None;
         }
-        let address = octets.map(|octet| octet.to_string()).join(".");
+        // A strict quad is its own canonical form.
+        let mut address = String::with_capacity(15);
+        if defanged {
+            for (index, octet) in octets.iter().enumerate() {
+                let dot = if index > 0 { "." } else { "" };
+                let _ = write!(address, "{dot}{octet}");
+            }
+        } else {
+            address.push_str(&self.text[start..end]);
+        }
         Some(self.push_address(&address, start, end, defanged))
     }
 
@@ -74,7 +83,8 @@ impl Scanner<'_> {
             if count > 1 && digits.starts_with('0') {
                 return None;
             }
-            *octet = digits.parse().ok()?;
+            let number = digits.bytes().fold(0u16, |number, digit| number * 10 + u16::from(digit - b'0'));
+            *octet = if count == 0 { None } else { u8::try_from(number).ok() }?;
             at += count;
         }
         Some((octets, at, disarmed))
@@ -95,7 +105,9 @@ impl Scanner<'_> {
         {
             return end;
         }
-        if let Ok(value) = ip::canonical(address) {
+        if !address.contains(':') {
+            self.push(IocType::Ip, address, start, end, defanged);
+        } else if let Ok(value) = ip::canonical(address) {
             self.push(IocType::Ip, value, start, end, defanged);
         }
         end

@@ -190,7 +190,7 @@ impl Scanner<'_> {
         let mut host = mem::replace(&mut self.clean, local);
         self.atoms = atoms;
         defanged |= sign;
-        trim_hyphens(&mut host, &mut host_end);
+        trim_hyphens(self.bytes, &mut host, &mut host_end);
         let domain = domain::canonical(&host).ok().filter(|name| domain::is_public(name))?;
         if !self.options.wants(IocType::Email) {
             self.push(IocType::Domain, domain, host_start, host_end, sign);
@@ -214,7 +214,7 @@ impl Scanner<'_> {
 
     /// A domain, file name or hardware address of two labels or more.
     fn name(&mut self, mut start: usize, mut stop: usize, defanged: bool) -> Option<usize> {
-        trim_hyphens(&mut self.clean, &mut stop);
+        trim_hyphens(self.bytes, &mut self.clean, &mut stop);
         self.cut_hyphenated(&mut stop);
         // `_dmarc.` is a label; `_evil.example_` is emphasis.
         let underscore = start > self.done
@@ -260,7 +260,7 @@ impl Scanner<'_> {
         {
             let tail_len = tail.len() + 1;
             self.clean.truncate(self.clean.len() - tail_len);
-            *stop -= tail_len;
+            *stop = back_over(self.bytes, *stop, tail_len);
         }
     }
 
@@ -317,11 +317,24 @@ impl Scanner<'_> {
 }
 
 /// Hyphens and underscores at the end of a name belong to the sentence.
-fn trim_hyphens(name: &mut String, end: &mut usize) {
-    while name.ends_with(['-', '_']) {
-        name.pop();
-        *end -= 1;
+fn trim_hyphens(bytes: &[u8], name: &mut String, end: &mut usize) {
+    let kept = name.trim_end_matches(['-', '_']).len();
+    *end = back_over(bytes, *end, name.len() - kept);
+    name.truncate(kept);
+}
+
+/// The place so many visible ASCII characters before another, without invisible ones at its end.
+fn back_over(bytes: &[u8], mut end: usize, count: usize) -> usize {
+    let invisible = |end: usize| {
+        [2, 3].into_iter().find(|&len| end >= len && invisible_at(bytes, end - len) == Some(len))
+    };
+    for left in (0..=count).rev().filter(|_| count > 0) {
+        while let Some(len) = invisible(end) {
+            end -= len;
+        }
+        end -= usize::from(left > 0);
     }
+    end
 }
 
 /// `evil.example` and `EVIL.EXAMPLE` are hosts; `done.The` is two sentences, and `System.IO` is a class.

@@ -93,6 +93,7 @@ impl Scanner<'_> {
     fn windows_path(&mut self, start: usize, backslash: usize) -> Option<usize> {
         let stop = self.backslashed_end(start, backslash);
         if stop > backslash + 1
+            && self.options.wants(IocType::FilePath)
             && let Ok(value) = file::canonical_path(&self.text[start..stop])
         {
             self.push(IocType::FilePath, value, start, stop, false);

@@ -173,6 +173,10 @@ impl<'t> Scanner<'t> {
             self.word(start, end);
             return end;
         }
+        if self.bytes[end] == b'.' {
+            // Neither a scheme nor a colon nor a backslash comes next.
+            return self.ipv4(start).unwrap_or_else(|| self.host(start, end));
+        }
         let tried = self.colons(start).or_else(|| self.ipv4(start)).or_else(|| self.ssdeep(start, end));
         let tried = tried.or_else(|| self.url(start, end)).or_else(|| self.place(start, end));
         tried.unwrap_or_else(|| self.host(start, end))
@@ -309,7 +313,7 @@ impl<'t> Scanner<'t> {
     pub(super) fn push(
         &mut self,
         kind: IocType,
-        value: String,
+        value: impl Into<Box<str>>,
         start: usize,
         end: usize,
         defanged: bool,

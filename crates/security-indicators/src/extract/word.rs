@@ -72,7 +72,7 @@ impl Scanner<'_> {
                 && is_random(part)
             {
                 let kind = if kind == IocType::Md5 { self.named_md5(at) } else { kind };
-                self.push_if(kind, hash::canonical(kind, &self.text[at..part_end]), at, part_end);
+                self.push(kind, self.text[at..part_end].to_ascii_lowercase(), at, part_end, false);
             }
             at = part_end + 1;
         }
@@ -201,7 +201,9 @@ impl Scanner<'_> {
 fn is_random(digits: &[u8]) -> bool {
     let mut counts = [0usize; 16];
     for digit in digits {
-        counts[char::from(*digit).to_digit(16).unwrap_or(0) as usize] += 1;
+        // The low four bits of a decimal digit are its value, those of `a` and `A` are 1.
+        let letter = usize::from(*digit > b'9') * 9;
+        counts[(usize::from(digit & 15) + letter) & 15] += 1;
     }
     let most = counts.iter().max().copied().unwrap_or_default();
     counts[10..].iter().any(|n| *n > 0) && most * 5 < digits.len() * 2
