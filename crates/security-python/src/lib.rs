@@ -6,6 +6,7 @@ mod errors;
 mod credentials;
 mod intel;
 mod middleware;
+mod response_headers;
 mod setup;
 mod taxii;
 mod threat;
@@ -29,7 +30,9 @@ mod _security {
         search_intelligence,
     };
     #[pymodule_export]
-    use super::middleware::{RequestState, begin_request, error_response, is_ip_trusted};
+    use super::middleware::{
+        PolicyOverride, RequestState, begin_request, begin_request_asgi, error_response, is_ip_trusted,
+    };
     #[pymodule_export]
     use super::setup::{cli_main, close, flush, flush_if_open, initialize, shut_down, status};
     #[pymodule_export]

@@ -14,6 +14,7 @@ mod headers;
 mod judge;
 mod limits;
 mod lock_out;
+mod mode;
 mod networks;
 mod paths;
 mod policy;
@@ -32,6 +33,7 @@ pub use headers::{HeaderPolicy, HeaderPreset, Hsts, REMOVED_HEADERS, ResponseHea
 pub use judge::{Judgement, ListedIndicator, MatchedRule};
 pub use limits::{LimitScope, admit, client_network};
 pub use lock_out::{FailureVerdict, LockOut, judge_failure};
+pub use mode::{Mode, SHADOW_CATEGORY};
 pub use networks::Networks;
 pub use paths::{PathClass, PathSet};
 pub use policy::{LimitPolicy, Policy};

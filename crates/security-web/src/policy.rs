@@ -5,12 +5,16 @@ use std::net::IpAddr;
 use security_core::{Rate, Severity};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Allowance, ClientAddressPolicy, HeaderPolicy, LockOut, Networks, PathClass, PathSet, WebError};
+use crate::{
+    Allowance, ClientAddressPolicy, HeaderPolicy, LockOut, Mode, Networks, PathClass, PathSet, WebError,
+};
 
 /// Everything that is configured about the web layer. Unknown names are refused when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
+    /// `enforce` by default; in the `shadow` everything is judged and recorded and nothing refused.
+    pub mode: Mode,
     /// How the client's address is found; no proxy is trusted by default.
     pub client_address: ClientAddressPolicy,
     /// Networks that may use sensitive paths: loopback and private ones by default.
@@ -58,6 +62,7 @@ impl Default for Policy {
     fn default() -> Self {
         let paths = |paths: &[&str]| PathSet::of(paths).expect("the defaults are plain paths");
         Self {
+            mode: Mode::default(),
             client_address: ClientAddressPolicy::default(),
             trusted_networks: Networks::local(),
             exempt_paths: paths(&["/health", "/metrics", "/docs", "/static"]),
@@ -143,6 +148,7 @@ mod tests {
     #[test]
     fn a_written_policy_comes_back() {
         let text = r#"
+            mode = "shadow"
             trusted_networks = ["loopback", "192.0.2.0/24"]
             exempt_paths = ["/ping"]
             deny_confidence = 90
@@ -165,6 +171,7 @@ mod tests {
     fn refuses_what_it_does_not_know_or_cannot_use() {
         for (text, mentions) in [
             ("deny_confidenec = 5", "deny_confidenec"),
+            ("mode = \"off\"", "off"),
             ("deny_confidence = 101", "0 to 100"),
             ("deny_severity = \"dire\"", "dire"),
             ("exempt_paths = [\"health\"]", "`health` is no path"),

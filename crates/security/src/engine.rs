@@ -10,11 +10,10 @@ use security_store::{
     Durability, EmbeddedStore, Journal, JournalOptions, private_data_dir, private_dir, read_or_create_key,
 };
 use security_threat::AlertStore;
-use security_web::ResponseHeaders;
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Options, Result,
+    Error, Options, Result, WebPolicy,
     config::{ConfigLine, Settings, process_environment},
     credentials::CredentialCache,
     fork::OpenFiles,
@@ -41,7 +40,7 @@ pub struct Engine {
     pub(crate) page: Arc<HostPage>,
     pub(crate) words: SharedWords,
     pub(crate) limit_seed: u64,
-    pub(crate) response_headers: Arc<ResponseHeaders>,
+    pub(crate) web: Arc<WebPolicy>,
     pub(crate) pepper: Pepper,
     pub(crate) files: Arc<OpenFiles>,
     pub(crate) credentials: CredentialCache,
@@ -89,7 +88,7 @@ impl Engine {
             credentials: CredentialCache::default(),
             indicators: IndicatorCache::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
-            response_headers: Arc::new(settings.web.response_headers.compile()),
+            web: WebPolicy::new(settings.web.clone()),
             options,
             settings,
             page,

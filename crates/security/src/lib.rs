@@ -20,6 +20,7 @@ mod middleware;
 mod taxii;
 mod threat;
 mod utils;
+mod web_policy;
 
 mod follow;
 mod host_page;
@@ -42,6 +43,7 @@ pub use threat::{
     ExtractedIoc, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs, identify_ioc_type, read_rule_file,
 };
 pub use utils::{generate_request_id, generate_secure_credential, mask_credential};
+pub use web_policy::{PolicyOverride, WebPolicy};
 
 pub use security_core::{Coded, Secret, Severity, Timestamp};
 pub use security_credentials::{
@@ -51,4 +53,4 @@ pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported};
 pub use security_store::ChainReport;
 pub use security_threat::RuleDraft;
-pub use security_web::{Action, Decision, RequestView};
+pub use security_web::{Action, Decision, Header, RequestView, ResponseHeaders};
