@@ -12,7 +12,7 @@ mod journal;
 mod permissions;
 
 pub use documents::{Document, DocumentFolder};
-pub use embedded::{DatabaseStats, EmbeddedStore, MAX_ALERTS, StoreStats};
+pub use embedded::{DatabaseStats, EmbeddedStore, KeyWalk, MAX_ALERTS, StoreStats};
 pub use journal::{
     Broken, ChainReport, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream,
 };
