@@ -29,6 +29,11 @@ mod label;
 mod network;
 mod token;
 
+mod envelope;
+mod master_key;
+mod secret_name;
+mod secret_version;
+
 mod detectors;
 mod history;
 mod suspicion;
@@ -42,6 +47,7 @@ pub use chain::ChainLink;
 pub use digest::{Digest, Pepper};
 pub use document::{Accepted, CredentialRecord, KnownValue, Observed, Origin};
 pub use draft::KeyDraft;
+pub use envelope::{Envelope, SecretValue};
 pub use error::CredentialError;
 pub use expiration::{ExpirationReport, ExpirationStatus};
 pub use generate::{Complexity, generate};
@@ -53,9 +59,12 @@ pub use key_table::{Found, KeySlot, KeyTable, KeyTableError, KeyTableLayout, Key
 pub use key_view::KeyView;
 pub use kind::{CredentialKind, UnknownKind};
 pub use mask::mask;
+pub use master_key::MasterKey;
 pub use network::parse_network;
 pub use policy::{PolicyOverrides, RotationPolicies, RotationPolicy};
 pub use port::{CredentialChanges, CredentialStore};
+pub use secret_name::SecretName;
+pub use secret_version::{SecretStore, SecretVersion, VersionFacts};
 pub use strength::{StrengthReport, validate};
 pub use suspicion::{Finding, FindingType, Thresholds, analyse};
 pub use token::{FoundToken, ParsedToken, Token, find_tokens, redact_tokens};
