@@ -108,6 +108,38 @@ fn many_keys_are_answered_from_the_table_and_changes_win_over_it() {
 }
 
 #[test]
+fn a_process_that_followed_many_changes_makes_a_table_and_goes_over_to_it() {
+    let folder = TempDir::new().unwrap();
+    drop(engine(folder.path()));
+    let first = make(folder.path(), 5, 5);
+    let engine = engine(folder.path());
+    assert_eq!(reason(&engine, &first[0].1), "ok");
+    let tokens = make(folder.path(), 10_200, 6);
+    let table = folder.path().join("credentials/keys.index");
+    assert!(!table.exists());
+    // Each of these is followed by a look at everything that changed; the second finds the table, sooner or later.
+    engine.revoke_api_key(&tokens[0].0, "before the table").unwrap();
+    assert_eq!(reason(&engine, &tokens[0].1), "revoked");
+    for _ in 0..600 {
+        if table.exists() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(table.exists(), "ten thousand changes are worth a table");
+    engine.revoke_api_key(&tokens[1].0, "after it").unwrap();
+    for (token, expected) in
+        [(&tokens[0], "revoked"), (&tokens[1], "revoked"), (&tokens[2], "ok"), (&first[1], "ok")]
+    {
+        assert_eq!(reason(&engine, &token.1), expected);
+    }
+    assert_eq!(engine.status()["counts"]["issued_keys"], 10_205);
+    // Whoever comes later sees the same; closing waits for nobody.
+    let later = self::engine(folder.path());
+    assert_eq!((reason(&later, &tokens[1].1), reason(&later, &tokens[3].1)), ("revoked".into(), "ok".into()));
+}
+
+#[test]
 fn a_damaged_a_missing_or_a_foreign_table_opens_nothing_and_loses_nothing() {
     let folder = TempDir::new().unwrap();
     drop(engine(folder.path()));
