@@ -2,6 +2,7 @@
 
 mod audit;
 mod document;
+mod heads;
 mod issued;
 mod usage;
 
@@ -17,6 +18,7 @@ use security_credentials::{
 };
 
 pub use audit::AuditFilter;
+pub(crate) use heads::Heads;
 pub use issued::{IssueRequest, KeyCheck, KeyFilter};
 pub use usage::UsageContext;
 
