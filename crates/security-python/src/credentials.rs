@@ -407,7 +407,7 @@ pub(crate) fn list_api_keys(
     let owner = optional("owner", owner, Given::text)?;
     let name = optional("name", name, Given::text)?;
     let active = optional("active", active, Given::value)?;
-    let filter = KeyFilter { owner, name, active };
+    let filter = KeyFilter { owner, name, active, limit: None };
     let views = detached(py, || security::current()?.list_api_keys(&filter))?;
     to_python(py, &views)
 }

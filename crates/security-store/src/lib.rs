@@ -13,7 +13,7 @@ mod journal;
 mod permissions;
 
 pub use documents::{Document, DocumentFolder};
-pub use embedded::{DatabaseStats, EmbeddedStore, MAX_ALERTS, StoreStats};
+pub use embedded::{DatabaseStats, EmbeddedStore, KeyWalk, MAX_ALERTS, StoreStats};
 pub use head_file::HeadFile;
 pub use journal::{
     Broken, ChainReport, Claim, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream,
