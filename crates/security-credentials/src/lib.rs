@@ -11,6 +11,7 @@ mod strength;
 
 mod hex;
 
+mod audit_head;
 mod chain;
 mod digest;
 
@@ -43,6 +44,7 @@ mod error;
 mod port;
 
 pub use accepted::{AcceptedSet, Verdict};
+pub use audit_head::{AuditHead, HeadFault, HeadKey, JournalEnd};
 pub use chain::ChainLink;
 pub use digest::{Digest, Pepper};
 pub use document::{Accepted, CredentialRecord, KnownValue, Observed, Origin};

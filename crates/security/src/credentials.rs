@@ -2,6 +2,7 @@
 
 mod audit;
 mod document;
+mod heads;
 mod issued;
 mod keys;
 mod usage;
@@ -16,6 +17,7 @@ use security_core::Domain;
 use security_credentials::{AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest};
 
 pub use audit::AuditFilter;
+pub(crate) use heads::Heads;
 pub use issued::{IssueRequest, KeyCheck, KeyFilter};
 pub use usage::UsageContext;
 

@@ -62,6 +62,23 @@ pub(crate) fn uuid() -> uuid::Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
+/// The account that the process runs as and its program: `uid 1000, gunicorn`.
+pub(crate) fn actor() -> String {
+    // The process's own entry belongs to whom it runs as; elsewhere a folder of its own would have to be made.
+    use std::os::unix::fs::MetadataExt as _;
+    let account =
+        std::fs::metadata("/proc/self").map_or_else(|_| "?".to_owned(), |own| own.uid().to_string());
+    let program = std::env::current_exe().ok();
+    let program = program.as_deref().and_then(std::path::Path::file_name).unwrap_or_default();
+    format!("uid {account}, {}", program.to_string_lossy())
+}
+
+/// The machine's name.
+pub(crate) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
