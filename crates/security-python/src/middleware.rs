@@ -128,6 +128,7 @@ pub(crate) fn begin_request(py: Python<'_>, environ: &Bound<'_, PyDict>) -> PyRe
         headers: &headers,
         remote_addr: remote_addr.as_deref(),
         scheme: &scheme,
+        body: None,
     };
     detached(py, || security::current()?.begin_request(&view)).map(RequestState)
 }

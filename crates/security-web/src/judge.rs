@@ -164,7 +164,13 @@ mod tests {
     const HELD: Admission = Admission { admitted: false, remaining: 0, retry_after_micros: 2_500_000 };
 
     fn request<'a>(path: &'a str, peer: &'a str) -> RequestView<'a> {
-        RequestView { method: "GET", path, query: "", headers: &[], remote_addr: Some(peer), scheme: "https" }
+        RequestView {
+            method: "GET",
+            path,
+            remote_addr: Some(peer),
+            scheme: "https",
+            ..RequestView::default()
+        }
     }
 
     fn begin<'p>(policy: &'p Policy, path: &str, peer: &str) -> Judgement<'p> {
