@@ -5,9 +5,9 @@
 //! file that the same process wrote before.
 //!
 //! What the chain shows: a record that was edited, deleted, inserted or moved inside a file, and lines cut off the
-//! end of a file that its process followed by another. What it cannot show: lines cut off the last file of
-//! a process, the loss of all files of a process, and a whole journal written anew by somebody who may write
-//! here. That takes a copy of the newest links outside this folder.
+//! end of a file that its process followed by another. What it alone cannot show: lines cut off the last
+//! file of a process, the loss of all files of a process, and a whole journal written anew by somebody who may write
+//! here. For the audit stream the head beside the credentials shows that ([`crate::HeadFile`]).
 
 mod reader;
 mod record;
