@@ -149,7 +149,8 @@ impl Engine {
             || ip.parse::<IpAddr>().is_ok_and(|address| self.settings.web.is_trusted(address))
     }
 
-    /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules. Each step is
+    /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules,
+    /// payload. Each step is
     /// taken once; [`RequestState::require`] answers for the views that need a key.
     /// # Errors
     /// When the store cannot be read: the adapter then turns the request away.
@@ -192,6 +193,9 @@ impl Engine {
                     let _ = credential.set(checked);
                 }
                 self.judge_rules(&mut judgement, request, &request_id, client)?;
+            }
+            if !judgement.is_over() {
+                judgement.inspected(security_web::inspect(&policy.inspection, request));
             }
         }
         let decision = judgement.finish();
