@@ -17,6 +17,7 @@ from security.shapes import (
     IngestReport,
     IocRecord,
     IssuedApiKey,
+    RequestDecision,
     RuleLoad,
     RuleTrial,
     TaxiiCollection,
@@ -70,6 +71,7 @@ __all__ = [
     "import_stix_indicators",
     "init_credential_metadata",
     "initialize",
+    "inspect_request",
     "is_ip_trusted",
     "issue_api_key",
     "list_api_keys",
@@ -270,6 +272,7 @@ class TAXIIClient:
 # middleware
 def is_ip_trusted(ip: object) -> bool: ...
 def begin_request(environ: dict[str, Any]) -> RequestState: ...
+def inspect_request(request: dict[str, Any]) -> RequestDecision: ...
 def error_response(request_id: str) -> dict[str, Any]: ...
 
 @final

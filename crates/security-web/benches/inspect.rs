@@ -40,7 +40,7 @@ fn main() {
 }
 
 /// One value repeated until it is long: what is meant to be slow.
-const GENERATORS: [(&str, &str); 22] = [
+const GENERATORS: [(&str, &str); 23] = [
     ("words", "a quiet sentence about nothing "),
     ("quotes", "'"),
     ("double quotes", "\""),
@@ -56,6 +56,7 @@ const GENERATORS: [(&str, &str); 22] = [
     ("references", "&#0000000000000000"),
     ("parents", "../"),
     ("braces", "{{"),
+    ("open templates", "{{a(("),
     ("look-ups", "${"),
     ("or 1", " or 1"),
     ("semicolons", "; "),

@@ -6,14 +6,16 @@
 //! 2. [`Judgement::count_client`] with what the client's limit said.
 //! 3. [`Judgement::indicators`] with what a look-up of the client's address and of what the request carries found.
 //! 4. [`Judgement::rules`] with the rules that matched.
-//! 5. Where a route asks for a credential: [`Judgement::authenticated`] and [`Judgement::count_key`], or
+//! 5. [`Judgement::inspected`] with what was found in the payload.
+//! 6. Where a route asks for a credential: [`Judgement::authenticated`] and [`Judgement::count_key`], or
 //!    [`Judgement::refuse`].
-//! 6. [`Judgement::finish`].
+//! 7. [`Judgement::finish`].
 
 use security_core::{Admission, Rate, Severity};
 
 use crate::{
-    ClientAddress, Counted, Decision, PathClass, Policy, Reason, Refusal, RequestView, rate_limit_headers,
+    ClientAddress, Counted, Decision, Inspection, PathClass, Policy, Reason, Refusal, RequestView,
+    rate_limit_headers,
 };
 
 /// A listed indicator that was found in the request.
@@ -121,6 +123,18 @@ impl<'p> Judgement<'p> {
             if rule.severity >= self.policy.deny_severity && !self.policy.report_only {
                 self.refuse(&Refusal::RuleMatched);
             }
+        }
+    }
+
+    /// Takes what payload inspection found, and refuses where it says so. Ten points of the decision's score are
+    /// one of the anomaly score.
+    pub fn inspected(&mut self, found: Inspection) {
+        let score = u8::try_from(found.score.saturating_mul(10).min(100)).unwrap_or(100);
+        for reason in found.reasons {
+            self.decision.note(reason, score);
+        }
+        if found.is_denied && !self.policy.report_only {
+            self.refuse(&Refusal::PayloadRefused);
         }
     }
 

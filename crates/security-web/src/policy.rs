@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use security_core::{Rate, Severity};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Allowance, ClientAddressPolicy, HeaderPolicy, LockOut, Networks, PathClass, PathSet, WebError};
+use crate::{
+    Allowance, ClientAddressPolicy, HeaderPolicy, InspectionPolicy, LockOut, Networks, PathClass, PathSet,
+    WebError,
+};
 
 /// Everything that is configured about the web layer. Unknown names are refused when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,9 +31,11 @@ pub struct Policy {
     pub deny_confidence: u8,
     /// A request that a rule matches is refused from this severity on; `high` by default.
     pub deny_severity: Severity,
-    /// Whether limits, indicators and rules only say what they would have done. Sensitive paths stay closed and
+    /// Whether limits, indicators, rules and inspection only say what they would have done. Sensitive paths stay closed and
     /// credentials stay required all the same.
     pub report_only: bool,
+    /// How payloads are inspected for attacks.
+    pub inspection: InspectionPolicy,
     /// The security headers of responses.
     pub response_headers: HeaderPolicy,
 }
@@ -67,6 +72,7 @@ impl Default for Policy {
             deny_confidence: 75,
             deny_severity: Severity::High,
             report_only: false,
+            inspection: InspectionPolicy::default(),
             response_headers: HeaderPolicy::default(),
         }
     }
@@ -109,9 +115,14 @@ fn collect(
     let shown = match mine {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Null => "unset".into(),
-        serde_json::Value::Array(words) => {
-            let words: Vec<&str> = words.iter().filter_map(serde_json::Value::as_str).collect();
-            if words.is_empty() { "none".into() } else { words.join(", ") }
+        serde_json::Value::Array(values) => {
+            let words: Vec<&str> = values.iter().filter_map(serde_json::Value::as_str).collect();
+            match (words.is_empty(), values.len()) {
+                (_, 0) => "none".into(),
+                (true, 1) => "1 entry".into(),
+                (true, n) => format!("{n} entries"),
+                (false, _) => words.join(", "),
+            }
         }
         other => other.to_string(),
     };
@@ -173,6 +184,8 @@ mod tests {
             ("limits = { keys = \"1/second\" }", "keys"),
             ("client_address = { hops = 0 }", "hops is 0"),
             ("client_address = { header = \"x-client-ip\" }", "x-client-ip"),
+            ("inspection = { paranoia = 7 }", "accepted is 1 to 4"),
+            ("inspection = { exclude = [{ rules = [\"xxs\"] }] }", "`xxs` is no rule"),
             ("lock_out = { failures = 0 }", "failures is 0"),
             ("response_headers = { preset = \"paranoid\" }", "paranoid"),
         ] {

@@ -9,12 +9,12 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from security._security import is_ip_trusted
+from security._security import inspect_request, is_ip_trusted
 
 if TYPE_CHECKING:
     from flask import Flask
 
-__all__ = ["create_security_middleware", "is_ip_trusted", "require_api_key"]
+__all__ = ["create_security_middleware", "inspect_request", "is_ip_trusted", "require_api_key"]
 
 View = TypeVar("View", bound=Callable[..., Any])
 App = TypeVar("App", bound="Flask")

@@ -1,5 +1,9 @@
 //! Exact checks for everything but SQL and shells.
 
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+
 use super::cursor::{Cursor, before, has, is_word};
 
 /// A tag's name that really ends.
@@ -69,7 +73,8 @@ pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
 
 /// `eval(` and the like of something computed.
 pub(super) fn is_eval(text: &[u8], start: usize, end: usize) -> bool {
-    let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
+    let is_name =
+        start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.' && text[start] == b'i');
     let rest = Cursor::new(text, end).rest();
     !is_name
         && [
@@ -154,22 +159,8 @@ pub(super) fn begins(text: &[u8], start: usize, _end: usize) -> bool {
     start.checked_sub(1).is_none_or(|at| !is_word(text[at]))
 }
 
-/// `{{…}}`, `${…}`, `#{…}`, `<%…%>`: with arithmetic, calls or what leads out of a template inside.
-pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
-    let rest = Cursor::new(text, end).rest();
-    let close: &[u8] = match (text[start], text[end - 1]) {
-        (b'<', _) => b"%>",
-        (_, b'(') => b")",
-        _ => b"}",
-    };
-    let length = memchr::memmem::find(rest, close).unwrap_or(rest.len());
-    let inside = rest[..length].trim_ascii();
-    let is_closed = length < rest.len();
-    let is_bare_math = inside.iter().all(|byte| byte.is_ascii_digit() || b" =*+-/()'\"".contains(byte));
-    let has_math = is_closed
-        && is_bare_math
-        && inside.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2
-        && inside.iter().any(|byte| matches!(byte, b'*' | b'+' | b'-' | b'/'));
+/// What a template does not need and an attack does.
+static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
     const WORDS: [&[u8]; 33] = [
         b"__",
         b".class",
@@ -205,7 +196,33 @@ pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
         b"().",
         b"%x(",
     ];
-    has_math || WORDS.iter().any(|word| has(inside, word)) && (is_closed || has(inside, b"("))
+    AhoCorasick::builder()
+        .kind(Some(AhoCorasickKind::DFA))
+        .build(WORDS)
+        .expect("a few hundred bytes of words fit")
+});
+
+/// `{{…}}`, `${…}`, `#{…}`, `<%…%>`: with arithmetic, calls or what leads out of a template inside.
+pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
+    let rest = Cursor::new(text, end).rest();
+    if rest.first() == Some(&text[end - 1]) {
+        // `{{{`: the innermost pair is the one that counts, and it is a hit of its own.
+        return false;
+    }
+    let close: &[u8] = match (text[start], text[end - 1]) {
+        (b'<', _) => b"%>",
+        (_, b'(') => b")",
+        _ => b"}",
+    };
+    let length = memchr::memmem::find(rest, close).unwrap_or(rest.len());
+    let inside = rest[..length].trim_ascii();
+    let is_closed = length < rest.len();
+    let is_bare_math = inside.iter().all(|byte| byte.is_ascii_digit() || b" =*+-/()'\"".contains(byte));
+    let has_math = is_closed
+        && is_bare_math
+        && inside.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2
+        && inside.iter().any(|byte| matches!(byte, b'*' | b'+' | b'-' | b'/'));
+    has_math || (is_closed || memchr::memchr(b'(', inside).is_some()) && TEMPLATE_WORDS.is_match(inside)
 }
 
 /// `${jndi:` and the look-ups that hide it.

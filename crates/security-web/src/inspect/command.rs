@@ -113,6 +113,9 @@ const WORDS: [&[u8]; 24] = [
 
 /// Behind `;`, `|`, `&&`, a backtick, `$(` or a line's end: a command.
 pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
+    if text[start] == b'`' && is_markdown(text, start, end) {
+        return false;
+    }
     let mut cursor = Cursor::new(text, end);
     cursor.skip(|byte| matches!(byte, b' ' | b';' | b'|' | b'&' | b'(' | b'{' | b'!' | b'\n'));
     if cursor.eat(b"sudo ") || cursor.eat(b"time ") || cursor.eat(b"exec ") {
@@ -157,6 +160,21 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
                 || opener == b'$');
     }
     false
+}
+
+/// A backtick of a fence, or of code in a sentence.
+fn is_markdown(text: &[u8], start: usize, end: usize) -> bool {
+    let prior = start.checked_sub(1).map(|at| text[at]);
+    if matches!(text.get(end), Some(b'`' | b' ')) || matches!(prior, Some(b'`')) {
+        return true;
+    }
+    let rest = Cursor::new(text, end).rest();
+    let close = memchr::memchr(b'`', rest);
+    let behind = close.and_then(|at| text.get(end + at + 1));
+    let is_in_sentence = |byte: Option<u8>| {
+        matches!(byte, Some(b' ' | b'\n' | b'(' | b'[' | b']' | b')' | b',' | b'.' | b':'))
+    };
+    is_in_sentence(behind.copied()) || is_in_sentence(prior) && start > 1
 }
 
 /// What stands behind a command and not behind a word of a sentence.

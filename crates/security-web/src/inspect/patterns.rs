@@ -640,18 +640,11 @@ const FAMILIES: &[Family] = &[
         ],
     ),
     Family(&rules::OBJECT_PHP, checks::is_php_object, &["o:", "c:", "a:"]),
+    Family(&rules::OBJECT_PYTHON, always, &["!!python/"]),
     Family(
         &rules::OBJECT_PYTHON,
-        always,
-        &[
-            "!!python/",
-            "cos system",
-            "cposix system",
-            "c__builtin__",
-            "csubprocess popen",
-            "cbuiltins ",
-            "cnt system",
-        ],
+        checks::begins,
+        &["cos system", "cposix system", "c__builtin__", "csubprocess popen", "cbuiltins ", "cnt system"],
     ),
     Family(
         &rules::OBJECT_DOTNET,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rules::{RULES, Rule};
-use crate::{PathClass, PathSet};
+use crate::{PathClass, PathSet, WebError, error::shortened};
 
 /// What is done with a request whose payload looks like an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub struct Exclusion {
     #[serde(default)]
     pub parameter: Option<String>,
     /// Rule ids or categories (`xss`); all if left out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_rules")]
     pub rules: Vec<String>,
 }
 
@@ -94,16 +94,18 @@ fn everywhere() -> PathSet {
 fn from_one_to_four<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
     let given = u64::deserialize(deserializer)?;
     u8::try_from(given).ok().filter(|level| (1..=4).contains(level)).ok_or_else(|| {
-        let error = crate::WebError::OutOfRange { name: "paranoia", given, accepted: "1 to 4" };
+        let error = WebError::OutOfRange { name: "paranoia", given, accepted: "1 to 4" };
         serde::de::Error::custom(error)
     })
 }
 
-impl InspectionPolicy {
-    /// Names in exclusions that are neither a rule nor a category: a typo would silently exclude nothing.
-    pub fn unknown_rules(&self) -> Vec<&str> {
-        let named = self.exclude.iter().flat_map(|exclusion| &exclusion.rules).map(String::as_str);
-        named.filter(|name| !RULES.iter().any(|rule| rule.id == *name || rule.category == *name)).collect()
+/// A name that is no rule's would silently exclude nothing.
+fn known_rules<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let named = Vec::<String>::deserialize(deserializer)?;
+    let is_known = |name: &String| RULES.iter().any(|rule| rule.id == name || rule.category == name);
+    match named.iter().find(|name| !is_known(name)) {
+        Some(unknown) => Err(serde::de::Error::custom(WebError::NotARule(shortened(unknown)))),
+        None => Ok(named),
     }
 }
 
@@ -130,7 +132,6 @@ mod tests {
         ] {
             assert_eq!(exclusion.leaves_out(parameter, rule), out, "{parameter} {}", rule.id);
         }
-        assert!(policy.unknown_rules().is_empty());
         for bad in ["paranoia = 0", "paranoia = 5", "mode = \"maybe\"", "treshold = 1"] {
             assert!(toml::from_str::<InspectionPolicy>(bad).is_err(), "{bad}");
         }

@@ -1,6 +1,6 @@
 //! Exact checks for SQL that the automaton's hits lead to.
 
-use super::cursor::{Cursor, before, has, is_word};
+use super::cursor::{Cursor, WINDOW, before, has, is_word};
 
 /// `union`, then `select`, with `all`, `distinct` and brackets between.
 pub(super) fn is_union_select(text: &[u8], _start: usize, end: usize) -> bool {
@@ -33,7 +33,11 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
         return false;
     }
     let prior = before(text, start);
-    let after_quote = matches!(prior, Some(b'\'' | b'"' | b'`'));
+    // Only a mark without a partner closes what somebody else opened: `use 'a' or 'b'` is a sentence.
+    let recent = &text[start.saturating_sub(WINDOW)..start];
+    let after_quote = prior.is_some_and(|mark| {
+        matches!(mark, b'\'' | b'"') && memchr::memchr_iter(mark, recent).count() % 2 == 1
+    });
     cursor.skip(|byte| matches!(byte, b' ' | b'(' | b'!' | b'~' | b'+' | b'-'));
     if cursor.eat(b"not ") {
         cursor.skip(|byte| matches!(byte, b' ' | b'('));
@@ -74,7 +78,7 @@ fn operand(cursor: &mut Cursor<'_>) -> Option<Operand> {
             cursor.skip(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
             Some(Operand::Number)
         }
-        quote @ (b'\'' | b'"' | b'`') => {
+        quote @ (b'\'' | b'"') => {
             cursor.at += 1;
             cursor.skip(|byte| byte != quote);
             cursor.at = (cursor.at + 1).min(cursor.text.len());

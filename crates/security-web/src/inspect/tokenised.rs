@@ -20,10 +20,13 @@ pub(super) fn sql(decoded: &[u8]) -> Sql {
     if !state.detect() {
         return Sql::Innocent;
     }
-    if memchr::memchr2(b'\'', b'"', value).is_some() || names_sql(value) { Sql::Strong } else { Sql::Weak }
+    // Short values with a quotation mark and no call are what it was made for: `'='`, `1'-'1`.
+    let is_short =
+        value.len() < 32 && !value.contains(&b'(') && memchr::memchr2(b'\'', b'"', value).is_some();
+    if is_short || names_sql(value) { Sql::Strong } else { Sql::Weak }
 }
 
-/// Whether a value without quotation marks has both signs and a word of SQL; code and sentences have one of them.
+/// Whether a value has both signs and a word of SQL; code and sentences have one of them.
 fn names_sql(value: &[u8]) -> bool {
     const WORDS: [&[u8]; 26] = [
         b"select",
