@@ -98,6 +98,7 @@ class Reference(unittest.TestCase):
             "defang",
             "refang",
             "test_rule",
+            "inspect_request",
         ]
         self.assertEqual(set(expected) - set(security.__all__), set())
 

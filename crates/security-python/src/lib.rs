@@ -4,6 +4,7 @@ mod convert;
 mod errors;
 
 mod credentials;
+mod inspection;
 mod intel;
 mod middleware;
 mod response_headers;
@@ -23,6 +24,8 @@ mod _security {
         verify_api_key, verify_audit_log, verify_db_password, verify_logging_api_key, verify_mail_api_key,
         verify_secret_token,
     };
+    #[pymodule_export]
+    use super::inspection::inspect_request;
     #[pymodule_export]
     use super::intel::{
         add_ioc, categorize_intelligence, check_ioc, check_iocs, correlate_threats, export_indicators,

@@ -184,6 +184,7 @@ pub(crate) fn begin_request(
         headers: &headers,
         remote_addr: peer.as_deref(),
         scheme: &text_of(scheme.as_ref()),
+        body: None,
     };
     begin(py, &view, policy)
 }
@@ -243,6 +244,7 @@ pub(crate) fn begin_request_asgi(
         headers: &headers,
         remote_addr: peer.as_deref(),
         scheme: &scheme,
+        body: None,
     };
     begin(py, &view, policy)
 }

@@ -11,6 +11,7 @@ mod decision;
 mod error;
 mod forwarded;
 mod headers;
+mod inspect;
 mod judge;
 mod limits;
 mod lock_out;
@@ -30,6 +31,7 @@ pub use credential_source::{CredentialHeader, PresentedCredential, presented_cre
 pub use decision::{Action, Decision, Header, Problem, Reason};
 pub use error::WebError;
 pub use headers::{HeaderPolicy, HeaderPreset, Hsts, REMOVED_HEADERS, ResponseHeaders};
+pub use inspect::{Exclusion, Inspection, InspectionMode, InspectionPolicy, RULES, Rule, inspect};
 pub use judge::{Judgement, ListedIndicator, MatchedRule};
 pub use limits::{LimitScope, admit, client_network};
 pub use lock_out::{FailureVerdict, LockOut, judge_failure};

@@ -15,6 +15,7 @@ mod fork;
 mod process;
 
 mod credentials;
+mod explain;
 mod intel;
 mod middleware;
 mod taxii;
@@ -34,6 +35,7 @@ pub use error::{Error, Result};
 pub use process::{close, current, initialize, opened};
 
 pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageContext};
+pub use explain::GivenRequest;
 pub use intel::{
     ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest,
 };

@@ -180,7 +180,8 @@ impl Engine {
             || ip.parse::<IpAddr>().is_ok_and(|address| self.settings.web.is_trusted(address))
     }
 
-    /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules. Each step is
+    /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules,
+    /// payload. Each step is
     /// taken once; [`RequestState::require`] answers for the views that need a key.
     /// # Errors
     /// When the store cannot be read: the adapter then turns the request away.
@@ -235,6 +236,9 @@ impl Engine {
                 }
                 self.judge_rules(&mut judgement, request, &request_id, client)?;
             }
+            if !judgement.is_over() {
+                judgement.inspected(security_web::inspect(&policy.inspection, request));
+            }
         }
         let decision = judgement.finish();
         if !decision.is_allowed() {
@@ -262,7 +266,11 @@ impl Engine {
     }
 
     /// The client's address and the referrer's host, against the list.
-    fn judge_indicators(&self, judgement: &mut Judgement<'_>, request: &RequestView<'_>) -> Result<()> {
+    pub(crate) fn judge_indicators(
+        &self,
+        judgement: &mut Judgement<'_>,
+        request: &RequestView<'_>,
+    ) -> Result<()> {
         let mut looked_up = Vec::with_capacity(2);
         if let Some(ip) = judgement.client().ip {
             looked_up.push(("client", IocType::Ip, ip.to_string()));
@@ -409,7 +417,7 @@ fn usage_of(request: &RequestView<'_>, request_id: &str, client: Option<IpAddr>)
 }
 
 /// `{method, path, query, client_ip, headers: {name: value}}`; names in lower case, secrets left out.
-fn event_of(request: &RequestView<'_>, client: Option<IpAddr>) -> Value {
+pub(crate) fn event_of(request: &RequestView<'_>, client: Option<IpAddr>) -> Value {
     let mut headers = Map::new();
     for (name, value) in request.headers {
         let name = name.to_ascii_lowercase();
