@@ -20,6 +20,8 @@ mod intel;
 mod middleware;
 mod taxii;
 mod threat;
+#[cfg(feature = "tower")]
+mod tower_layer;
 mod utils;
 mod web_policy;
 
@@ -44,6 +46,8 @@ pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession}
 pub use threat::{
     ExtractedIoc, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs, identify_ioc_type, read_rule_file,
 };
+#[cfg(feature = "tower")]
+pub use tower_layer::{SecurityFuture, SecurityLayer, SecurityService};
 pub use utils::{generate_request_id, generate_secure_credential, mask_credential};
 pub use web_policy::{PolicyOverride, WebPolicy};
 

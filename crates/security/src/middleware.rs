@@ -250,19 +250,7 @@ impl Engine {
 
     /// The answer to an error that nobody caught: it tells nothing of the inside.
     pub fn error_response(&self, request_id: &str) -> Decision {
-        let mut decision = Decision::allow(None, request_id);
-        decision.action = Action::Deny;
-        decision.status = 500;
-        decision.body = Some(Problem {
-            kind: "about:blank",
-            title: "Internal Server Error",
-            status: 500,
-            error: "internal",
-            message: "the request could not be answered; the log has the reason under this request id",
-            request_id: request_id.to_owned(),
-            retry_after: None,
-        });
-        decision
+        internal_error(request_id)
     }
 
     /// The client's address and the referrer's host, against the list.
@@ -402,6 +390,23 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// As [`Engine::error_response`], for when there is no engine.
+pub(crate) fn internal_error(request_id: &str) -> Decision {
+    let mut decision = Decision::allow(None, request_id);
+    decision.action = Action::Deny;
+    decision.status = 500;
+    decision.body = Some(Problem {
+        kind: "about:blank",
+        title: "Internal Server Error",
+        status: 500,
+        error: "internal",
+        message: "the request could not be answered; the log has the reason under this request id",
+        request_id: request_id.to_owned(),
+        retry_after: None,
+    });
+    decision
 }
 
 fn usage_of(request: &RequestView<'_>, request_id: &str, client: Option<IpAddr>) -> UsageContext {
