@@ -31,6 +31,7 @@ lint: $(VENV)/.tools
 
 test-rust:
 	SECURITY_KILLS=$(SECURITY_KILLS) SECURITY_TEST_PYTHON=$(PYTHON) $(CARGO) test --locked
+	$(CARGO) test --locked -p security-axum-example
 
 test-python: $(VENV)/.wheel
 	$(BIN)/mypy --strict python/security tests examples benches

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
 KEYS = int(os.environ.get("BENCH_KEYS", "2000"))
@@ -244,11 +245,107 @@ def flask() -> list[Row]:
     return [row, added]
 
 
+def gateways() -> list[Row]:
+    import security
+    from security.adapters import asgi, wsgi
+
+    key = security.issue_api_key("bench gateways", scopes=["read"], rate_limit="unlimited")["key"]
+    lines = [("host", "localhost"), ("user-agent", "bench/1"), ("accept", "*/*"), ("x-api-key", key)]
+    answer = [("Content-Type", "application/json"), ("Content-Length", "2")]
+    raw_answer = [(name.lower().encode(), value.encode()) for name, value in answer]
+
+    def plain(_environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", list(answer))
+        return (b"{}",)
+
+    async def plain_async(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": list(raw_answer)})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    environment: dict[str, Any] = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in lines}
+    environment |= {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/api/order",
+        "QUERY_STRING": "",
+        "REMOTE_ADDR": "127.0.0.1",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": "http",
+    }
+    connection: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/api/order",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in lines],
+        "client": ("127.0.0.1", 40000),
+    }
+    requests = 2000
+
+    def over_wsgi(app: Any) -> Callable[[], int]:
+        statuses: list[str] = []
+
+        def start_response(status: str, _headers: object, _error: object = None) -> None:
+            statuses.append(status)
+
+        def run() -> int:
+            statuses.clear()
+            for _ in range(requests):
+                app(dict(environment), start_response)
+            if statuses != ["200 OK"] * requests:
+                raise SystemExit("a request was refused")
+            return requests
+
+        return run
+
+    def over_asgi(app: Any) -> Callable[[], int]:
+        statuses: list[int] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        async def loop() -> None:
+            for _ in range(requests):
+                await app({**connection, "state": {}}, receive, send)
+
+        def run() -> int:
+            import asyncio
+
+            statuses.clear()
+            asyncio.run(loop())
+            if statuses != [200] * requests:
+                raise SystemExit("a request was refused")
+            return requests
+
+        return run
+
+    rows: list[Row] = []
+    for name, ours, floor in (
+        ("one WSGI request", over_wsgi(wsgi.SecurityMiddleware(wsgi.require_api_key(plain))), over_wsgi(plain)),
+        (
+            "one ASGI request",
+            over_asgi(asgi.SecurityMiddleware(asgi.require_api_key(plain_async))),
+            over_asgi(plain_async),
+        ),
+    ):
+        row = compare(f"{name}, protected", "us/request", ours, floor, "the same application bare, no framework")
+        added = Row("  of which added by the engine", "us/request", [row.ours - row.floor], [row.floor], "the bare one")
+        rows += [row, added]
+    return rows
+
+
 def main() -> int:
     print(f"{platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} CPUs, {ROUNDS} paired rounds")
     print(f"{'':<34} {'ours':>10} {'floor':>10} {'ratio':>8}  {'unit':<12} floor is")
     with engine():
-        for group in (verify, check_ioc, extract, flask):
+        for group in (verify, check_ioc, extract, flask, gateways):
             for row in group():
                 print(row, flush=True)
     return 0

@@ -387,13 +387,93 @@ class Middleware(FlaskCase):
             self.assertEqual(self.get("/check").json["matched"], False)
 
     def test_bad_input(self) -> None:
-        for app in (None, object(), "app", Blueprint("b", __name__)):
+        for app in (None, object(), "app", Flask):
             with self.assertRaisesRegex(TypeError, "app"):
                 security.create_security_middleware(app)  # type: ignore[type-var]
+        policy: Any
+        for policy in ({"sensitive": []}, {"mode": "off"}, {"limits": {"client": "often"}}):
+            with self.assertRaisesRegex(ValueError, "policy"):
+                security.create_security_middleware(Flask(__name__), policy)
+            with self.assertRaisesRegex(ValueError, "policy"):
+                security.create_security_middleware(Blueprint("b", __name__), policy)
+        with self.assertRaisesRegex(TypeError, "policy"):
+            security.create_security_middleware(Flask(__name__), "shadow")  # type: ignore[arg-type]
+
+    def test_every_way_to_ask_g(self) -> None:
+        @self.app.get("/g")
+        def names() -> dict[str, Any]:
+            before = ["request_id" in g, g.get("client_ip"), g.get("absent", 7), hasattr(g, "absent")]
+            g.client_ip = "set by the view"
+            return {"seen": [*before, g.client_ip, g.get("client_ip"), g.pop("client_ip"), g.client_ip]}
+
+        inside = "198.51.100.1"
+        expected = [True, inside, 7, False, "set by the view", "set by the view", "set by the view", inside]
+        self.assertEqual(self.get("/g").json["seen"], expected)
+        with self.app.app_context():
+            self.assertFalse(hasattr(g, "request_id"), "outside of a request")
+            self.assertNotIn("request_id", g)
 
     def test_bodies_are_what_they_say(self) -> None:
         body: str = self.get("/bare").get_data(as_text=True)
         self.assertEqual(json.loads(body)["status"], 401)
+
+
+class BlueprintAlone(EngineCase):
+    """One blueprint of an application with the middleware, the rest without."""
+
+    def make_client(self, policy: Any = None) -> Any:
+        app = Flask(__name__)
+        app.logger.disabled = True
+        blueprint = Blueprint("admin", __name__, url_prefix="/admin")
+        self.assertIs(security.create_security_middleware(blueprint, policy), blueprint)
+        self.assertIs(security.create_security_middleware(blueprint), blueprint)
+
+        @blueprint.get("/who")
+        def who() -> dict[str, Any]:
+            return {"id": g.request_id, "ip": g.client_ip, "key": g.api_key, "valid": g.api_key_valid}
+
+        @blueprint.get("/bare")
+        @security.require_api_key
+        def bare() -> str:
+            return "inside"
+
+        @blueprint.get("/teapot")
+        def teapot() -> str:
+            abort(418, description="short and stout")
+
+        @app.get("/admin-free")
+        def free() -> str:
+            return "free"
+
+        app.register_blueprint(blueprint)
+        return app.test_client()
+
+    def test_it_guards_its_own_views_and_no_others(self) -> None:
+        client = self.make_client()
+        outside = {"environ_overrides": {"REMOTE_ADDR": "198.51.100.1"}}
+        refused = client.get("/admin/who", **outside)
+        self.assertEqual((refused.status_code, refused.json["error"]), (403, "forbidden-path"))
+        self.assertEqual(refused.headers.getlist("X-Request-ID"), [refused.json["request_id"]])
+        free = client.get("/admin-free", **outside)
+        self.assertEqual(free.status_code, 200)
+        self.assertNotIn("X-Request-ID", free.headers)
+        self.assertNotIn("X-Frame-Options", free.headers)
+
+    def test_its_views_have_everything(self) -> None:
+        client = self.make_client()
+        answer = client.get("/admin/who", headers=KEY)
+        self.assertEqual((answer.json["ip"], answer.json["valid"]), ("127.0.0.1", True))
+        self.assertEqual(answer.json["id"], answer.headers["X-Request-ID"])
+        self.assertEqual(answer.headers["X-Content-Type-Options"], "nosniff")
+        self.assertEqual(client.get("/admin/bare").status_code, 401)
+        self.assertEqual(client.get("/admin/bare", headers=KEY).data, b"inside")
+        teapot = client.get("/admin/teapot")
+        self.assertEqual((teapot.status_code, teapot.json["message"]), (418, "short and stout"))
+
+    def test_it_may_have_a_policy_of_its_own(self) -> None:
+        client = self.make_client({"limits": {"client": "1/hour"}})
+        self.assertEqual([client.get("/admin/who").status_code for _ in range(2)], [200, 429])
+        self.assertEqual(client.get("/admin-free").status_code, 200)
 
 
 if __name__ == "__main__":

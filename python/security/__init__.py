@@ -45,7 +45,12 @@ from security.modules.intel import (
     retrieve_intelligence,
     search_intelligence,
 )
-from security.modules.middleware import create_security_middleware, is_ip_trusted, require_api_key
+from security.modules.middleware import (
+    create_security_middleware,
+    inspect_request,
+    is_ip_trusted,
+    require_api_key,
+)
 from security.modules.taxii import (
     STIX_AVAILABLE,
     TAXIIClient,
@@ -144,6 +149,7 @@ __all__ = [
     "create_security_middleware",
     "require_api_key",
     "is_ip_trusted",
+    "inspect_request",
     # utils
     "generate_request_id",
     "mask_credential",

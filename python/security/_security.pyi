@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, Protocol, final
@@ -17,6 +17,7 @@ from security.shapes import (
     IngestReport,
     IocRecord,
     IssuedApiKey,
+    RequestDecision,
     RuleLoad,
     RuleTrial,
     TaxiiCollection,
@@ -29,6 +30,7 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> str | bytes: ...
 
 __all__ = [
+    "PolicyOverride",
     "RequestState",
     "STIX_AVAILABLE",
     "TAXIIClient",
@@ -37,6 +39,7 @@ __all__ = [
     "add_ioc",
     "analyze_for_suspicious_activity",
     "begin_request",
+    "begin_request_asgi",
     "categorize_intelligence",
     "check_api_key",
     "check_credential_expiration",
@@ -70,6 +73,7 @@ __all__ = [
     "import_stix_indicators",
     "init_credential_metadata",
     "initialize",
+    "inspect_request",
     "is_ip_trusted",
     "issue_api_key",
     "list_api_keys",
@@ -269,8 +273,14 @@ class TAXIIClient:
 
 # middleware
 def is_ip_trusted(ip: object) -> bool: ...
-def begin_request(environ: dict[str, Any]) -> RequestState: ...
+def begin_request(environ: dict[str, Any], policy: PolicyOverride | None = None) -> RequestState: ...
+def begin_request_asgi(scope: MutableMapping[str, Any], policy: PolicyOverride | None = None) -> RequestState: ...
+def inspect_request(request: dict[str, Any]) -> RequestDecision: ...
 def error_response(request_id: str) -> dict[str, Any]: ...
+
+@final
+class PolicyOverride:
+    def __new__(cls, settings: Mapping[str, Any]) -> PolicyOverride: ...
 
 @final
 class RequestState:
@@ -282,6 +292,10 @@ class RequestState:
     def api_key(self) -> dict[str, Any] | None: ...
     @property
     def api_key_valid(self) -> bool: ...
+    @property
+    def reasons(self) -> list[dict[str, str]]: ...
     def refusal(self) -> dict[str, Any] | None: ...
     def require(self, scopes: Iterable[str]) -> dict[str, Any] | None: ...
     def response_headers(self, authenticated: bool) -> list[tuple[str, str]]: ...
+    def merge_headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]: ...
+    def merge_headers_asgi(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]: ...

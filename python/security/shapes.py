@@ -20,6 +20,8 @@ __all__ = [
     "IngestReport",
     "IocRecord",
     "IssuedApiKey",
+    "RequestDecision",
+    "RequestReason",
     "RuleLoad",
     "RuleTrial",
     "TaxiiCollection",
@@ -71,7 +73,9 @@ class ChainReport(TypedDict):
     records: int
     files: int
     torn: Any
+    unvouched: int
     first_broken: Any
+    broken: list[dict[str, Any]]
 
 
 class CredentialMetadata(TypedDict):
@@ -204,6 +208,32 @@ class ThreatRule(TypedDict):
     enabled: bool
     created_at: str
     file: str
+
+
+class RequestReason(TypedDict):
+    """One thing that was found in a request: for the log, never for the client."""
+
+    id: str
+    category: str
+    where: str
+    evidence: str
+
+
+class _OfRefusals(TypedDict, total=False):
+    body: dict[str, Any]
+
+
+class RequestDecision(_OfRefusals):
+    """What becomes of a request; a refusal also has ``body``, the answer's JSON."""
+
+    action: str
+    status: int
+    reasons: list[RequestReason]
+    score: int
+    client_ip: str | None
+    key_id: str | None
+    request_id: str
+    headers: list[list[str]]
 
 
 class RuleLoad(TypedDict):

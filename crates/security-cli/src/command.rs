@@ -13,7 +13,7 @@ use crate::{
     arguments::Global,
     audit, config, defang, detect, extract, identify, init, intel, ioc, key,
     output::{Exit, Failure, Outcome, tell},
-    rotate, rule,
+    policy, rotate, rule,
     session::Session,
     status, suspicion, taxii, usage,
 };
@@ -25,7 +25,7 @@ Exit codes:
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
   10  found: ioc check met a listed value, detect raised an alert, rule test matched,
-      suspicion has findings
+      suspicion has findings, policy explain would turn the request away
 
 Environment:
   SECURITY_DATA_DIR, SECURITY_CONFIG   as the options above
@@ -85,6 +85,9 @@ enum Verb {
     /// TAXII 2.1 servers: add, list, collections, pull
     #[command(subcommand)]
     Taxii(taxii::Verb),
+    /// The web layer's policy: explain
+    #[command(subcommand)]
+    Policy(policy::Verb),
     /// The configuration: show
     #[command(subcommand)]
     Config(config::Verb),
@@ -143,6 +146,7 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Detect(arguments) => detect::run(&arguments, session),
         Verb::Alerts(arguments) => alerts::run(&arguments, session),
         Verb::Taxii(verb) => taxii::run(verb, session),
+        Verb::Policy(verb) => policy::run(&verb, session),
         Verb::Config(config::Verb::Show) => config::run(session),
         Verb::Status => status::run(session),
     }

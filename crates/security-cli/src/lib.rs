@@ -24,6 +24,7 @@ mod init;
 mod intel;
 mod ioc;
 mod key;
+mod policy;
 mod rotate;
 mod rule;
 mod status;

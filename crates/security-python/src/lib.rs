@@ -4,8 +4,10 @@ mod convert;
 mod errors;
 
 mod credentials;
+mod inspection;
 mod intel;
 mod middleware;
+mod response_headers;
 mod setup;
 mod taxii;
 mod threat;
@@ -23,13 +25,17 @@ mod _security {
         verify_secret_token,
     };
     #[pymodule_export]
+    use super::inspection::inspect_request;
+    #[pymodule_export]
     use super::intel::{
         add_ioc, categorize_intelligence, check_ioc, check_iocs, correlate_threats, export_indicators,
         generate_compliance_report, generate_threat_report, import_indicators, retrieve_intelligence,
         search_intelligence,
     };
     #[pymodule_export]
-    use super::middleware::{RequestState, begin_request, error_response, is_ip_trusted};
+    use super::middleware::{
+        PolicyOverride, RequestState, begin_request, begin_request_asgi, error_response, is_ip_trusted,
+    };
     #[pymodule_export]
     use super::setup::{cli_main, close, flush, flush_if_open, initialize, shut_down, status};
     #[pymodule_export]

@@ -1,14 +1,17 @@
 //! `security.modules.middleware` and what the adapters for web frameworks call.
 
+use std::borrow::Cow;
+
 use pyo3::{
     prelude::*,
-    types::{PyDict, PyString},
+    types::{PyBytes, PyDict, PyList, PyString},
 };
 use security::{Decision, RequestView};
 
 use crate::{
-    convert::{Text, Texts, to_python, utf8},
-    errors::{attached, detached},
+    convert::{Given, Text, Texts, to_python, utf8},
+    errors::{attached, detached, raise},
+    response_headers::{Form, merged},
 };
 
 /// Says whether an address belongs to the trusted networks.
@@ -25,6 +28,24 @@ pub(crate) fn is_ip_trusted(py: Python<'_>, ip: &Bound<'_, PyAny>) -> PyResult<b
         return Ok(false);
     };
     attached(py, || Ok(security::current()?.is_ip_trusted(&address)))
+}
+
+/// Settings of the web layer that one application has instead of the engine's.
+///
+/// :param settings: names and values as in the configuration's ``[web]`` table (``dict``); what is not named is the
+///     engine's own. Checked at once.
+/// :raises ValueError: for a name that does not exist or a value that is not accepted.
+#[pyclass(frozen, module = "security._security")]
+#[derive(Debug)]
+pub(crate) struct PolicyOverride(security::PolicyOverride);
+
+#[pymethods]
+impl PolicyOverride {
+    #[new]
+    fn new(py: Python<'_>, settings: Given<Bound<'_, PyDict>>) -> PyResult<Self> {
+        let settings = settings.map("policy")?;
+        security::PolicyOverride::new(settings).map(Self).map_err(|error| raise(py, &error))
+    }
 }
 
 /// What the engine knows of one request, from its beginning to its end.
@@ -48,8 +69,14 @@ impl RequestState {
 
     /// The presented key's ``{id, name, owner, scopes}`` (``dict``), or None without a valid one.
     #[getter]
-    fn api_key<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        to_python(py, &self.0.api_key())
+    fn api_key<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(key) = self.0.api_key() else { return Ok(None) };
+        let view = PyDict::new(py);
+        view.set_item(pyo3::intern!(py, "id"), key.id)?;
+        view.set_item(pyo3::intern!(py, "name"), key.name)?;
+        view.set_item(pyo3::intern!(py, "owner"), key.owner)?;
+        view.set_item(pyo3::intern!(py, "scopes"), key.scopes)?;
+        Ok(Some(view))
     }
 
     /// Whether a valid key was presented (``bool``).
@@ -58,12 +85,20 @@ impl RequestState {
         self.0.api_key_valid()
     }
 
+    /// What was found in the request, whether or not it decided (``list`` of ``{id, category, where, evidence}``). In
+    /// shadow mode the category ``shadow`` says what would have been refused. For the log, never for the caller.
+    #[getter]
+    fn reasons<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.0.decision().reasons)
+    }
+
     /// The answer that this request gets instead of a view.
     ///
     /// :returns: ``dict``: ``status`` (``int``), ``headers`` (``list`` of pairs), ``body`` (``dict``) and more, or None when
     ///     the request goes on.
     fn refusal<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        refusal(py, self.0.decision())
+        let decision = self.0.decision();
+        if decision.is_allowed() { Ok(None) } else { to_python(py, decision).map(Some) }
     }
 
     /// The answer that this request gets from a view that needs a key.
@@ -72,8 +107,8 @@ impl RequestState {
     /// :returns: as :meth:`refusal`; nothing is verified or counted twice.
     /// :raises StoreError: when the store cannot be read: nothing is accepted then.
     fn require<'py>(&self, py: Python<'py>, scopes: Texts) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let decision = attached(py, || self.0.require(&*security::current()?, &scopes.0))?;
-        refusal(py, &decision)
+        let refusal = attached(py, || self.0.refusal_for(&*security::current()?, &scopes.0))?;
+        refusal.map(|decision: Decision| to_python(py, &decision)).transpose()
     }
 
     /// The headers that the answer gets, whatever it is.
@@ -83,67 +118,224 @@ impl RequestState {
     fn response_headers(&self, authenticated: bool) -> Vec<(String, String)> {
         self.0.response_headers(authenticated)
     }
-}
 
-fn refusal<'py>(py: Python<'py>, decision: &Decision) -> PyResult<Option<Bound<'py, PyAny>>> {
-    if decision.is_allowed() {
-        return Ok(None);
+    /// An application's headers with those of the policy that it did not set itself, and ``X-Request-ID``.
+    ///
+    /// :param headers: pairs of ``str``, as WSGI has them.
+    /// :returns: a new ``list``.
+    fn merge_headers<'py>(
+        &self,
+        py: Python<'py>,
+        headers: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        merged(py, Form::Wsgi, &self.0, headers)
     }
-    to_python(py, decision).map(Some)
+
+    /// As :meth:`merge_headers`, for pairs of ``bytes``, as ASGI has them.
+    fn merge_headers_asgi<'py>(
+        &self,
+        py: Python<'py>,
+        headers: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        merged(py, Form::Asgi, &self.0, headers)
+    }
 }
 
 /// Begins a request: one call for the client's address, limits, trusted networks, listed indicators, rules and the
 /// presented key.
 ///
 /// :param environ: the request as WSGI gives it (``dict``, PEP 3333).
+/// :param policy: settings of the application's own (:class:`PolicyOverride`), or None for the engine's.
 /// :returns: :class:`RequestState`.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-pub(crate) fn begin_request(py: Python<'_>, environ: &Bound<'_, PyDict>) -> PyResult<RequestState> {
-    let mut headers: Vec<(String, Vec<u8>)> = Vec::with_capacity(16);
+#[pyo3(signature = (environ, policy = None))]
+pub(crate) fn begin_request(
+    py: Python<'_>,
+    environ: &Bound<'_, PyDict>,
+    policy: Option<&Bound<'_, PolicyOverride>>,
+) -> PyResult<RequestState> {
+    // One buffer for all names, which WSGI spells with underscores.
+    let mut names = String::with_capacity(512);
+    let mut found: Vec<(std::ops::Range<usize>, Bound<'_, PyString>)> = Vec::with_capacity(24);
     // Nothing here runs Python code, so the dictionary cannot change meanwhile.
     for (key, value) in environ {
-        let (Ok(key), Ok(value)) = (key.cast::<PyString>(), value.cast::<PyString>()) else { continue };
+        let (Ok(key), Ok(value)) = (key.cast::<PyString>(), value.cast_into::<PyString>()) else { continue };
         let Ok(key) = key.to_str() else { continue };
         if let Some(name) = key.strip_prefix("HTTP_").or(Some(key).filter(|key| BODY_HEADERS.contains(key))) {
-            headers.push((name.replace('_', "-"), bytes_of(value)));
+            let start = names.len();
+            names.extend(name.chars().map(|c| if c == '_' { '-' } else { c }));
+            found.push((start..names.len(), value));
         }
     }
-    let text = |key: &str| -> PyResult<Option<Vec<u8>>> {
-        let value = environ.get_item(key)?;
-        Ok(value.and_then(|value| value.cast::<PyString>().ok().map(bytes_of)))
-    };
-    let owned = |bytes: Option<Vec<u8>>| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned();
-    let method = owned(text("REQUEST_METHOD")?);
-    let path = owned(text("PATH_INFO")?);
-    let query = owned(text("QUERY_STRING")?);
-    let scheme = owned(text("wsgi.url_scheme")?);
-    let remote_addr = text("REMOTE_ADDR")?.map(|bytes| owned(Some(bytes)));
+    let values: Vec<Cow<'_, [u8]>> = found.iter().map(|(_, value)| bytes_of(value)).collect();
     let headers: Vec<(&str, &[u8])> =
-        headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        found.iter().zip(&values).map(|((name, _), value)| (&names[name.clone()], &**value)).collect();
+    let method = text(environ, pyo3::intern!(py, "REQUEST_METHOD"))?;
+    let path = text(environ, pyo3::intern!(py, "PATH_INFO"))?;
+    let query = text(environ, pyo3::intern!(py, "QUERY_STRING"))?;
+    let scheme = text(environ, pyo3::intern!(py, "wsgi.url_scheme"))?;
+    let peer = text(environ, pyo3::intern!(py, "REMOTE_ADDR"))?;
+    let peer = peer.as_ref().map(|peer| text_of(Some(peer)));
     let view = RequestView {
-        method: &method,
-        path: &path,
-        query: &query,
+        method: &text_of(method.as_ref()),
+        path: &text_of(path.as_ref()),
+        query: &text_of(query.as_ref()),
         headers: &headers,
-        remote_addr: remote_addr.as_deref(),
-        scheme: &scheme,
+        remote_addr: peer.as_deref(),
+        scheme: &text_of(scheme.as_ref()),
+        body: None,
     };
-    detached(py, || security::current()?.begin_request(&view)).map(RequestState)
+    begin(py, &view, policy)
+}
+
+/// As :func:`begin_request`, for a request or WebSocket handshake as ASGI gives it.
+///
+/// Several lines of one header count as one with commas between (RFC 9110 §5.3), as WSGI servers hand them over; the
+/// path is the one below ``root_path``; so a request is judged alike whichever interface it comes through.
+///
+/// :param scope: the connection scope (``dict``), of type ``http`` or ``websocket``.
+/// :param policy: as for :func:`begin_request`.
+/// :returns: :class:`RequestState`.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+#[pyo3(signature = (scope, policy = None))]
+pub(crate) fn begin_request_asgi(
+    py: Python<'_>,
+    scope: &Bound<'_, PyDict>,
+    policy: Option<&Bound<'_, PolicyOverride>>,
+) -> PyResult<RequestState> {
+    let mut pairs = Vec::with_capacity(24);
+    if let Some(headers) = scope.get_item(pyo3::intern!(py, "headers"))? {
+        for header in headers.try_iter()? {
+            let header = header?;
+            let (name, value) = (header.get_item(0)?, header.get_item(1)?);
+            if let (Ok(name), Ok(value)) = (name.cast_into::<PyBytes>(), value.cast_into::<PyBytes>()) {
+                pairs.push((name, value));
+            }
+        }
+    }
+    let lines = pairs.iter().filter_map(|(name, value)| {
+        Some((std::str::from_utf8(name.as_bytes()).ok()?, Cow::Borrowed(value.as_bytes())))
+    });
+    let joined = joined(lines);
+    let headers: Vec<(&str, &[u8])> = joined.iter().map(|(name, value)| (*name, &**value)).collect();
+    let method = text(scope, pyo3::intern!(py, "method"))?;
+    let path = text(scope, pyo3::intern!(py, "path"))?;
+    let root = text(scope, pyo3::intern!(py, "root_path"))?;
+    let scheme = text(scope, pyo3::intern!(py, "scheme"))?;
+    let query = scope
+        .get_item(pyo3::intern!(py, "query_string"))?
+        .and_then(|query| query.cast_into::<PyBytes>().ok());
+    let client = scope.get_item(pyo3::intern!(py, "client"))?.filter(|client| !client.is_none());
+    let peer = client.and_then(|client| client.get_item(0).ok());
+    let peer = peer.and_then(|peer| peer.cast_into::<PyString>().ok());
+    let peer = peer.as_ref().map(utf8);
+    let (path, root) = (path.as_ref().map_or("/".into(), utf8), root.as_ref().map_or("".into(), utf8));
+    let scheme = match scheme.as_ref().map_or("http".into(), utf8) {
+        scheme if scheme == "wss" => Cow::Borrowed("https"),
+        scheme => scheme,
+    };
+    let view = RequestView {
+        // A WebSocket's handshake is a GET.
+        method: &method.as_ref().map_or("GET".into(), utf8),
+        path: below(&path, &root),
+        query: &query.as_ref().map_or("".into(), |query| String::from_utf8_lossy(query.as_bytes())),
+        headers: &headers,
+        remote_addr: peer.as_deref(),
+        scheme: &scheme,
+        body: None,
+    };
+    begin(py, &view, policy)
+}
+
+fn text<'py>(
+    dict: &Bound<'py, PyDict>,
+    key: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyString>>> {
+    Ok(dict.get_item(key)?.and_then(|value| value.cast_into::<PyString>().ok()))
+}
+
+fn begin(
+    py: Python<'_>,
+    view: &RequestView<'_>,
+    policy: Option<&Bound<'_, PolicyOverride>>,
+) -> PyResult<RequestState> {
+    let policy = policy.map(|policy| &policy.get().0);
+    let state = detached(py, || {
+        let engine = security::current()?;
+        match policy {
+            None => engine.begin_request(view),
+            Some(policy) => engine.begin_request_under(policy.on(&engine)?, view),
+        }
+    });
+    state.map(RequestState)
+}
+
+/// The lines of each header as one. Names rarely come twice, and then few do; but nobody keeps a client from
+/// sending thousands, so from a few dozen on they are looked up and not compared.
+fn joined<'a>(lines: impl Iterator<Item = (&'a str, Cow<'a, [u8]>)>) -> Vec<(&'a str, Cow<'a, [u8]>)> {
+    const FEW: usize = 32;
+    let mut headers: Vec<(&str, Cow<'_, [u8]>)> = Vec::with_capacity(24);
+    let mut places = std::collections::HashMap::new();
+    for (name, value) in lines {
+        let place = if headers.len() < FEW {
+            headers.iter().position(|(known, _)| known.eq_ignore_ascii_case(name))
+        } else {
+            if places.is_empty() {
+                places.extend(
+                    headers.iter().enumerate().map(|(at, (known, _))| (known.to_ascii_lowercase(), at)),
+                );
+            }
+            let next = headers.len();
+            let place = *places.entry(name.to_ascii_lowercase()).or_insert(next);
+            (place < next).then_some(place)
+        };
+        match place.and_then(|place| headers.get_mut(place)) {
+            Some((_, known)) => {
+                let known = known.to_mut();
+                known.push(b',');
+                known.extend_from_slice(&value);
+            }
+            None => headers.push((name, value)),
+        }
+    }
+    headers
+}
+
+/// The path below where the application is mounted.
+fn below<'a>(path: &'a str, root: &str) -> &'a str {
+    match path.strip_prefix(root) {
+        Some("") => "/",
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    }
 }
 
 /// The headers that WSGI gives without the prefix.
 const BODY_HEADERS: [&str; 2] = ["CONTENT_TYPE", "CONTENT_LENGTH"];
 
 /// What stood on the wire: WSGI hands it over as a `str` with one character for each byte.
-fn bytes_of(value: &Bound<'_, PyString>) -> Vec<u8> {
+fn bytes_of<'a>(value: &'a Bound<'_, PyString>) -> Cow<'a, [u8]> {
     let text = utf8(value);
-    if text.is_ascii() {
-        return text.into_owned().into_bytes();
+    if !text.is_ascii() {
+        let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
+        // Beyond that range it is no server's work but a test's, which means the text.
+        if let Ok(bytes) = bytes {
+            return Cow::Owned(bytes);
+        }
     }
-    let bytes: Result<Vec<u8>, _> = text.chars().map(|c| u8::try_from(u32::from(c))).collect();
-    // Beyond that range it is no server's work but a test's, which means the text.
-    bytes.unwrap_or_else(|_| text.into_owned().into_bytes())
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+fn text_of<'a>(value: Option<&'a Bound<'_, PyString>>) -> Cow<'a, str> {
+    match value.map_or(Cow::Borrowed(&b""[..]), bytes_of) {
+        Cow::Borrowed(bytes) => String::from_utf8_lossy(bytes),
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()),
+    }
 }
 
 /// The answer to a request that failed unexpectedly: it tells nothing of the inside.

@@ -29,7 +29,7 @@ pub enum Action {
 pub struct Reason {
     /// What was found: a rule's id, or one of our own words like `listed-indicator`.
     pub id: Cow<'static, str>,
-    /// `client-address`, `path`, `limit`, `credential`, `indicator` or `rule`.
+    /// `client-address`, `path`, `limit`, `credential`, `indicator`, `rule`, or a kind of attack like `xss`.
     pub category: &'static str,
     /// Where in the request.
     #[serde(rename = "where")]

@@ -18,6 +18,9 @@ pub enum WebError {
     /// No absolute path.
     #[error("`{0}` is no path; accepted is a path that starts with / like /admin")]
     NotAPath(String),
+    /// Neither a rule's id nor a category.
+    #[error("`{0}` is no rule of inspection; accepted are ids like sqli-tautology and categories like xss")]
+    NotARule(String),
     /// A header value with characters that no header may have.
     #[error("{name} has characters that a header may not have; accepted is printable ASCII")]
     NotAHeaderValue {
@@ -42,6 +45,7 @@ impl Coded for WebError {
             Self::NotANetwork(_) => "web-not-a-network",
             Self::NotAnAllowance(_) => "web-not-a-limit",
             Self::NotAPath(_) => "web-not-a-path",
+            Self::NotARule(_) => "web-not-a-rule",
             Self::NotAHeaderValue { .. } => "web-not-a-header-value",
             Self::OutOfRange { .. } => "web-out-of-range",
         }

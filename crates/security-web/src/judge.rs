@@ -6,14 +6,16 @@
 //! 2. [`Judgement::count_client`] with what the client's limit said.
 //! 3. [`Judgement::indicators`] with what a look-up of the client's address and of what the request carries found.
 //! 4. [`Judgement::rules`] with the rules that matched.
-//! 5. Where a route asks for a credential: [`Judgement::authenticated`] and [`Judgement::count_key`], or
+//! 5. [`Judgement::inspected`] with what was found in the payload.
+//! 6. Where a route asks for a credential: [`Judgement::authenticated`] and [`Judgement::count_key`], or
 //!    [`Judgement::refuse`].
-//! 6. [`Judgement::finish`].
+//! 7. [`Judgement::finish`].
 
 use security_core::{Admission, Rate, Severity};
 
 use crate::{
-    ClientAddress, Counted, Decision, PathClass, Policy, Reason, Refusal, RequestView, rate_limit_headers,
+    ClientAddress, Counted, Decision, Inspection, PathClass, Policy, Reason, Refusal, RequestView,
+    rate_limit_headers,
 };
 
 /// A listed indicator that was found in the request.
@@ -124,6 +126,18 @@ impl<'p> Judgement<'p> {
         }
     }
 
+    /// Takes what payload inspection found, and refuses where it says so. Ten points of the decision's score are
+    /// one of the anomaly score.
+    pub fn inspected(&mut self, found: Inspection) {
+        let score = u8::try_from(found.score.saturating_mul(10).min(100)).unwrap_or(100);
+        for reason in found.reasons {
+            self.decision.note(reason, score);
+        }
+        if found.is_denied && !self.policy.report_only {
+            self.refuse(&Refusal::PayloadRefused);
+        }
+    }
+
     /// Takes the id of the API key that was verified.
     pub fn authenticated(&mut self, key_id: &str) {
         self.decision.key_id = Some(key_id.to_owned());
@@ -164,7 +178,13 @@ mod tests {
     const HELD: Admission = Admission { admitted: false, remaining: 0, retry_after_micros: 2_500_000 };
 
     fn request<'a>(path: &'a str, peer: &'a str) -> RequestView<'a> {
-        RequestView { method: "GET", path, query: "", headers: &[], remote_addr: Some(peer), scheme: "https" }
+        RequestView {
+            method: "GET",
+            path,
+            remote_addr: Some(peer),
+            scheme: "https",
+            ..RequestView::default()
+        }
     }
 
     fn begin<'p>(policy: &'p Policy, path: &str, peer: &str) -> Judgement<'p> {

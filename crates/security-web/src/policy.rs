@@ -5,12 +5,17 @@ use std::net::IpAddr;
 use security_core::{Rate, Severity};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Allowance, ClientAddressPolicy, HeaderPolicy, LockOut, Networks, PathClass, PathSet, WebError};
+use crate::{
+    Allowance, ClientAddressPolicy, HeaderPolicy, InspectionPolicy, LockOut, Mode, Networks, PathClass,
+    PathSet, WebError,
+};
 
 /// Everything that is configured about the web layer. Unknown names are refused when it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
+    /// `enforce` by default; in the `shadow` everything is judged and recorded and nothing refused.
+    pub mode: Mode,
     /// How the client's address is found; no proxy is trusted by default.
     pub client_address: ClientAddressPolicy,
     /// Networks that may use sensitive paths: loopback and private ones by default.
@@ -28,9 +33,11 @@ pub struct Policy {
     pub deny_confidence: u8,
     /// A request that a rule matches is refused from this severity on; `high` by default.
     pub deny_severity: Severity,
-    /// Whether limits, indicators and rules only say what they would have done. Sensitive paths stay closed and
+    /// Whether limits, indicators, rules and inspection only say what they would have done. Sensitive paths stay closed and
     /// credentials stay required all the same.
     pub report_only: bool,
+    /// How payloads are inspected for attacks.
+    pub inspection: InspectionPolicy,
     /// The security headers of responses.
     pub response_headers: HeaderPolicy,
 }
@@ -58,6 +65,7 @@ impl Default for Policy {
     fn default() -> Self {
         let paths = |paths: &[&str]| PathSet::of(paths).expect("the defaults are plain paths");
         Self {
+            mode: Mode::default(),
             client_address: ClientAddressPolicy::default(),
             trusted_networks: Networks::local(),
             exempt_paths: paths(&["/health", "/metrics", "/docs", "/static"]),
@@ -67,6 +75,7 @@ impl Default for Policy {
             deny_confidence: 75,
             deny_severity: Severity::High,
             report_only: false,
+            inspection: InspectionPolicy::default(),
             response_headers: HeaderPolicy::default(),
         }
     }
@@ -109,9 +118,14 @@ fn collect(
     let shown = match mine {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Null => "unset".into(),
-        serde_json::Value::Array(words) => {
-            let words: Vec<&str> = words.iter().filter_map(serde_json::Value::as_str).collect();
-            if words.is_empty() { "none".into() } else { words.join(", ") }
+        serde_json::Value::Array(values) => {
+            let words: Vec<&str> = values.iter().filter_map(serde_json::Value::as_str).collect();
+            match (words.is_empty(), values.len()) {
+                (_, 0) => "none".into(),
+                (true, 1) => "1 entry".into(),
+                (true, n) => format!("{n} entries"),
+                (false, _) => words.join(", "),
+            }
         }
         other => other.to_string(),
     };
@@ -143,6 +157,7 @@ mod tests {
     #[test]
     fn a_written_policy_comes_back() {
         let text = r#"
+            mode = "shadow"
             trusted_networks = ["loopback", "192.0.2.0/24"]
             exempt_paths = ["/ping"]
             deny_confidence = 90
@@ -165,6 +180,7 @@ mod tests {
     fn refuses_what_it_does_not_know_or_cannot_use() {
         for (text, mentions) in [
             ("deny_confidenec = 5", "deny_confidenec"),
+            ("mode = \"off\"", "off"),
             ("deny_confidence = 101", "0 to 100"),
             ("deny_severity = \"dire\"", "dire"),
             ("exempt_paths = [\"health\"]", "`health` is no path"),
@@ -173,6 +189,8 @@ mod tests {
             ("limits = { keys = \"1/second\" }", "keys"),
             ("client_address = { hops = 0 }", "hops is 0"),
             ("client_address = { header = \"x-client-ip\" }", "x-client-ip"),
+            ("inspection = { paranoia = 7 }", "accepted is 1 to 4"),
+            ("inspection = { exclude = [{ rules = [\"xxs\"] }] }", "`xxs` is no rule"),
             ("lock_out = { failures = 0 }", "failures is 0"),
             ("response_headers = { preset = \"paranoid\" }", "paranoid"),
         ] {

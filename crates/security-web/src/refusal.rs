@@ -30,6 +30,8 @@ pub enum Refusal {
     Listed,
     /// A rule matched. 403.
     RuleMatched,
+    /// The payload looks like an attack. 403.
+    PayloadRefused,
     /// Too many requests. 429.
     RateLimited {
         /// Microseconds until the next may come.
@@ -53,7 +55,8 @@ impl Refusal {
             | Self::NetworkNotAllowed
             | Self::SensitivePath
             | Self::Listed
-            | Self::RuleMatched => 403,
+            | Self::RuleMatched
+            | Self::PayloadRefused => 403,
             Self::RateLimited { .. } | Self::LockedOut { .. } => 429,
         }
     }
@@ -82,7 +85,7 @@ impl Refusal {
             Self::ScopeMissing { .. } => "scope-missing",
             Self::NetworkNotAllowed => "network-not-allowed",
             Self::SensitivePath => "forbidden-path",
-            Self::Listed | Self::RuleMatched => "request-refused",
+            Self::Listed | Self::RuleMatched | Self::PayloadRefused => "request-refused",
             Self::RateLimited { .. } => "rate-limited",
             Self::LockedOut { .. } => "locked-out",
         }
@@ -99,7 +102,7 @@ impl Refusal {
             Self::ScopeMissing { .. } => "the API key does not allow this",
             Self::NetworkNotAllowed => "the API key may not be used from this address",
             Self::SensitivePath => "this path is not available from this address",
-            Self::Listed | Self::RuleMatched => "the request was refused",
+            Self::Listed | Self::RuleMatched | Self::PayloadRefused => "the request was refused",
             Self::RateLimited { .. } => "too many requests; come back later",
             Self::LockedOut { .. } => "too many failed attempts; come back later",
         }
@@ -178,5 +181,7 @@ mod tests {
     fn what_was_found_is_not_told() {
         assert_eq!(Refusal::Listed.message(), Refusal::RuleMatched.message());
         assert_eq!(Refusal::Listed.error(), Refusal::RuleMatched.error());
+        assert_eq!(Refusal::PayloadRefused.message(), Refusal::RuleMatched.message());
+        assert_eq!(Refusal::PayloadRefused.error(), Refusal::RuleMatched.error());
     }
 }

@@ -4,7 +4,7 @@
 pub type Headers<'a> = &'a [(&'a str, &'a [u8])];
 
 /// One request, borrowed. Nothing in it has been believed yet.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct RequestView<'a> {
     /// The method as received.
     pub method: &'a str,
@@ -18,6 +18,9 @@ pub struct RequestView<'a> {
     pub remote_addr: Option<&'a str>,
     /// `http` or `https`, as the server knows it.
     pub scheme: &'a str,
+    /// The body as far as the adapter read it, for inspection; `None` when it did not. Its media type is that
+    /// of the header `Content-Type`.
+    pub body: Option<&'a [u8]>,
 }
 
 impl<'a> RequestView<'a> {
@@ -67,6 +70,7 @@ mod tests {
             headers: &headers,
             remote_addr: None,
             scheme: "HTTPS",
+            body: None,
         };
         assert_eq!(request.header_lines("x-one").collect::<Vec<_>>(), [b"a", b"c"]);
         assert_eq!(request.header("X-ONE"), Some(&b"a"[..]));

@@ -10,13 +10,12 @@ use security_store::{
     Durability, EmbeddedStore, Journal, JournalOptions, private_data_dir, private_dir, read_or_create_key,
 };
 use security_threat::AlertStore;
-use security_web::ResponseHeaders;
 use serde_json::{Value, json};
 
 use crate::{
-    Error, Options, Result,
+    Error, Options, Result, WebPolicy,
     config::{ConfigLine, Settings, process_environment},
-    credentials::CredentialCache,
+    credentials::{CredentialCache, Heads},
     fork::OpenFiles,
     host_page::HostPage,
     intel::IndicatorCache,
@@ -41,8 +40,9 @@ pub struct Engine {
     pub(crate) page: Arc<HostPage>,
     pub(crate) words: SharedWords,
     pub(crate) limit_seed: u64,
-    pub(crate) response_headers: Arc<ResponseHeaders>,
+    pub(crate) web: Arc<WebPolicy>,
     pub(crate) pepper: Pepper,
+    pub(crate) heads: Heads,
     pub(crate) files: Arc<OpenFiles>,
     pub(crate) credentials: CredentialCache,
     pub(crate) indicators: IndicatorCache,
@@ -89,12 +89,13 @@ impl Engine {
             credentials: CredentialCache::default(),
             indicators: IndicatorCache::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
-            response_headers: Arc::new(settings.web.response_headers.compile()),
+            web: WebPolicy::new(settings.web.clone()),
             options,
             settings,
             page,
             words,
             limit_seed,
+            heads: Heads::new(&data_dir, &pepper),
             pepper,
             files: OpenFiles::new(store, journal)?,
         };
@@ -121,12 +122,17 @@ impl Engine {
     /// # Errors
     /// When the disk is full or read-only.
     pub fn flush(&self) -> Result<()> {
-        self.files.journal.flush()?;
-        Ok(())
+        let flushed = self.files.journal.flush();
+        self.write_audit_head();
+        Ok(flushed?)
     }
 
     pub(crate) fn shut_down(&self) -> Result<()> {
-        Ok(self.files.journal.close()?)
+        // A first head adds to the trail, so it is made before the files are closed.
+        self.write_audit_head();
+        let closed = self.files.journal.close();
+        self.write_audit_head();
+        Ok(closed?)
     }
 
     /// The state of the engine: store, counts, journal, epochs, versions.

@@ -15,11 +15,15 @@ mod fork;
 mod process;
 
 mod credentials;
+mod explain;
 mod intel;
 mod middleware;
 mod taxii;
 mod threat;
+#[cfg(feature = "tower")]
+mod tower_layer;
 mod utils;
+mod web_policy;
 
 mod follow;
 mod host_page;
@@ -33,6 +37,7 @@ pub use error::{Error, Result};
 pub use process::{close, current, initialize, opened};
 
 pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageContext};
+pub use explain::GivenRequest;
 pub use intel::{
     ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest,
 };
@@ -41,7 +46,10 @@ pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession}
 pub use threat::{
     ExtractedIoc, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs, identify_ioc_type, read_rule_file,
 };
+#[cfg(feature = "tower")]
+pub use tower_layer::{SecurityFuture, SecurityLayer, SecurityService};
 pub use utils::{generate_request_id, generate_secure_credential, mask_credential};
+pub use web_policy::{PolicyOverride, WebPolicy};
 
 pub use security_core::{Coded, Secret, Severity, Timestamp};
 pub use security_credentials::{
@@ -51,4 +59,4 @@ pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported};
 pub use security_store::ChainReport;
 pub use security_threat::RuleDraft;
-pub use security_web::{Action, Decision, RequestView};
+pub use security_web::{Action, Decision, Header, RequestView, ResponseHeaders};

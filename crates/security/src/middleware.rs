@@ -10,14 +10,14 @@ use security_credentials::KeyReason;
 use security_indicators::{Indicator, IocType};
 use security_store::Stream;
 use security_web::{
-    Action, Decision, FailureVerdict, Judgement, LimitScope, ListedIndicator, MatchedRule, PathClass,
-    PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders, acceptable_request_id,
-    judge_failure, presented_credential,
+    Action, Decision, FailureVerdict, Header, Judgement, LimitScope, ListedIndicator, MatchedRule, Mode,
+    PathClass, Policy, PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders,
+    acceptable_request_id, judge_failure, presented_credential,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Engine, KeyCheck, Result, UsageContext, utils::generate_request_id, world};
+use crate::{Engine, KeyCheck, Result, UsageContext, WebPolicy, utils::generate_request_id, world};
 
 /// How many refused requests of one client are recorded; all are counted against its limit.
 static REFUSALS_RECORDED: LazyLock<Rate> = LazyLock::new(|| Rate::new(10, 60));
@@ -65,7 +65,7 @@ pub struct RequestState {
     credential: OnceLock<Credential>,
     unasked: Option<Unasked>,
     https: bool,
-    headers: Arc<ResponseHeaders>,
+    policy: Arc<WebPolicy>,
 }
 
 impl RequestState {
@@ -106,36 +106,67 @@ impl RequestState {
     /// # Errors
     /// When the store cannot be read: nothing is accepted then.
     pub fn require(&self, engine: &Engine, scopes: &[String]) -> Result<Decision> {
+        Ok(self.refusal_for(engine, scopes)?.unwrap_or_else(|| self.decision.clone()))
+    }
+
+    /// As [`Self::require`], and `None` when the request goes on: most do, and nothing is copied then.
+    /// # Errors
+    /// When the store cannot be read: nothing is accepted then.
+    pub fn refusal_for(&self, engine: &Engine, scopes: &[String]) -> Result<Option<Decision>> {
         let credential = match (self.credential.get(), &self.unasked) {
             (Some(known), _) => known,
             (None, Some(unasked)) => {
-                let checked = engine.check_presented(unasked, self.decision.client_ip)?;
+                let checked =
+                    engine.check_presented(unasked, self.decision.client_ip, &self.policy.policy)?;
                 self.credential.get_or_init(|| checked)
             }
             (None, None) => self.credential.get_or_init(|| Credential::Missing),
         };
-        Ok(self.decision_for(credential, scopes))
-    }
-
-    fn decision_for(&self, credential: &Credential, scopes: &[String]) -> Decision {
-        let decision = self.decision.clone();
-        match credential {
-            Credential::Missing => decision.refused(&Refusal::CredentialMissing),
-            Credential::Conflict => decision.refused(&Refusal::ConflictingCredentials),
-            Credential::Checked { refusal: Some(refusal), .. } => decision.refused(refusal),
+        let refused = |refusal: &Refusal| {
+            let decision = self.decision.clone().refused(refusal);
+            match self.policy.policy.mode {
+                Mode::Enforce => Some(decision),
+                Mode::Shadow => {
+                    engine.record_refusal(&decision, None, world::now());
+                    None
+                }
+            }
+        };
+        Ok(match credential {
+            _ if !self.decision.is_allowed() => Some(self.decision.clone()),
+            Credential::Missing => refused(&Refusal::CredentialMissing),
+            Credential::Conflict => refused(&Refusal::ConflictingCredentials),
+            Credential::Checked { refusal: Some(refusal), .. } => refused(refusal),
             Credential::Checked { check, refusal: None } => {
                 let granted = |scope: &String| check.scopes.iter().any(|held| held == "*" || held == scope);
                 if scopes.iter().all(granted) {
-                    return decision;
+                    None
+                } else {
+                    refused(&Refusal::ScopeMissing { required: scopes.to_vec() })
                 }
-                decision.refused(&Refusal::ScopeMissing { required: scopes.to_vec() })
             }
-        }
+        })
+    }
+
+    /// The security headers of the response, as the policy has them: the same for every response of a kind.
+    /// `authenticated`: whether it is for the owner of a key alone.
+    pub fn policy_headers(&self, authenticated: bool) -> &[Header] {
+        self.policy.headers.for_response(self.https, authenticated)
+    }
+
+    /// The policy's headers in all their kinds, to tell whether two requests share them.
+    pub fn header_policy(&self) -> &Arc<ResponseHeaders> {
+        &self.policy.headers
+    }
+
+    /// Whether the request came over TLS, as far as the server knows.
+    pub fn is_https(&self) -> bool {
+        self.https
     }
 
     /// The headers that every response gets: the security headers of the policy and those of the decision.
     pub fn response_headers(&self, authenticated: bool) -> Vec<(String, String)> {
-        let of_policy = self.headers.for_response(self.https, authenticated).iter();
+        let of_policy = self.policy_headers(authenticated).iter();
         let all = of_policy.chain(&self.decision.headers);
         all.map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
     }
@@ -149,12 +180,24 @@ impl Engine {
             || ip.parse::<IpAddr>().is_ok_and(|address| self.settings.web.is_trusted(address))
     }
 
-    /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules. Each step is
+    /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules,
+    /// payload. Each step is
     /// taken once; [`RequestState::require`] answers for the views that need a key.
     /// # Errors
     /// When the store cannot be read: the adapter then turns the request away.
     pub fn begin_request(&self, request: &RequestView<'_>) -> Result<RequestState> {
-        let policy = &self.settings.web;
+        self.begin_request_under(self.web.clone(), request)
+    }
+
+    /// The same under a policy of one application's own ([`crate::PolicyOverride`]).
+    /// # Errors
+    /// When the store cannot be read: the adapter then turns the request away.
+    pub fn begin_request_under(
+        &self,
+        web: Arc<WebPolicy>,
+        request: &RequestView<'_>,
+    ) -> Result<RequestState> {
+        let policy = &web.policy;
         let given = request.header("x-request-id").and_then(acceptable_request_id);
         let request_id = given.map_or_else(generate_request_id, str::to_owned);
         let now = world::now();
@@ -185,7 +228,7 @@ impl Engine {
             }
             if !judgement.is_over() {
                 if let Some(unasked) = unasked.take() {
-                    let checked = self.check_presented(&unasked, client)?;
+                    let checked = self.check_presented(&unasked, client, policy)?;
                     if let Credential::Checked { check, refusal: None } = &checked {
                         judgement.authenticated(check.key_id.as_deref().unwrap_or("API_KEY"));
                     }
@@ -193,39 +236,29 @@ impl Engine {
                 }
                 self.judge_rules(&mut judgement, request, &request_id, client)?;
             }
+            if !judgement.is_over() {
+                judgement.inspected(security_web::inspect(&policy.inspection, request));
+            }
         }
         let decision = judgement.finish();
         if !decision.is_allowed() {
-            self.record_refusal(&decision, request, now);
+            self.record_refusal(&decision, Some(request), now);
         }
-        Ok(RequestState {
-            decision,
-            credential,
-            unasked,
-            https: request.is_https(),
-            headers: self.response_headers.clone(),
-        })
+        let decision = policy.mode.applied(decision);
+        Ok(RequestState { decision, credential, unasked, https: request.is_https(), policy: web })
     }
 
     /// The answer to an error that nobody caught: it tells nothing of the inside.
     pub fn error_response(&self, request_id: &str) -> Decision {
-        let mut decision = Decision::allow(None, request_id);
-        decision.action = Action::Deny;
-        decision.status = 500;
-        decision.body = Some(Problem {
-            kind: "about:blank",
-            title: "Internal Server Error",
-            status: 500,
-            error: "internal",
-            message: "the request could not be answered; the log has the reason under this request id",
-            request_id: request_id.to_owned(),
-            retry_after: None,
-        });
-        decision
+        internal_error(request_id)
     }
 
     /// The client's address and the referrer's host, against the list.
-    fn judge_indicators(&self, judgement: &mut Judgement<'_>, request: &RequestView<'_>) -> Result<()> {
+    pub(crate) fn judge_indicators(
+        &self,
+        judgement: &mut Judgement<'_>,
+        request: &RequestView<'_>,
+    ) -> Result<()> {
         let mut looked_up = Vec::with_capacity(2);
         if let Some(ip) = judgement.client().ip {
             looked_up.push(("client", IocType::Ip, ip.to_string()));
@@ -249,9 +282,13 @@ impl Engine {
 
     /// Verifies what the request carries. A right secret is never turned away for somebody else's wrong ones: the
     /// client's failures are looked at only after the secret proved wrong.
-    fn check_presented(&self, unasked: &Unasked, client: Option<IpAddr>) -> Result<Credential> {
+    fn check_presented(
+        &self,
+        unasked: &Unasked,
+        client: Option<IpAddr>,
+        policy: &Policy,
+    ) -> Result<Credential> {
         let now = world::now();
-        let policy = &self.settings.web;
         let check = self.check_api_key(unasked.secret.expose(), &[], unasked.context.clone())?;
         let refusal = match check.reason {
             KeyReason::Ok => {
@@ -282,17 +319,20 @@ impl Engine {
     }
 
     /// A record of a refused request, in a stream of its own that is bounded, and few a client: whoever is
-    /// refused must not be able to fill the disk with being refused.
-    fn record_refusal(&self, decision: &Decision, request: &RequestView<'_>, now: Timestamp) {
+    /// refused must not be able to fill the disk with being refused. In the shadow it says what would have been.
+    fn record_refusal(&self, decision: &Decision, request: Option<&RequestView<'_>>, now: Timestamp) {
         let scope = LimitScope::RefusalRecord(decision.client_ip);
         if !security_web::admit(&self.words, self.limit_seed, scope, *REFUSALS_RECORDED, now).admitted {
             return;
         }
-        let path = &request.path[..request.path.floor_char_boundary(LONGEST_RECORDED_PATH)];
+        let path = |request: &RequestView<'_>| {
+            request.path[..request.path.floor_char_boundary(LONGEST_RECORDED_PATH)].to_owned()
+        };
         let record = json!({
             "at": now, "event": "request_refused", "request_id": decision.request_id, "status": decision.status,
-            "client_ip": decision.client_ip, "method": clipped(request.method), "path": path,
-            "reasons": decision.reasons,
+            "action": decision.action, "error": decision.body.as_ref().map(|body| body.error),
+            "client_ip": decision.client_ip, "method": request.map(|request| clipped(request.method)),
+            "path": request.map(path), "reasons": decision.reasons,
         });
         self.files.journal.append(Stream::Requests, &record);
     }
@@ -352,6 +392,23 @@ impl Engine {
     }
 }
 
+/// As [`Engine::error_response`], for when there is no engine.
+pub(crate) fn internal_error(request_id: &str) -> Decision {
+    let mut decision = Decision::allow(None, request_id);
+    decision.action = Action::Deny;
+    decision.status = 500;
+    decision.body = Some(Problem {
+        kind: "about:blank",
+        title: "Internal Server Error",
+        status: 500,
+        error: "internal",
+        message: "the request could not be answered; the log has the reason under this request id",
+        request_id: request_id.to_owned(),
+        retry_after: None,
+    });
+    decision
+}
+
 fn usage_of(request: &RequestView<'_>, request_id: &str, client: Option<IpAddr>) -> UsageContext {
     let path = &request.path[..request.path.floor_char_boundary(LONGEST_RECORDED_PATH)];
     UsageContext {
@@ -365,7 +422,7 @@ fn usage_of(request: &RequestView<'_>, request_id: &str, client: Option<IpAddr>)
 }
 
 /// `{method, path, query, client_ip, headers: {name: value}}`; names in lower case, secrets left out.
-fn event_of(request: &RequestView<'_>, client: Option<IpAddr>) -> Value {
+pub(crate) fn event_of(request: &RequestView<'_>, client: Option<IpAddr>) -> Value {
     let mut headers = Map::new();
     for (name, value) in request.headers {
         let name = name.to_ascii_lowercase();

@@ -2,155 +2,189 @@
 
 from __future__ import annotations
 
-import json
+import functools
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from security import _security
-from security.errors import SecurityError
+from security.adapters._shared import (
+    PROBLEM,
+    STATE,
+    Answer,
+    Unbegun,
+    as_policy,
+    internal_error,
+    problem,
+    refused,
+    state_of,
+)
+from security.adapters.wsgi import send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["call_view", "install"]
+__all__ = ["guard", "install"]
 
 # The marker of an application that has the middleware ("security" itself belongs to another extension).
 EXTENSION = "security-engine"
-# Where a request's state lies. Flask's `g` outlives the request under an application context of the caller's own.
-SLOT = "security.request"
-# RFC 9457.
-PROBLEM = "application/problem+json"
+NAMES = ("request_id", "client_ip", "api_key", "api_key_valid")
 
 
-def install(app: Flask) -> None:
-    """Adds the middleware to an application, once."""
+def install(app: Flask | Blueprint, policy: Mapping[str, Any] | None = None) -> None:
+    """Adds the middleware to an application, or to a blueprint alone; once."""
+    if isinstance(app, Blueprint):
+        _install_on_blueprint(app, as_policy(policy))
+        return
     if not isinstance(app, Flask):
-        raise TypeError(f"argument 'app': a flask.Flask application is needed, not {type(app).__name__}")
+        raise TypeError(f"argument 'app': a flask.Flask application or Blueprint is needed, not {type(app).__name__}")
+    own = as_policy(policy)
     if EXTENSION in app.extensions:
         return
     app.extensions[EXTENSION] = True
-    # Before all others, so that a refused request costs and reveals nothing else.
-    app.before_request_funcs.setdefault(None, []).insert(0, _before_request)
-    app.wsgi_app = _Headers(app.wsgi_app)  # type: ignore[method-assign]
+    app.app_ctx_globals_class = _globals_class(app.app_ctx_globals_class)
+    app.wsgi_app = _Middleware(app.wsgi_app, own)  # type: ignore[method-assign]
     # Not for `Exception`: Flask would take every error for handled, and debugger and tests would never see one.
     if HTTPException not in app.error_handler_spec[None][None]:
         app.register_error_handler(HTTPException, _error_response)
 
 
-def call_view(scopes: tuple[str, ...], view: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
-    """Calls a view if the request's key may, else answers with the refusal."""
-    state = _state()
-    refusal = state.require(scopes)
-    if refusal is not None:
-        return _response(refusal)
-    if not g.api_key_valid:
-        # Below an exempt path the key is looked at only now that a view asks for one.
-        g.api_key, g.api_key_valid = state.api_key, state.api_key_valid
-    return current_app.ensure_sync(view)(*args, **kwargs)
+class _Middleware:
+    """Around all of Flask: a refused request costs no request object, and reveals nothing else.
 
-
-class _Slot:
-    """Where a request's state lies, for whoever has a copy of its environment."""
-
-    __slots__ = ("state",)
-
-    def __init__(self) -> None:
-        self.state: _security.RequestState | None = None
-
-
-class _Headers:
-    """Sets the headers of every response, in one go and whoever made it.
-
-    Not an ``after_request`` function: a response's header object searches itself for every header that is set.
+    Errors of the application are Flask's to handle, or its debugger's and the tests' to see: they pass through here.
     """
 
-    def __init__(self, application: WSGIApplication) -> None:
+    def __init__(self, application: WSGIApplication, policy: _security.PolicyOverride | None) -> None:
         self.application = application
+        self.policy = policy
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        slot = environ[SLOT] = _Slot()
+        if self.policy is None and STATE in environ:
+            return self.application(environ, start_response)
+        try:
+            state = _security.begin_request(environ, self.policy)
+            refusal = state.refusal()
+        except Exception:
+            return send(environ, start_response, Unbegun().answer())
+        environ[STATE] = state
+        merge = state.merge_headers
+        if refusal is not None:
+            answer = refused(refusal)
+            answer.headers = merge(answer.headers)
+            return send(environ, start_response, answer)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
-            state = slot.state
-            # The id is ours whatever a view says: it is what the log knows the request by.
-            headers = [header for header in headers if header[0].lower() != "x-request-id"]
-            if state is None:
-                # The engine could not begin this request; what went wrong is being answered, and still gets an id.
-                headers.append(("X-Request-ID", _security.generate_request_id()))
-            else:
-                own = {name.lower() for name, _ in headers}
-                added = state.response_headers(state.api_key_valid)
-                headers += [header for header in added if header[0].lower() not in own]
-                headers.append(("X-Request-ID", state.request_id))
-            return start_response(status, headers, exc_info)
+            return start_response(status, merge(headers), exc_info)
 
         return self.application(environ, start)
 
 
-def _begin() -> _security.RequestState:
-    environ = request.environ
-    state = _security.begin_request(environ)
-    slot = environ.get(SLOT)
-    if not isinstance(slot, _Slot):
-        slot = environ[SLOT] = _Slot()
-    slot.state = state
-    names = g._get_current_object()
-    names.request_id = state.request_id
-    names.client_ip = state.client_ip
-    names.api_key = state.api_key
-    names.api_key_valid = state.api_key_valid
+class _Lazy:
+    """A name on ``g`` that is looked up when a view asks for it; what a view sets itself stands."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, names: Any, _owner: type) -> Any:
+        state = state_of(request.environ) if names is not None and request else None
+        if state is None:
+            raise AttributeError(self.name)
+        return getattr(state, self.name)
+
+
+def _globals_class(base: type[Any]) -> type[Any]:
+    # Flask looks into the instance for these two.
+    def get(self: Any, name: str, default: Any = None) -> Any:
+        return base.get(self, name, getattr(self, name, default) if name in NAMES else default)
+
+    def contains(self: Any, name: str) -> bool:
+        return base.__contains__(self, name) or (name in NAMES and hasattr(self, name))
+
+    lazy = {name: _Lazy(name) for name in NAMES}
+    return type(base.__name__, (base,), {"get": get, "__contains__": contains, **lazy})
+
+
+def guard(scopes: tuple[str, ...], view: Callable[..., Any]) -> Callable[..., Any]:
+    """The view behind the question for a key."""
+    is_async = iscoroutinefunction(view)
+
+    @functools.wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        state = state_of(request.environ)
+        if state is None:
+            state = _begin(None)
+            decision = state.refusal() or state.require(scopes)
+        else:
+            decision = state.require(scopes)
+        if decision is not None:
+            return _response(refused(decision))
+        if not is_async:
+            return view(*args, **kwargs)
+        return current_app.ensure_sync(view)(*args, **kwargs)
+
+    return guarded
+
+
+def _begin(policy: _security.PolicyOverride | None) -> _security.RequestState:
+    """The state of a request that no middleware of the application has begun."""
+    state = request.environ[STATE] = _security.begin_request(request.environ, policy)
+    if EXTENSION not in current_app.extensions:
+        names = g._get_current_object()
+        for name in NAMES:
+            setattr(names, name, getattr(state, name))
     return state
 
 
-def _state() -> _security.RequestState:
-    """The state of the request at hand; made here when the application has no middleware."""
-    slot = request.environ.get(SLOT)
-    state = slot.state if isinstance(slot, _Slot) else None
-    return _begin() if state is None else state
+def _install_on_blueprint(blueprint: Blueprint, policy: _security.PolicyOverride | None) -> None:
+    functions = blueprint.before_request_funcs.setdefault(None, [])
+    if any(isinstance(function, _Before) for function in functions):
+        return
+    functions.insert(0, _Before(policy))
+    blueprint.after_request(_after_request)
+    if HTTPException not in blueprint.error_handler_spec[None][None]:
+        blueprint.register_error_handler(HTTPException, _error_response)
 
 
-def _before_request() -> Response | None:
-    refusal = _begin().refusal()
-    return None if refusal is None else _response(refusal)
+class _Before:
+    """Begins the requests of a blueprint, before all its other functions."""
+
+    def __init__(self, policy: _security.PolicyOverride | None) -> None:
+        self.policy = policy
+
+    def __call__(self) -> Response | None:
+        if self.policy is None and STATE in request.environ:
+            return None
+        refusal = _begin(self.policy).refusal()
+        return None if refusal is None else _response(refused(refusal))
 
 
-def _response(decision: Mapping[str, Any]) -> Response:
-    response = Response(json.dumps(decision["body"]), decision["status"], content_type=PROBLEM)
-    for name, value in decision["headers"]:
-        response.headers[name] = value
+def _after_request(response: Response) -> Response:
+    state = state_of(request.environ)
+    if state is not None and EXTENSION not in current_app.extensions:
+        merged = state.merge_headers(list(response.headers))
+        response.headers.clear()
+        response.headers.extend(merged)
     return response
 
 
-def _internal_error(request_id: str) -> Mapping[str, Any]:
-    try:
-        return _security.error_response(request_id)
-    except SecurityError:
-        # The engine itself may be what failed; the answer is the same.
-        body = {"type": "about:blank", "title": "Internal Server Error", "status": 500, "error": "internal"}
-        message = "the request could not be answered; the log has the reason under this request id"
-        return {"status": 500, "headers": [], "body": {**body, "message": message, "request_id": request_id}}
+def _response(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, answer.headers)
 
 
 def _error_response(error: HTTPException) -> Any:
     if error.response is not None or error.code is None:
         return error
-    request_id = getattr(g, "request_id", None) or _security.generate_request_id()
+    state = state_of(request.environ)
+    request_id = _security.generate_request_id() if state is None else state.request_id
     if isinstance(error, InternalServerError):
-        return _response(_internal_error(request_id))
+        return _response(internal_error(request_id))
     # What belongs to the answer besides its body (Allow, WWW-Authenticate, Retry-After) stays.
     response = error.get_response()
-    body = {
-        "type": "about:blank",
-        "title": error.name,
-        "status": error.code,
-        "error": error.name.lower().replace(" ", "-"),
-        "message": error.description,
-        "request_id": request_id,
-    }
-    response.set_data(json.dumps(body))
+    response.set_data(problem(request_id, error.code, error.name, error.description).body)
     response.content_type = PROBLEM
     return response

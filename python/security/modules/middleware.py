@@ -6,22 +6,22 @@ The work is the engine's; what knows a framework lies in ``security.adapters`` a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from security._security import is_ip_trusted
+from security._security import inspect_request, is_ip_trusted
 
 if TYPE_CHECKING:
-    from flask import Flask
+    from flask import Blueprint, Flask
 
-__all__ = ["create_security_middleware", "is_ip_trusted", "require_api_key"]
+__all__ = ["create_security_middleware", "inspect_request", "is_ip_trusted", "require_api_key"]
 
 View = TypeVar("View", bound=Callable[..., Any])
-App = TypeVar("App", bound="Flask")
+App = TypeVar("App", bound="Flask | Blueprint")
 
 
-def create_security_middleware(app: App) -> App:
-    """Puts the engine in front of and behind every request of a Flask application.
+def create_security_middleware(app: App, policy: Mapping[str, Any] | None = None) -> App:
+    """Puts the engine in front of and behind every request of a Flask application, or of one blueprint alone.
 
     Before a request: the client's address, limits, trusted networks for the sensitive paths, listed indicators,
     rules, and the presented key, all in one call into the engine; a refused request gets a JSON body
@@ -32,13 +32,18 @@ def create_security_middleware(app: App) -> App:
     After a request: ``X-Request-ID`` and the security headers, where the view did not set its own.
     Errors that nobody catches become a JSON 500 that tells nothing of the inside.
 
-    :param app: the ``flask.Flask`` application; a second call with the same one changes nothing.
+    :param app: the ``flask.Flask`` application, or a ``flask.Blueprint`` before it is registered; a second call with
+        the same one changes nothing. A request that never gets to a view of the blueprint (404) is none of the
+        blueprint's.
+    :param policy: settings as in the configuration's ``[web]`` table that hold here instead of the engine's (``dict``);
+        what is not named stays. None: the engine's.
     :returns: ``app`` itself.
-    :raises TypeError: if ``app`` is no Flask application.
+    :raises TypeError: if ``app`` is neither a Flask application nor a blueprint.
+    :raises ValueError: for a setting that does not exist or a value that is not accepted.
     """
     from security.adapters import flask as adapter
 
-    adapter.install(app)
+    adapter.install(app, policy)
     return app
 
 
@@ -63,21 +68,25 @@ def require_api_key(view: View | None = None, /, *, scopes: Iterable[str] = ()) 
     :returns: the protected view, with the name, docstring and attributes of the view.
     :raises TypeError: if ``scopes`` is a single ``str`` or holds something else than ``str``.
     """
-    if isinstance(scopes, (str, bytes)):
-        raise TypeError("argument 'scopes': a list of str is needed, not a single one")
-    needed = tuple(scopes)
-    if not all(isinstance(scope, str) for scope in needed):
-        raise TypeError("argument 'scopes': every scope is a str")
+    from security.adapters._shared import as_scopes
+
+    needed = as_scopes(scopes)
 
     def protect(function: View) -> View:
         if not callable(function):
             raise TypeError(f"argument 'view': a view function is needed, not {type(function).__name__}")
 
+        inner: Callable[..., Any] | None = None
+
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            from security.adapters import flask as adapter
+            nonlocal inner
+            if inner is None:
+                # Only now, so that an application without Flask can be imported.
+                from security.adapters import flask as adapter
 
-            return adapter.call_view(needed, function, args, kwargs)
+                inner = adapter.guard(needed, function)
+            return inner(*args, **kwargs)
 
         return guarded  # type: ignore[return-value]
 

@@ -1,0 +1,268 @@
+//! Undoing encodings, a bounded number of times, and one normal form for the automaton.
+
+use super::cursor::is_word;
+
+/// How often a value is decoded before it is held to be hiding something.
+const ROUNDS: usize = 4;
+
+/// Decodes until nothing changes; gives `false` when it still would after four rounds.
+pub(super) fn decode(input: &[u8], out: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
+    out.clear();
+    out.extend_from_slice(input);
+    let is_coded = |byte: &u8| matches!(byte, b'%' | b'&' | b'\\' | 0x80..);
+    if !out.iter().any(is_coded) {
+        return true;
+    }
+    for _ in 0..ROUNDS {
+        spare.clear();
+        if !decode_once(out, spare) {
+            return true;
+        }
+        std::mem::swap(out, spare);
+    }
+    spare.clear();
+    !decode_once(out, spare)
+}
+
+/// One round over everything at once. The result is never longer than the input.
+fn decode_once(input: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut changed = false;
+    let mut at = 0;
+    while at < input.len() {
+        let rest = &input[at..];
+        let decoded = match rest[0] {
+            b'%' => percent(rest),
+            b'&' => entity(rest),
+            b'\\' => escape(rest),
+            0x80.. => folded(rest),
+            _ => None,
+        };
+        match decoded {
+            Some((code, length)) => {
+                changed = true;
+                push(out, code);
+                at += length;
+            }
+            None => {
+                out.push(rest[0]);
+                at += 1;
+            }
+        }
+    }
+    changed
+}
+
+/// A code point below 256 that came by an escape is a byte: `%c0` and `\xc0` may be parts of a longer form.
+fn push(out: &mut Vec<u8>, code: Code) {
+    match code {
+        Code::Byte(byte) => out.push(byte),
+        Code::Point(point) => match char::from_u32(point) {
+            Some(found) => out.extend_from_slice(found.encode_utf8(&mut [0; 4]).as_bytes()),
+            None => out.push(b'?'),
+        },
+    }
+}
+
+enum Code {
+    Byte(u8),
+    Point(u32),
+}
+
+fn hex(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0u32, |sum, byte| Some((sum << 4) | char::from(*byte).to_digit(16)?))
+}
+
+fn percent(rest: &[u8]) -> Option<(Code, usize)> {
+    if let Some(b'u' | b'U') = rest.get(1) {
+        return Some((Code::Point(hex(rest.get(2..6)?)?), 6));
+    }
+    let byte = hex(rest.get(1..3)?)?;
+    Some((Code::Byte(u8::try_from(byte).ok()?), 3))
+}
+
+fn escape(rest: &[u8]) -> Option<(Code, usize)> {
+    match rest.get(1)? {
+        b'u' if rest.get(2) == Some(&b'{') => {
+            let digits = rest[3..].iter().take(7).position(|byte| *byte == b'}').filter(|n| *n > 0)?;
+            Some((Code::Point(hex(&rest[3..3 + digits])?), digits + 4))
+        }
+        b'u' => Some((Code::Point(hex(rest.get(2..6)?)?), 6)),
+        b'x' => Some((Code::Byte(u8::try_from(hex(rest.get(2..4)?)?).ok()?), 4)),
+        _ => None,
+    }
+}
+
+/// Character references: numbers, with or without the semicolon, and the names that hide something.
+fn entity(rest: &[u8]) -> Option<(Code, usize)> {
+    const NAMES: [(&[u8], u8); 17] = [
+        (b"&lt", b'<'),
+        (b"&gt", b'>'),
+        (b"&quot", b'"'),
+        (b"&apos;", b'\''),
+        (b"&amp;", b'&'),
+        (b"&colon;", b':'),
+        (b"&tab;", b'\t'),
+        (b"&newline;", b'\n'),
+        (b"&lpar;", b'('),
+        (b"&rpar;", b')'),
+        (b"&sol;", b'/'),
+        (b"&bsol;", b'\\'),
+        (b"&period;", b'.'),
+        (b"&equals;", b'='),
+        (b"&semi;", b';'),
+        (b"&nbsp;", b' '),
+        (b"&num;", b'#'),
+    ];
+    if rest.get(1) != Some(&b'#') {
+        let (name, byte) = NAMES
+            .iter()
+            .find(|(name, _)| rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))?;
+        let after = rest.get(name.len());
+        // `&lt` and friends work without the semicolon; `&lting=1` is a parameter of somebody's.
+        let length = name.len() + usize::from(!name.ends_with(b";") && after == Some(&b';'));
+        if length == name.len()
+            && !name.ends_with(b";")
+            && after.is_some_and(|byte| is_word(*byte) || *byte == b'=')
+        {
+            return None;
+        }
+        return Some((Code::Byte(*byte), length));
+    }
+    let (start, base) = if matches!(rest.get(2), Some(b'x' | b'X')) { (3, 16) } else { (2, 10) };
+    let mut point = 0u32;
+    let mut at = start;
+    // Leading zeros are allowed without end; sixteen are enough for anybody honest.
+    while let Some(digit) =
+        rest.get(at).filter(|_| at < start + 16).and_then(|byte| char::from(*byte).to_digit(base))
+    {
+        point = point.saturating_mul(base).saturating_add(digit);
+        at += 1;
+    }
+    if at == start {
+        return None;
+    }
+    Some((Code::Point(point), at + usize::from(rest.get(at) == Some(&b';'))))
+}
+
+/// Overlong forms and full-width characters as the ASCII they stand for.
+fn folded(rest: &[u8]) -> Option<(Code, usize)> {
+    let tail =
+        |at: usize| rest.get(at).filter(|byte| **byte & 0xc0 == 0x80).map(|byte| u32::from(byte & 0x3f));
+    let ascii = |point: u32, length| {
+        (point < 0x80).then(|| (Code::Byte(u8::try_from(point).unwrap_or(b'?')), length))
+    };
+    match rest[0] {
+        first @ (0xc0 | 0xc1) => {
+            // Some decoders look at the low bits only, so `%c0%2e` is a dot too.
+            let second =
+                tail(1).or_else(|| rest.get(1).filter(|b| **b < 0x80).map(|b| u32::from(b & 0x3f)))?;
+            ascii(u32::from(first & 0x1f) << 6 | second, 2)
+        }
+        0xc2 if rest.get(1) == Some(&0xa0) => Some((Code::Byte(b' '), 2)),
+        0xca if rest.get(1) == Some(&0xbc) => Some((Code::Byte(b'\''), 2)),
+        0xe0 if rest.get(1).is_some_and(|byte| *byte < 0xa0) => ascii(tail(1)? << 6 | tail(2)?, 3),
+        0xef => match (rest.get(1)?, tail(2)?) {
+            (0xbc, low @ 0x01..) => Some((Code::Byte(u8::try_from(0x20 + low).ok()?), 3)),
+            (0xbd, low @ ..=0x1e) => Some((Code::Byte(u8::try_from(0x60 + low).ok()?), 3)),
+            _ => None,
+        },
+        0xf0 if rest.get(1) == Some(&0x80) => ascii((tail(2)? << 6) | tail(3)?, 4),
+        _ => None,
+    }
+}
+
+/// The form that the automaton reads: lower case, one space for any white space or closed SQL comment, no
+/// NUL, the content of MySQL's executed comments kept.
+pub(super) fn normalise(decoded: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    let mut at = 0;
+    let mut is_closed = true;
+    let mut executed = 0;
+    while at < decoded.len() {
+        let byte = decoded[at];
+        let mut next = byte.to_ascii_lowercase();
+        at += 1;
+        match byte {
+            b'/' if is_closed && decoded.get(at) == Some(&b'*') => {
+                if decoded.get(at + 1) == Some(&b'!') {
+                    at += 2;
+                    at += decoded[at..].iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
+                    executed += 1;
+                    next = b' ';
+                } else if let Some(end) = memchr::memmem::find(&decoded[at + 1..], b"*/") {
+                    at += end + 3;
+                    next = b' ';
+                } else {
+                    is_closed = false;
+                }
+            }
+            b'*' if executed > 0 && decoded.get(at) == Some(&b'/') => {
+                executed -= 1;
+                at += 1;
+                next = b' ';
+            }
+            0 => continue,
+            b'\t'..=b'\r' => next = b' ',
+            _ => {}
+        }
+        if next != b' ' || out.last() != Some(&b' ') {
+            out.push(next);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decoded(input: &[u8]) -> (Vec<u8>, bool) {
+        let (mut out, mut spare) = (Vec::new(), Vec::new());
+        let is_done = decode(input, &mut out, &mut spare);
+        (out, is_done)
+    }
+
+    #[test]
+    fn undoes_each_encoding() {
+        for (input, expected) in [
+            (&b"plain"[..], &b"plain"[..]),
+            (b"%3Cscript%3e", b"<script>"),
+            (b"%253Cx", b"<x"),
+            (b"%u003cx", b"<x"),
+            (b"&lt;x&gt", b"<x>"),
+            (b"&#60;&#x3c;&#0000060x", b"<<<x"),
+            (b"\\u003cx\\x3c\\u{3c}", b"<x<<"),
+            (b"%c0%ae%c0%af", b"./"),
+            (b"%e0%80%ae", b"."),
+            ("＜ｘ＞".as_bytes(), b"<x>"),
+            (b"100% sure & fine \\ o", b"100% sure & fine \\ o"),
+            (b"a&lting=1", b"a&lting=1"),
+        ] {
+            assert_eq!(decoded(input), (expected.to_vec(), true), "{}", String::from_utf8_lossy(input));
+        }
+        assert!(!decoded(b"%25252525252541").1);
+    }
+
+    #[test]
+    fn one_normal_form() {
+        let normal = |text: &str| {
+            let mut out = Vec::new();
+            normalise(text.as_bytes(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(normal("UNION/**/SELECT\t\n 1"), "union select 1");
+        assert_eq!(normal("1/*!50000UNION*/ x"), "1 union x");
+        assert_eq!(normal("a\0b /* open"), "ab /* open");
+    }
+
+    proptest! {
+        #[test]
+        fn never_grows(input in prop::collection::vec(any::<u8>(), 0..80)) {
+            let (out, _) = decoded(&input);
+            prop_assert!(out.len() <= input.len());
+            let mut normal = Vec::new();
+            normalise(&out, &mut normal);
+            prop_assert!(normal.len() <= out.len());
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Payload inspection: what a request carries, looked at for attacks.
+//!
+//! A value is decoded until it no longer changes ([`decode`]), normalised once, and run through one shared
+//! automaton ([`patterns`]); what that hits is verified by small exact checks, so an innocent value costs one
+//! pass. SQL and HTML are also read by tokenising detectors ([`tokenised`]). Each rule has a stable id, a score
+//! and a paranoia level ([`rules`]); the scores of one place are added, and from the threshold on a request is
+//! refused. Budgets bound everything; what is beyond them is a reason of its own, never a silent pass.
+
+mod base64;
+mod checks;
+mod command;
+mod cursor;
+mod decode;
+mod evidence;
+mod json;
+mod multipart;
+mod patterns;
+mod place;
+mod rules;
+mod settings;
+mod sql;
+mod ssrf;
+mod tokenised;
+mod value;
+mod walk;
+
+pub use rules::{RULES, Rule};
+pub use settings::{Exclusion, InspectionMode, InspectionPolicy};
+pub use walk::{Inspection, inspect};

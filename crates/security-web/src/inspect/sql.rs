@@ -1,0 +1,274 @@
+//! Exact checks for SQL that the automaton's hits lead to.
+
+use super::cursor::{Cursor, WINDOW, before, has, is_word};
+
+/// `union`, then `select`, with `all`, `distinct` and brackets between.
+pub(super) fn is_union_select(text: &[u8], _start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    let is_gap = |byte: u8| matches!(byte, b' ' | b'(' | b'+' | b'\'' | b'"');
+    let mut gap = cursor.skip(is_gap);
+    for word in [&b"all"[..], b"distinct", b"distinctrow"] {
+        if cursor.eat(word) {
+            gap += cursor.skip(is_gap);
+        }
+    }
+    if gap == 0 || !cursor.eat(b"select") {
+        return false;
+    }
+    // "the union select committee" is a sentence.
+    cursor.space();
+    let rest = cursor.rest();
+    let is_column = |byte: &u8| {
+        matches!(byte, b'0'..=b'9' | b'\'' | b'"' | b'@' | b'*' | b'(' | b'-' | b'~' | b'+' | b'`')
+    };
+    rest.first().is_none_or(is_column)
+        || [&b","[..], b"null", b" from ", b"--", b"#", b"("].iter().any(|sign| has(rest, sign))
+}
+
+/// `or`, `and`, …: then a comparison of literals, or of anything after a quotation mark.
+pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    let word = &text[start..end];
+    if word[0].is_ascii_alphabetic() && cursor.peek().is_some_and(is_word) {
+        return false;
+    }
+    let prior = before(text, start);
+    // Only a mark without a partner closes what somebody else opened: `use 'a' or 'b'` is a sentence.
+    let recent = &text[start.saturating_sub(WINDOW)..start];
+    let after_quote = prior.is_some_and(|mark| {
+        matches!(mark, b'\'' | b'"') && memchr::memchr_iter(mark, recent).count() % 2 == 1
+    });
+    cursor.skip(|byte| matches!(byte, b' ' | b'(' | b'!' | b'~' | b'+' | b'-'));
+    if cursor.eat(b"not ") {
+        cursor.skip(|byte| matches!(byte, b' ' | b'('));
+    }
+    let Some(left) = operand(&mut cursor) else { return false };
+    cursor.skip(|byte| matches!(byte, b' ' | b')'));
+    let comparison = comparison(&mut cursor);
+    if comparison.is_empty() {
+        // `' or 1 --`, `" or true#`: nothing to compare, and the rest is cut off.
+        let is_cut =
+            cursor.eat(b"--") || cursor.eat(b"#") || cursor.eat(b";") || cursor.is_end() && after_quote;
+        return after_quote && is_cut && left != Operand::Name;
+    }
+    cursor.skip(|byte| matches!(byte, b' ' | b'(' | b'-' | b'+'));
+    let at = cursor.at;
+    let Some(right) = operand(&mut cursor) else { return after_quote && left != Operand::Name };
+    let is_cut_short = matches!(comparison, b"=" | b"<" | b">" | b"==");
+    match (left, right) {
+        (Operand::Number | Operand::Text, Operand::Number | Operand::Text) => true,
+        (Operand::Name, Operand::Text) => after_quote,
+        (Operand::Name, Operand::Number) => after_quote,
+        // `' or a=a--`
+        (Operand::Name, Operand::Name) => after_quote && is_cut_short && !text[at..].is_empty(),
+        (_, Operand::Name) => after_quote,
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operand {
+    Number,
+    Text,
+    Name,
+}
+
+fn operand(cursor: &mut Cursor<'_>) -> Option<Operand> {
+    match cursor.peek()? {
+        b'0'..=b'9' => {
+            cursor.skip(|byte| byte.is_ascii_alphanumeric() || byte == b'.');
+            Some(Operand::Number)
+        }
+        quote @ (b'\'' | b'"') => {
+            cursor.at += 1;
+            cursor.skip(|byte| byte != quote);
+            cursor.at = (cursor.at + 1).min(cursor.text.len());
+            Some(Operand::Text)
+        }
+        b'@' => {
+            cursor.skip(|byte| byte == b'@' || is_word(byte));
+            Some(Operand::Text)
+        }
+        byte if is_word(byte) => {
+            let word = cursor.word();
+            if cursor.peek() == Some(b'(') {
+                cursor.skip(|byte| byte != b')');
+                cursor.skip(|byte| byte == b')');
+            }
+            Some(if matches!(word, b"true" | b"false" | b"null") { Operand::Number } else { Operand::Name })
+        }
+        _ => None,
+    }
+}
+
+fn comparison<'a>(cursor: &mut Cursor<'a>) -> &'a [u8] {
+    const SIGNS: [&[u8]; 18] = [
+        b"<=>",
+        b"<>",
+        b"!=",
+        b"<=",
+        b">=",
+        b"==",
+        b"=",
+        b"<",
+        b">",
+        b"not like ",
+        b"like ",
+        b"like'",
+        b"between ",
+        b"is null",
+        b"is not ",
+        b"in (",
+        b"in(",
+        b"rlike ",
+    ];
+    let start = cursor.at;
+    for sign in SIGNS {
+        if cursor.eat(sign) {
+            if sign == b"like'" || sign == b"is null" {
+                cursor.at = start + 4;
+            }
+            return &cursor.text[start..cursor.at];
+        }
+    }
+    b""
+}
+
+/// After a semicolon: the beginning of a statement of its own.
+pub(super) fn is_stacked(text: &[u8], _start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    cursor.skip(|byte| matches!(byte, b' ' | b';'));
+    let word = cursor.word();
+    let gap = cursor.space();
+    let rest = cursor.rest();
+    let starts = |words: &[&[u8]]| words.iter().any(|word| rest.starts_with(word));
+    match word {
+        b"drop" | b"create" | b"alter" => starts(&[
+            b"table ",
+            b"database ",
+            b"user ",
+            b"view ",
+            b"index ",
+            b"procedure ",
+            b"function ",
+            b"schema ",
+            b"trigger ",
+            b"login ",
+            b"or replace ",
+            b"temp",
+            b"table\t",
+            b"table;",
+            b"role ",
+        ]),
+        b"insert" => starts(&[b"into "]),
+        b"delete" => {
+            starts(&[b"from "])
+                && (has(rest, b"where")
+                    || has(rest, b"--")
+                    || has(rest, b";")
+                    || has(rest, b"'")
+                    || rest.len() < 30)
+        }
+        b"update" => has(rest, b" set ") && has(rest, b"="),
+        b"truncate" => starts(&[b"table "]),
+        b"waitfor" => starts(&[b"delay", b"time"]),
+        b"exec" | b"execute" => starts(&[b"xp_", b"sp_", b"master", b"(", b"immediate", b"@", b"('"]),
+        b"declare" => starts(&[b"@"]),
+        b"shutdown" => rest.is_empty() || starts(&[b"--", b"with nowait", b";"]),
+        b"select" => {
+            gap < 2
+                && starts(&[
+                    b"*",
+                    b"@",
+                    b"(",
+                    b"'",
+                    b"0",
+                    b"1",
+                    b"2",
+                    b"pg_",
+                    b"sleep",
+                    b"benchmark",
+                    b"load_",
+                    b"case ",
+                    b"count(",
+                    b"version",
+                    b"dbms_",
+                    b"utl_",
+                ])
+        }
+        b"copy" => has(rest, b" from ") && has(rest, b"program") || has(rest, b" to '"),
+        b"grant" => has(rest, b" to ") && has(rest, b" on "),
+        b"load" => starts(&[b"data infile", b"data local"]),
+        b"attach" => starts(&[b"database "]),
+        b"set" => starts(&[b"@"]),
+        _ => false,
+    }
+}
+
+/// A function call that delays or tells errors, where an expression stands.
+pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
+    // `time.sleep(1)` is Python; `sleep(1)` alone, or after a sign or a word of SQL, is not a sentence.
+    let prior = text[..start].last().copied();
+    let is_argument =
+        text.get(end).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'(' | b'\'' | b'@' | b'"' | b' '));
+    let line = &text[start.saturating_sub(8)..start];
+    let words: [&[u8]; 8] = [b"or ", b"and ", b"select ", b"if ", b"then ", b"where ", b"having ", b"by "];
+    is_argument
+        && (prior.is_none()
+            || prior.is_some_and(|byte| {
+                matches!(
+                    byte,
+                    b'(' | b',' | b'=' | b'+' | b'-' | b'*' | b'/' | b'|' | b'&' | b'\'' | b'"' | b';' | b'^'
+                )
+            })
+            || words.iter().any(|word| line.ends_with(word))
+            || matches!(before(text, start), Some(b';' | b'\'' | b'"' | b'|' | b'&' | b'=' | b'+')))
+}
+
+/// `(select` as the beginning of a query rather than of a remark in brackets.
+pub(super) fn is_subselect(text: &[u8], _start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    let gap = cursor.skip(|byte| matches!(byte, b' ' | b'+'));
+    let rest = cursor.rest();
+    let first = rest.first().copied().unwrap_or(b'a');
+    let is_sign = matches!(first, b'(' | b'*' | b'@' | b'\'' | b'"' | b'`' | b'0'..=b'9');
+    let word = rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len());
+    let is_query = rest.get(word..).is_some_and(|more| {
+        more.starts_with(b"(")
+            || more.starts_with(b",")
+            || more.starts_with(b" from ") && !has(more, b" from the ")
+    });
+    (gap > 0 || is_sign) && (is_sign && rest.len() > 1 || is_query && word > 0)
+}
+
+/// A quotation mark, and what follows is cut off: `admin'--`, `x') #`, `1"/*`.
+pub(super) fn has_comment_tail(text: &[u8]) -> bool {
+    let trimmed = text.trim_ascii_end();
+    let cut = [&b"-- -"[..], b"--+", b"-- a", b"--", b"#", b"/*", b";%00", b"--;"];
+    let Some(head) = cut.iter().find_map(|tail| trimmed.strip_suffix(*tail)) else { return false };
+    let head = head.trim_ascii_end();
+    let open = head.iter().rev().take_while(|byte| matches!(byte, b')' | b' ' | b';')).count();
+    let head = &head[..head.len() - open];
+    let Some((quote @ (b'\'' | b'"'), name)) = head.split_last() else { return false };
+    name.len() <= 64 && !name.contains(quote)
+}
+
+/// `order by 7`, `group by 2` behind a quotation mark, a bracket or a number, with the rest cut off or absent.
+pub(super) fn is_order_probe(text: &[u8], start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    cursor.space();
+    let is_number = cursor.skip(|byte| byte.is_ascii_digit()) > 0;
+    cursor.skip(|byte| matches!(byte, b' ' | b',' | b'0'..=b'9'));
+    let is_cut =
+        cursor.is_end() || cursor.eat(b"--") || cursor.eat(b"#") || cursor.eat(b";") || cursor.eat(b"/*");
+    is_number
+        && is_cut
+        && before(text, start).is_some_and(|byte| matches!(byte, b'\'' | b'"' | b')' | b'0'..=b'9'))
+}
+
+/// `select … from` as close neighbours.
+pub(super) fn is_select_from(text: &[u8], start: usize, end: usize) -> bool {
+    let rest = Cursor::new(text, end).rest();
+    rest.first() == Some(&b' ')
+        && has(rest, b" from ")
+        && start.checked_sub(1).is_none_or(|at| !is_word(text[at]))
+}

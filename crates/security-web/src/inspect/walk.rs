@@ -1,0 +1,310 @@
+//! Walking a request: every place where a client may put something, within the budgets.
+
+use super::{
+    evidence::evidence,
+    json::{Event, Reader},
+    multipart,
+    place::{Part, Place},
+    rules,
+    rules::Rule,
+    settings::{Exclusion, InspectionMode, InspectionPolicy},
+    value::{Hit, Scratch, look},
+};
+use crate::{Reason, RequestView};
+
+/// Secrets that are never looked at for what they say, only for what does not belong in any header.
+const CREDENTIAL_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "x-api-key", "cookie"];
+/// The most reasons one request gets.
+const MOST_REASONS: usize = 32;
+
+/// What was found in a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[must_use]
+pub struct Inspection {
+    /// The anomaly score: the scores of the rules that hit in one place added, of the worst place.
+    pub score: u32,
+    /// Each rule and place, at most 32.
+    pub reasons: Vec<Reason>,
+    /// Whether the mode and the threshold say to refuse it.
+    pub is_denied: bool,
+}
+
+/// Looks at all of a request.
+pub fn inspect(policy: &InspectionPolicy, request: &RequestView<'_>) -> Inspection {
+    if policy.mode == InspectionMode::Off {
+        return Inspection::default();
+    }
+    let mut walk = Walk {
+        policy,
+        exclusions: policy.exclude.iter().filter(|exclusion| exclusion.covers(request.path)).collect(),
+        scratch: Scratch::default(),
+        hits: Vec::new(),
+        plain: Vec::new(),
+        bytes_left: policy.max_bytes,
+        values_left: policy.max_parameters,
+        found: Inspection::default(),
+    };
+    walk.path(request.path);
+    walk.pairs(Part::Query, request.query.as_bytes(), b'&');
+    for (name, value) in request.headers {
+        walk.header(name, value);
+    }
+    if let Some(body) = request.body.filter(|body| !body.is_empty()) {
+        let content_type = request.header("content-type").map(String::from_utf8_lossy);
+        walk.body(body, &content_type.unwrap_or_default());
+    }
+    walk.found.is_denied = policy.mode == InspectionMode::Deny && walk.found.score >= policy.threshold.max(1);
+    walk.found
+}
+
+struct Walk<'a> {
+    policy: &'a InspectionPolicy,
+    exclusions: Vec<&'a Exclusion>,
+    scratch: Scratch,
+    hits: Vec<Hit>,
+    plain: Vec<u8>,
+    bytes_left: usize,
+    values_left: usize,
+    found: Inspection,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, place: Place<'_>, value: &[u8]) {
+        self.value_at(&place, value, String::new);
+    }
+
+    /// One value; `pointer` names the place of a JSON value and is asked only when there is something to say.
+    fn value_at(&mut self, place: &Place<'_>, value: &[u8], pointer: impl FnOnce() -> String) {
+        if value.is_empty() {
+            return;
+        }
+        if self.values_left == 0 {
+            return self.limit(&rules::LIMIT, place, "more parameters than the budget has");
+        }
+        self.values_left -= 1;
+        let seen = &value[..value.len().min(self.bytes_left)];
+        self.bytes_left -= seen.len();
+        self.hits.clear();
+        look(seen, place, self.policy.paranoia, &mut self.scratch, &mut self.hits);
+        if !self.hits.is_empty() {
+            let pointer = pointer();
+            let place = Place { name: if pointer.is_empty() { place.name } else { &pointer }, ..*place };
+            self.settle(&place);
+        }
+        if seen.len() < value.len() {
+            self.limit(&rules::LIMIT_BYTES, place, "more bytes than the budget has");
+        }
+    }
+
+    /// The hits of one place become reasons and a score.
+    fn settle(&mut self, place: &Place<'_>) {
+        let mut score = 0;
+        for (rule, start, end) in &self.hits {
+            if self.exclusions.iter().any(|exclusion| exclusion.leaves_out(place.name, rule)) {
+                continue;
+            }
+            score += u32::from(rule.score);
+            if self.found.reasons.len() < MOST_REASONS {
+                let evidence = evidence(place, &self.scratch.normal, *start, *end);
+                self.found.reasons.push(Reason::new(rule.id, rule.category, &place.to_string(), &evidence));
+            }
+        }
+        self.found.score = self.found.score.max(score);
+    }
+
+    fn limit(&mut self, rule: &'static Rule, place: &Place<'_>, what: &str) {
+        if !self.found.reasons.iter().any(|reason| reason.id == rule.id) {
+            self.found.reasons.push(Reason::new(rule.id, rule.category, &place.to_string(), what));
+            self.found.score = self.found.score.max(u32::from(rule.score));
+        }
+    }
+
+    fn path(&mut self, path: &str) {
+        self.value(Place::new(Part::Path, ""), path.as_bytes());
+        // An encoded `..` in a path is there to get past something that looks at the path.
+        let bytes = path.as_bytes();
+        if bytes.contains(&b'%') || bytes.contains(&b';') {
+            let place = Place::new(Part::Path, "");
+            let (mut decoded, mut spare) = (Vec::new(), Vec::new());
+            super::decode::decode(&bytes[..bytes.len().min(8 << 10)], &mut decoded, &mut spare);
+            let climbs =
+                |text: &[u8]| text.split(|b| matches!(b, b'/' | b'\\')).filter(|s| *s == b"..").count();
+            if climbs(&decoded) > climbs(bytes)
+                && !self.found.reasons.iter().any(|r| r.id == rules::PATH_TRAVERSAL.id)
+            {
+                self.hits.clear();
+                self.hits.push((&rules::PATH_TRAVERSAL, 0, 40));
+                self.settle(&place);
+            }
+        }
+    }
+
+    /// `name=value` pairs: a query, an urlencoded form, a cookie header.
+    fn pairs(&mut self, part: Part, text: &[u8], separator: u8) {
+        for pair in text.split(|byte| *byte == separator) {
+            let pair = if part == Part::Cookie { pair.trim_ascii() } else { pair };
+            let at = memchr::memchr(b'=', pair).unwrap_or(pair.len());
+            let (name, value) = (&pair[..at], pair.get(at + 1..).unwrap_or_default());
+            let plain_name = String::from_utf8_lossy(&name[..name.len().min(64)]);
+            if self.values_left == 0 {
+                return self.limit(
+                    &rules::LIMIT,
+                    &Place::new(part, ""),
+                    "more parameters than the budget has",
+                );
+            }
+            let place = Place::new(part, &plain_name);
+            if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')) {
+                self.form_value(Place { is_name: true, ..place }, name);
+            }
+            self.form_value(place, value);
+        }
+    }
+
+    /// A value in which `+` is a space.
+    fn form_value(&mut self, place: Place<'_>, value: &[u8]) {
+        if place.part == Part::Cookie || memchr::memchr(b'+', value).is_none() {
+            return self.value(place, value);
+        }
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        plain.extend(
+            value.iter().take(self.bytes_left + 1).map(|byte| if *byte == b'+' { b' ' } else { *byte }),
+        );
+        self.value(place, &plain);
+        self.plain = plain;
+    }
+
+    fn header(&mut self, name: &str, value: &[u8]) {
+        if name.eq_ignore_ascii_case("cookie") {
+            return self.pairs(Part::Cookie, value, b';');
+        }
+        let place = Place::new(Part::Header, name);
+        if CREDENTIAL_HEADERS.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            // Only what nobody's credential has: a look-up, a line's end, a shell's function.
+            let signs: [&[u8]; 4] = [b"${", b"\n", b"() {", b"<"];
+            if !signs.iter().any(|sign| super::cursor::has(value, sign)) {
+                return;
+            }
+        }
+        self.value(place, value);
+    }
+
+    fn body(&mut self, body: &[u8], content_type: &str) {
+        let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let first = body.trim_ascii_start().first().copied();
+        if media.ends_with("json") || media.is_empty() && matches!(first, Some(b'{' | b'[')) {
+            return self.json(body);
+        }
+        if media == "multipart/form-data" {
+            return match multipart::boundary(content_type) {
+                Some(boundary) => self.multipart(body, boundary),
+                None => self.text(body, false),
+            };
+        }
+        if media == "application/x-www-form-urlencoded"
+            || media.is_empty() && body.contains(&b'=') && first != Some(b'<')
+        {
+            return self.pairs(Part::Body, body, b'&');
+        }
+        if media.is_empty()
+            || media.starts_with("text/")
+            || media.ends_with("xml")
+            || media.ends_with("javascript")
+            || media.contains("graphql")
+            || media.contains("yaml")
+        {
+            return self.text(body, media.ends_with("xml") || media == "text/html");
+        }
+        // Anything else is nobody's text; serialised objects are known by their first bytes.
+        self.text(&body[..body.len().min(64)], true);
+    }
+
+    fn text(&mut self, body: &[u8], is_markup: bool) {
+        self.value(Place { is_markup, ..Place::new(Part::Body, "") }, body);
+    }
+
+    fn json(&mut self, body: &[u8]) {
+        let seen = &body[..body.len().min(self.bytes_left)];
+        let place = Place::new(Part::Body, "");
+        let mut reader = Reader::new(seen, self.policy.max_depth);
+        // The reader lends its text; a copy lets it say afterwards where that was.
+        let mut held = Vec::new();
+        loop {
+            let is_name = match reader.next() {
+                None => break,
+                Some(Event::Key(key)) => {
+                    if key.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
+                        continue;
+                    }
+                    held.clear();
+                    held.extend_from_slice(key);
+                    true
+                }
+                Some(Event::Text(text)) => {
+                    held.clear();
+                    held.extend_from_slice(text);
+                    false
+                }
+                Some(Event::TooDeep) => {
+                    self.limit(&rules::LIMIT, &place, "nested more deeply than the budget has");
+                    break;
+                }
+                Some(Event::Malformed(at)) => {
+                    if seen.len() == body.len() {
+                        self.limit(&rules::BODY_MALFORMED, &place, "no JSON");
+                        self.value(place, &seen[at..]);
+                    }
+                    break;
+                }
+            };
+            if self.values_left == 0 {
+                self.limit(&rules::LIMIT, &place, "more parameters than the budget has");
+                break;
+            }
+            self.value_at(&Place { is_name, ..place }, &held, || reader.pointer());
+        }
+        if seen.len() < body.len() {
+            self.limit(&rules::LIMIT_BYTES, &place, "more bytes than the budget has");
+        }
+    }
+
+    fn multipart(&mut self, body: &[u8], boundary: &str) {
+        let seen = &body[..body.len().min(self.bytes_left)];
+        for part in multipart::parts(seen, boundary) {
+            if self.values_left == 0 {
+                return self.limit(
+                    &rules::LIMIT,
+                    &Place::new(Part::Body, ""),
+                    "more parts than the budget has",
+                );
+            }
+            let name = String::from_utf8_lossy(&part.name[..part.name.len().min(64)]);
+            let place = Place::new(Part::Body, &name);
+            self.value(Place { is_name: true, ..place }, part.name);
+            match part.filename {
+                Some(filename) => {
+                    self.value(place, filename);
+                    self.file(place, part.content);
+                }
+                None => self.value(place, part.content),
+            }
+        }
+        if seen.len() < body.len() {
+            self.limit(&rules::LIMIT_BYTES, &Place::new(Part::Body, ""), "more bytes than the budget has");
+        }
+    }
+
+    /// An uploaded file may be anything; what no upload should be is a script that a server would run.
+    fn file(&mut self, place: Place<'_>, content: &[u8]) {
+        const SCRIPTS: [&[u8]; 4] = [b"<?php", b"<?=", b"<%@", b"<jsp:"];
+        let seen = &content[..content.len().min(self.bytes_left)];
+        self.bytes_left -= seen.len();
+        if SCRIPTS.iter().any(|script| super::cursor::has(seen, script)) {
+            self.hits.clear();
+            self.hits.push((&rules::CODE_PHP, 0, 0));
+            self.scratch.normal.clear();
+            self.settle(&place);
+        }
+    }
+}

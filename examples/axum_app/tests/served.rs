@@ -1,0 +1,160 @@
+//! The application, called in this process, and once over a socket.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::ConnectInfo,
+    http::{Request, Response, header::HeaderMap},
+};
+use http_body_util::BodyExt;
+use security::{ConfigSource, Engine, IssueRequest, Options};
+use security_axum_example::application;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+struct Served {
+    _folder: tempfile::TempDir,
+    engine: Arc<Engine>,
+}
+
+fn served(web: Value) -> Served {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        data_dir: Some(folder.path().join("data")),
+        config: Some(ConfigSource::Inline(json!({ "web": web }))),
+        ..Options::default()
+    };
+    Served { engine: Arc::new(Engine::open(options).unwrap()), _folder: folder }
+}
+
+impl Served {
+    async fn ask(&self, path: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap, String) {
+        self.ask_from("198.51.100.1", path, headers).await
+    }
+
+    async fn ask_from(&self, peer: &str, path: &str, headers: &[(&str, &str)]) -> (u16, HeaderMap, String) {
+        let mut request = Request::builder().uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let peer: SocketAddr = format!("{peer}:4000").parse().unwrap();
+        let request = request.extension(ConnectInfo(peer)).body(Body::empty()).unwrap();
+        let response: Response<Body> = application(&self.engine).oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        (parts.status.as_u16(), parts.headers, body)
+    }
+
+    fn key(&self, scopes: &[&str]) -> String {
+        let request = IssueRequest {
+            name: "reader".into(),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+            ..IssueRequest::default()
+        };
+        let issued = self.engine.issue_api_key(request).unwrap();
+        String::from_utf8(issued.1.expose().to_vec()).unwrap()
+    }
+}
+
+fn error_of(body: &str) -> String {
+    let problem: Value = serde_json::from_str(body).unwrap();
+    problem["error"].as_str().unwrap().to_owned()
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    assert!(headers.get_all(name).iter().count() < 2, "{name} came twice");
+    headers.get(name).map(|value| value.to_str().unwrap())
+}
+
+#[tokio::test]
+async fn what_needs_no_key_goes_on_with_id_and_headers() {
+    let served = served(json!({}));
+    let (status, headers, body) = served.ask("/", &[("x-request-id", "client-id-0001")]).await;
+    assert_eq!((status, body.as_str()), (200, "request client-id-0001\n"));
+    assert_eq!(text(&headers, "x-request-id"), Some("client-id-0001"));
+    assert_eq!(text(&headers, "x-content-type-options"), Some("nosniff"));
+    assert_eq!(text(&headers, "cache-control"), None);
+    let (status, headers, _) = served.ask("/absent", &[]).await;
+    assert_eq!(status, 404);
+    assert!(text(&headers, "x-request-id").is_some());
+}
+
+#[tokio::test]
+async fn keys_and_scopes() {
+    let served = served(json!({}));
+    let (reader, other) = (served.key(&["reports:read"]), served.key(&["reports:write"]));
+    let bearer = format!("Bearer {reader}");
+    for (headers, status, error) in [
+        (&[][..], 401, "credential-missing"),
+        (&[("x-api-key", "wrong")], 403, "credential-invalid"),
+        (&[("x-api-key", other.as_str())], 403, "scope-missing"),
+        (
+            &[("x-api-key", reader.as_str()), ("authorization", "Bearer other")],
+            400,
+            "conflicting-credentials",
+        ),
+    ] {
+        let (answered, response, body) = served.ask("/reports", headers).await;
+        assert_eq!((answered, error_of(&body).as_str()), (status, error));
+        assert_eq!(text(&response, "content-type"), Some("application/problem+json"));
+        assert_eq!(text(&response, "x-frame-options"), Some("SAMEORIGIN"));
+        assert!(body.contains(text(&response, "x-request-id").unwrap()));
+        assert_eq!(response.contains_key("www-authenticate"), status != 400);
+    }
+    for header in [("x-api-key", reader.as_str()), ("authorization", bearer.as_str())] {
+        let (status, headers, body) = served.ask("/reports", &[header]).await;
+        assert_eq!((status, body.as_str()), (200, r#"["reports:read"]"#));
+        assert_eq!(text(&headers, "cache-control"), Some("no-store"));
+    }
+}
+
+#[tokio::test]
+async fn sensitive_paths_and_limits() {
+    let served = served(json!({"limits": {"client": "3/hour"}}));
+    let (status, _, body) = served.ask("/%61dmin/panel", &[]).await;
+    assert_eq!((status, error_of(&body).as_str()), (403, "forbidden-path"));
+    assert_eq!(served.ask_from("10.0.0.5", "/admin/panel", &[]).await.0, 200);
+    for _ in 0..3 {
+        assert_eq!(served.ask("/", &[]).await.0, 200);
+    }
+    let (status, headers, body) = served.ask("/", &[]).await;
+    assert_eq!((status, error_of(&body).as_str()), (429, "rate-limited"));
+    assert!(text(&headers, "retry-after").unwrap().parse::<u64>().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn one_request_through_two_layers_counts_once() {
+    let served = served(json!({"limits": {"client": "2/hour"}}));
+    let reader = served.key(&["*"]);
+    for expected in [200, 200, 429] {
+        assert_eq!(served.ask("/reports", &[("x-api-key", reader.as_str())]).await.0, expected);
+    }
+}
+
+#[tokio::test]
+async fn the_shadow_lets_everything_through() {
+    let served = served(json!({"mode": "shadow"}));
+    for path in ["/reports", "/admin/panel"] {
+        let (status, headers, _) = served.ask(path, &[]).await;
+        assert_eq!((status, text(&headers, "www-authenticate")), (200, None));
+    }
+}
+
+#[tokio::test]
+async fn over_a_socket_the_peer_is_the_client() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let served = served(json!({}));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = application(&served.engine).into_make_service_with_connect_info::<SocketAddr>();
+    let server = tokio::spawn(async move { axum::serve(listener, service).await });
+    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET /admin/panel HTTP/1.1\r\nHost: local\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.ends_with("for trusted networks only\n"), "{answer}");
+    server.abort();
+}

@@ -1,0 +1,109 @@
+"""The bridge to FastAPI and Starlette: the ASGI middleware, and a dependency that asks for an API key."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI, HTTPException, Security
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+
+from security import _security
+from security.adapters._shared import STATE, Answer, as_policy, as_scopes, problem, refused, state_of
+from security.adapters.asgi import Refused, SecurityMiddleware
+
+__all__ = ["Refused", "SecurityMiddleware", "install", "require_api_key"]
+
+# Only what the OpenAPI document says; the engine looks for the key itself.
+_HEADER = APIKeyHeader(name="X-API-Key", scheme_name="ApiKey", auto_error=False)
+_BEARER = HTTPBearer(scheme_name="ApiKeyBearer", auto_error=False)
+
+
+def install(app: FastAPI, policy: Mapping[str, Any] | None = None) -> FastAPI:
+    """Puts the engine in front of and behind every request of a FastAPI application, once.
+
+    As ``app.add_middleware(SecurityMiddleware)``; besides, refusals of views and HTTP errors (404, 405, …) get a JSON
+    body as the other answers do (RFC 9457), unless the application has a handler of its own. Validation errors stay
+    FastAPI's.
+
+    :param policy: as for :class:`SecurityMiddleware`.
+    :returns: ``app`` itself.
+    :raises TypeError: if ``app`` is no FastAPI application.
+    :raises ValueError: for a setting that does not exist or a value that is not accepted.
+    """
+    if not isinstance(app, FastAPI):
+        raise TypeError(f"argument 'app': a fastapi.FastAPI application is needed, not {type(app).__name__}")
+    as_policy(policy)
+    present: list[Any] = [middleware.cls for middleware in app.user_middleware]
+    if SecurityMiddleware in present:
+        return app
+    app.add_middleware(SecurityMiddleware, policy=policy)
+    app.exception_handlers.setdefault(Refused, _refusal)
+    if app.exception_handlers.get(StarletteHTTPException) in (None, http_exception_handler):
+        app.exception_handlers[StarletteHTTPException] = _http_error
+    return app
+
+
+def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Mapping[str, Any] | None]]:
+    """A dependency that lets only requests with a valid API key through: ``Depends(require_api_key(scopes=["read"]))``.
+
+    Its value is the key: ``{id, name, owner, scopes}`` (``dict``); None in shadow mode without a valid key. The OpenAPI
+    document names both ways to send one, the header ``X-API-Key`` and ``Authorization: Bearer``. Without a key the
+    answer is 401, with a wrong one or a missing scope 403, over a limit or locked out 429 with ``Retry-After``
+    (seconds).
+
+    With the middleware the answers have the body that all others have; without it, the same below ``detail``.
+
+    :param scopes: the scopes (``str``) a key must have, all of them.
+    :raises TypeError: if ``scopes`` is a single ``str`` or holds something else than ``str``.
+    """
+    needed = as_scopes(scopes)
+
+    async def api_key(
+        request: Request,
+        _header: str | None = Security(_HEADER),
+        _bearer: HTTPAuthorizationCredentials | None = Security(_BEARER),
+    ) -> Mapping[str, Any] | None:
+        state = state_of(request.scope.get("state") or {})
+        if state is not None:
+            refusal = state.require(needed)
+            if refusal is not None:
+                raise Refused(refusal)
+            return state.api_key
+        state = _security.begin_request_asgi(dict(request.scope))
+        refusal = state.refusal() or state.require(needed)
+        if refusal is not None:
+            raise HTTPException(refusal["status"], refusal["body"], dict(refusal["headers"]))
+        request.scope.setdefault("state", {})[STATE] = state
+        return state.api_key
+
+    return api_key
+
+
+def _respond(answer: Answer, more: Mapping[str, str] | None = None) -> Response:
+    response = Response(answer.body, answer.status)
+    for name, value in {**(more or {}), **dict(answer.headers)}.items():
+        response.headers[name] = value
+    return response
+
+
+async def _refusal(_request: HTTPConnection, error: Exception) -> Response:
+    if not isinstance(error, Refused):
+        raise error
+    return _respond(refused(error.decision))
+
+
+async def _http_error(request: HTTPConnection, error: Exception) -> Response:
+    if not isinstance(error, StarletteHTTPException):
+        raise error
+    state = state_of(request.scope.get("state") or {})
+    if state is None or error.status_code < 400 or not isinstance(error.detail, str):
+        return await http_exception_handler(request, error)  # type: ignore[arg-type]
+    title = Answer(error.status_code, [], b"").status_line.partition(" ")[2]
+    answer = problem(state.request_id, error.status_code, title, error.detail)
+    # What belongs to the answer besides its body (Allow, WWW-Authenticate, Retry-After) stays.
+    return _respond(answer, error.headers)
