@@ -10,6 +10,8 @@ from urllib.parse import quote
 import security
 from engine_case import VALUES, EngineCase, load_table
 
+PEER = {"remote_addr": "203.0.113.7"}
+JSON = {"Content-Type": "application/json"}
 UNLIMITED: dict[str, Any] = {"web": {"limits": {"client": "unlimited"}}}
 
 
@@ -22,7 +24,7 @@ class Payloads(EngineCase):
         for attack in load_table("inspect")["attack"]:
             for value in attack["values"]:
                 with self.subTest(category=attack["category"], value=value):
-                    decision = security.inspect_request({"path": "/x", "query": "q=" + quote(value, safe="")})
+                    decision = security.inspect_request({**PEER, "path": "/x", "query": "q=" + quote(value, safe="")})
                     self.assertEqual((decision["action"], decision["status"]), ("deny", 403))
                     self.assertIn(attack["category"], {reason["category"] for reason in decision["reasons"]})
                     self.assertTrue(all(reason["where"] == "query:q" for reason in decision["reasons"]))
@@ -32,8 +34,7 @@ class Payloads(EngineCase):
             for value in innocent["values"]:
                 with self.subTest(kind=innocent["kind"], value=value):
                     body = json.dumps({"a": [value]}).encode()
-                    headers = {"Content-Type": "application/json"}
-                    decision = security.inspect_request({"path": "/x", "headers": headers, "body": body})
+                    decision = security.inspect_request({**PEER, "path": "/x", "headers": JSON, "body": body})
                     self.assertEqual(decision["action"], "allow", decision["reasons"])
 
 
@@ -58,7 +59,7 @@ class Requests(EngineCase):
 
     def test_a_refusal_tells_the_client_nothing(self) -> None:
         body = b'{"note": "<script>x</script>", "password": "\' or 1=1--"}'
-        decision = security.inspect_request({"headers": {"content-type": "application/json"}, "body": body})
+        decision = security.inspect_request({**PEER, "headers": JSON, "body": body})
         self.assertEqual({reason["where"] for reason in decision["reasons"]}, {"body:/note", "body:/password"})
         hidden = [reason["evidence"] for reason in decision["reasons"] if reason["where"] == "body:/password"]
         self.assertEqual(set(hidden), {"****"})
@@ -66,7 +67,7 @@ class Requests(EngineCase):
         self.assertNotIn("script", json.dumps(decision["body"]))
 
     def test_the_configuration_decides(self) -> None:
-        attack = {"path": "/articles/7", "query": "html=%3Cscript%3E"}
+        attack = {**PEER, "path": "/articles/7", "query": "html=%3Cscript%3E"}
         excluded = {"path": ["/articles"], "parameter": "html", "rules": ["xss"]}
         for inspection, action in (
             ({}, "deny"),
@@ -83,14 +84,14 @@ class Requests(EngineCase):
 
     def test_wrong_settings(self) -> None:
         for inspection in ({"mode": "maybe"}, {"paranoia": 9}, {"exclude": [{"rules": ["xxs"]}]}):
-            with self.assertRaises(security.ConfigError):
+            with self.assertRaises(security.ConfigurationError):
                 self.reopen(config={"web": {"inspection": inspection}})
 
     def test_hostile_bodies(self) -> None:
         for body in (b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe\x00" * 1000, b"{", b""):
-            decision = security.inspect_request({"headers": {"Content-Type": "application/json"}, "body": body})
+            decision = security.inspect_request({**PEER, "headers": JSON, "body": body})
             self.assertIn(decision["action"], ("allow", "deny"))
-        deep = security.inspect_request({"headers": {"Content-Type": "application/json"}, "body": b"[" * 100_000})
+        deep = security.inspect_request({**PEER, "headers": JSON, "body": b"[" * 100_000})
         self.assertEqual(deep["reasons"][0]["id"], "inspection-limit")
 
     def test_wrong_input(self) -> None:
