@@ -73,7 +73,9 @@ class ChainReport(TypedDict):
     records: int
     files: int
     torn: Any
+    unvouched: int
     first_broken: Any
+    broken: list[dict[str, Any]]
 
 
 class CredentialMetadata(TypedDict):

@@ -200,7 +200,7 @@ fn show_once(act: &str, view: &Value, key: &security::Secret, session: &mut Sess
 
 fn list(arguments: List, session: &mut Session) -> Outcome {
     let active = (arguments.active || arguments.ended).then_some(arguments.active);
-    let filter = KeyFilter { owner: arguments.owner, name: arguments.name, active };
+    let filter = KeyFilter { owner: arguments.owner, name: arguments.name, active, limit: None };
     let keys = value_of(&session.engine()?.list_api_keys(&filter)?)?;
     let keys = keys.as_array().map(Vec::as_slice).unwrap_or_default();
     if session.output.is_json() {

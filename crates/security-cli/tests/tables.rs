@@ -243,3 +243,56 @@ fn rule_test_says_what_the_table_says() {
     }
     report(wrong);
 }
+
+#[test]
+fn ioc_import_takes_what_the_table_says() {
+    let mut wrong = Vec::new();
+    for case in list("feeds", "case") {
+        let (name, place) = (text(&case, "name"), Place::new());
+        let file = case.get("file_name").map_or("feed", |name| name.as_str().unwrap());
+        place.write(file, text(&case, "feed"));
+        let mut arguments = vec!["ioc", "import", file, "--skip-bad", "--json"];
+        arguments
+            .extend(case.get("format").into_iter().flat_map(|format| ["--format", format.as_str().unwrap()]));
+        let ran = place.run(&arguments);
+        if let Some(expected) = case.get("error") {
+            if ran.exit == 0 || !ran.stderr.contains(expected.as_str().unwrap()) {
+                wrong.push(format!("{name}: exit code {}, {}", ran.exit, ran.stderr));
+            }
+            continue;
+        }
+        if text(&case, "feed").is_empty() {
+            // An application may well be handed nothing; on the command line it is a mistake, with a code of its own.
+            ran.exits(3);
+            continue;
+        }
+        let report = ran.exits(0).record();
+        // A document asked to be read as JSON is still known for what it is.
+        let read_as =
+            [case.get("format"), case.get("guess")].map(|format| format.and_then(|name| name.as_str()));
+        let listed = place.run(&["ioc", "export", "--format", "json"]).exits(0).stdout;
+        let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+        let mut listed: Vec<String> = listed.iter().map(typed).collect();
+        let mut expected = texts(&case, "finds");
+        listed.sort();
+        expected.sort();
+        expected.dedup();
+        let told = report["rejections"].as_array().unwrap();
+        let rejects = texts(&case, "rejects");
+        let each_as_expected = rejects.iter().zip(told).all(|(line, rejection)| {
+            let (number, reason) = line.split_once(':').unwrap();
+            rejection["line"].as_u64() == number.parse().ok()
+                && rejection["reason"].as_str().unwrap().contains(reason)
+        });
+        let left_out = case.get("left_out").map_or(json!({}), |counts| serde_json::to_value(counts).unwrap());
+        if !read_as.contains(&report["format"].as_str())
+            || listed != expected
+            || told.len() != rejects.len()
+            || !each_as_expected
+            || report["left_out"] != left_out
+        {
+            wrong.push(format!("{name}: {report}, {listed:?}"));
+        }
+    }
+    report(wrong);
+}

@@ -98,6 +98,19 @@ pub enum CredentialError {
     /// The random source gives the same bytes again and again.
     #[error("the source of random bytes is broken: it repeats itself")]
     Entropy,
+    /// The text cannot name a stored secret.
+    #[error(
+        "`{0}` names no secret; accepted are 1 to 128 ASCII letters, digits and `._-` in words that begin with a letter or digit, joined by `/`"
+    )]
+    SecretName(String),
+    /// The text or file is no master key.
+    #[error("a master key is 32 random bytes, as 64 hex digits or as Base64")]
+    MasterKey,
+    /// A stored secret does not open.
+    #[error(
+        "the stored secret does not open: it was encrypted under another key or for another place, or has changed"
+    )]
+    Sealed,
     /// The text is no link of a hash chain.
     #[error("`{0}` is no chain link; accepted are 64 lower-case hex digits")]
     ChainLink(String),
@@ -121,6 +134,9 @@ impl Coded for CredentialError {
             Self::KeyEnded { .. } => "credential-key-ended",
             Self::ValueReused(_) => "credential-value-reused",
             Self::Entropy => "credential-entropy",
+            Self::SecretName(_) => "credential-secret-name",
+            Self::MasterKey => "credential-master-key",
+            Self::Sealed => "credential-sealed",
             Self::ChainLink(_) => "credential-chain-link",
         }
     }
@@ -133,6 +149,9 @@ impl Coded for CredentialError {
             Self::Scope { .. } => "scopes are exact names such as orders:read; `*` alone grants everything",
             Self::KeyEnded { .. } => "issue a new key",
             Self::ValueReused(_) => "rotate to a value that was never used, or let one be generated",
+            Self::MasterKey => {
+                "make one with `openssl rand -base64 32` and keep it apart from the data directory"
+            }
             Self::Entropy => "look at the operating system's random source before making any key",
             _ => return None,
         };

@@ -73,6 +73,45 @@ impl KeyVerdict {
     }
 }
 
+/// What a verdict rests on, wherever it is kept: in a record or in the key table.
+pub(crate) struct Held {
+    pub(crate) current: Digest,
+    pub(crate) previous: Option<(Digest, Timestamp)>,
+    pub(crate) revoked: bool,
+    pub(crate) expires_at: Option<Timestamp>,
+}
+
+impl Held {
+    /// The one order of the questions; the last two are asked only when they matter.
+    pub(crate) fn judge(
+        self,
+        digest: &Digest,
+        now: Timestamp,
+        allows_client: impl FnOnce() -> bool,
+        grants_all: impl FnOnce() -> bool,
+    ) -> KeyVerdict {
+        // A key without a token before is compared twice all the same, so that it takes no less time.
+        let (previous, until) = self.previous.unwrap_or((Digest::DECOY, Timestamp::MIN));
+        let current = black_box(self.current == *digest);
+        let former = black_box(previous == *digest) & self.previous.is_some() & !current;
+        let in_grace = former & (now < until);
+        let reason = if !(current | in_grace) {
+            KeyReason::Unknown
+        } else if self.revoked {
+            KeyReason::Revoked
+        } else if self.expires_at.is_some_and(|end| now >= end) {
+            KeyReason::Expired
+        } else if !allows_client() {
+            KeyReason::Network
+        } else if !grants_all() {
+            KeyReason::Scope
+        } else {
+            KeyReason::Ok
+        };
+        KeyVerdict { reason, in_grace, superseded: former & !in_grace }
+    }
+}
+
 impl IssuedKey {
     /// Judges a presented token by its digest.
     ///
@@ -87,25 +126,18 @@ impl IssuedKey {
         required_scopes: &[&str],
         client: Option<IpAddr>,
     ) -> KeyVerdict {
-        // A key without a token before is compared twice all the same, so that it takes no less time.
-        let (previous, until) = self.previous.unwrap_or((Digest::DECOY, Timestamp::MIN));
-        let current = black_box(self.digest == *digest);
-        let former = black_box(previous == *digest) & self.previous.is_some() & !current;
-        let in_grace = former & (now < until);
-        let reason = if !(current | in_grace) {
-            KeyReason::Unknown
-        } else if self.revoked.is_some() {
-            KeyReason::Revoked
-        } else if self.expires_at.is_some_and(|end| now >= end) {
-            KeyReason::Expired
-        } else if !self.allows_client(client) {
-            KeyReason::Network
-        } else if !required_scopes.iter().all(|scope| self.grants(scope)) {
-            KeyReason::Scope
-        } else {
-            KeyReason::Ok
+        let held = Held {
+            current: self.digest,
+            previous: self.previous,
+            revoked: self.revoked.is_some(),
+            expires_at: self.expires_at,
         };
-        KeyVerdict { reason, in_grace, superseded: former & !in_grace }
+        held.judge(
+            digest,
+            now,
+            || self.allows_client(client),
+            || required_scopes.iter().all(|scope| self.grants(scope)),
+        )
     }
 
     /// Judges a token whose id nobody was given: the same comparisons, and always [`KeyReason::Unknown`]. The

@@ -11,6 +11,7 @@ mod strength;
 
 mod hex;
 
+mod audit_head;
 mod chain;
 mod digest;
 
@@ -23,10 +24,16 @@ mod draft;
 mod issued;
 mod judge;
 mod key_rate;
+mod key_table;
 mod key_view;
 mod label;
 mod network;
 mod token;
+
+mod envelope;
+mod master_key;
+mod secret_name;
+mod secret_version;
 
 mod detectors;
 mod history;
@@ -37,10 +44,12 @@ mod error;
 mod port;
 
 pub use accepted::{AcceptedSet, Verdict};
+pub use audit_head::{AuditHead, HeadFault, HeadKey, JournalEnd};
 pub use chain::ChainLink;
 pub use digest::{Digest, Pepper};
 pub use document::{Accepted, CredentialRecord, KnownValue, Observed, Origin};
 pub use draft::KeyDraft;
+pub use envelope::{Envelope, SecretValue};
 pub use error::CredentialError;
 pub use expiration::{ExpirationReport, ExpirationStatus};
 pub use generate::{Complexity, generate};
@@ -48,12 +57,16 @@ pub use history::{CredentialEvent, HistoryEntry};
 pub use issued::IssuedKey;
 pub use judge::{KeyReason, KeyVerdict};
 pub use key_rate::KeyRate;
+pub use key_table::{Found, KeySlot, KeyTable, KeyTableError, KeyTableLayout, KeyTableWriter};
 pub use key_view::KeyView;
 pub use kind::{CredentialKind, UnknownKind};
 pub use mask::mask;
+pub use master_key::MasterKey;
 pub use network::parse_network;
 pub use policy::{PolicyOverrides, RotationPolicies, RotationPolicy};
 pub use port::{CredentialChanges, CredentialStore};
+pub use secret_name::SecretName;
+pub use secret_version::{SecretStore, SecretVersion, VersionFacts};
 pub use strength::{StrengthReport, validate};
 pub use suspicion::{Finding, FindingType, Thresholds, analyse};
 pub use token::{FoundToken, ParsedToken, Token, find_tokens, redact_tokens};

@@ -32,5 +32,8 @@ pub use extract::{ExtractOptions, Found, TypeSet, extract};
 pub use identify::identify;
 pub use indicator::Indicator;
 pub use ioc_type::IocType;
-pub use match_index::{Hit, Hits, MatchIndex, MatchType};
+pub use match_index::{
+    Hit, Hits, IndexBuilder, IndexDamaged, IndexFile, IndexFileError, IndexId, LayeredIndex, MatchIndex,
+    MatchType, Scratch, SectionSize,
+};
 pub use special_use::special_use;

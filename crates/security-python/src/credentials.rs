@@ -407,7 +407,7 @@ pub(crate) fn list_api_keys(
     let owner = optional("owner", owner, Given::text)?;
     let name = optional("name", name, Given::text)?;
     let active = optional("active", active, Given::value)?;
-    let filter = KeyFilter { owner, name, active };
+    let filter = KeyFilter { owner, name, active, limit: None };
     let views = detached(py, || security::current()?.list_api_keys(&filter))?;
     to_python(py, &views)
 }
@@ -434,10 +434,13 @@ pub(crate) fn get_audit_log<'py>(
     to_python(py, &records)
 }
 
-/// Checks the hash chains of the journal: an edited, removed or reordered line is found.
+/// Checks the hash chains of the journal, and the audit trail against its head and the credential store: an edited,
+/// removed, added or reordered line is found, and so are a cut-off end, a missing file and a part that was put back
+/// to an older copy.
 ///
-/// :returns: ``dict``: ``intact`` (``bool``), ``records``, ``files`` (``int``), ``torn``, ``first_broken`` (the file and
-///     line, or None).
+/// :returns: ``dict``: ``intact`` (``bool``), ``records``, ``files`` (``int``), ``torn``, ``unvouched`` (``int``: audit
+///     records newer than the head, as a process that runs or was killed leaves them), ``first_broken`` (``dict`` of
+///     ``file``, ``line``, ``reason``, or None), ``broken`` (``list`` of the same, 100 at most).
 /// :raises StoreError: when the journal cannot be read.
 #[pyfunction]
 pub(crate) fn verify_audit_log(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

@@ -1,7 +1,7 @@
 //! What the processes of one host share: the epoch page, the word table, the fork generation.
 //!
-//! This is the only crate of the project with `unsafe`: one block that views a mapped file as atomics, one
-//! that registers the fork handler. Everything else is plain code over [`std::sync::atomic::AtomicU64`], and
+//! This is the only crate of the project with `unsafe`: one block that views a mapped file as atomics, one that
+//! maps a finished file for reading, one that registers the fork handler. Everything else is plain code over [`std::sync::atomic::AtomicU64`], and
 //! the two protocols (`epoch`, `bucket`) are written apart from the memory they run on, so that their tests
 //! can try interleavings and kills that no real scheduler would give twice.
 //!
@@ -21,8 +21,10 @@ mod epoch;
 pub mod fork;
 mod mapped_file;
 mod page;
+mod read_map;
 mod words;
 
 pub use epoch::Epoch;
 pub use page::SharedPage;
+pub use read_map::ReadMap;
 pub use words::SharedWords;

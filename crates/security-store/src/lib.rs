@@ -8,12 +8,14 @@ mod documents;
 mod embedded;
 mod fault;
 mod gate;
+mod head_file;
 mod journal;
 mod permissions;
 
 pub use documents::{Document, DocumentFolder};
-pub use embedded::{DatabaseStats, EmbeddedStore, MAX_ALERTS, StoreStats};
+pub use embedded::{DatabaseStats, EmbeddedStore, KeyWalk, MAX_ALERTS, StoreStats};
+pub use head_file::HeadFile;
 pub use journal::{
-    Broken, ChainReport, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream,
+    Broken, ChainReport, Claim, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream,
 };
 pub use permissions::{private_data_dir, private_dir, private_file, read_or_create_key};

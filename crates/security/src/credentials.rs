@@ -2,21 +2,22 @@
 
 mod audit;
 mod document;
+mod heads;
 mod issued;
+mod keys;
 mod usage;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use arc_swap::ArcSwap;
-use security_core::{Domain, Revision};
-use security_credentials::{
-    AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest, IssuedKey,
-};
+use security_core::Domain;
+use security_credentials::{AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest};
 
 pub use audit::AuditFilter;
+pub(crate) use heads::Heads;
 pub use issued::{IssueRequest, KeyCheck, KeyFilter};
 pub use usage::UsageContext;
 
@@ -31,8 +32,13 @@ const LONGEST_SECRET: usize = 8 << 10;
 pub(crate) struct CredentialCache {
     follower: Follower,
     documents: ArcSwap<Documents>,
-    keys: RwLock<HashMap<Box<str>, Arc<IssuedKey>>>,
-    revision: RwLock<Revision>,
+    keys: RwLock<keys::Keys>,
+    /// A thread makes a new key table.
+    building: Arc<AtomicBool>,
+    /// It has made one, which the next refresh takes over.
+    table_made: Arc<AtomicBool>,
+    /// How large the delta was when a table was last to be made.
+    tried_at: AtomicUsize,
 }
 
 /// The document's credentials, as compared with.
@@ -58,7 +64,9 @@ impl Default for CredentialCache {
             follower: Follower::new(Domain::Credentials),
             documents: ArcSwap::default(),
             keys: RwLock::default(),
-            revision: RwLock::default(),
+            building: Arc::default(),
+            table_made: Arc::default(),
+            tried_at: AtomicUsize::new(0),
         }
     }
 }
@@ -67,6 +75,9 @@ impl Engine {
     /// Brings the cache up to date if any process changed a credential: one atomic load when none did.
     fn follow_credentials(&self) -> Result<()> {
         let cache = &self.credentials;
+        if cache.table_made.load(Ordering::Relaxed) && cache.table_made.swap(false, Ordering::AcqRel) {
+            cache.follower.forget();
+        }
         if cache.follower.is_current(&self.page) {
             return Ok(());
         }
@@ -79,9 +90,17 @@ impl Engine {
 
     fn read_credentials(&self) -> Result<()> {
         let cache = &self.credentials;
-        let since = *cache.revision.read().unwrap_or_else(PoisonError::into_inner);
-        let changes = self.files.store.credential_changes(since)?;
+        let since = cache.keys.read().unwrap_or_else(PoisonError::into_inner).revision;
+        let mut fresh = self.other_key_table()?.map(keys::Keys::of_table);
         let mut records = cache.documents.load().records.clone();
+        if fresh.is_some() && records.is_empty() {
+            // A table says nothing of these. What changes after this look comes with the changes below.
+            for kind in CredentialKind::ALL {
+                records.extend(self.files.store.credential(kind)?);
+            }
+        }
+        let since = fresh.as_ref().map_or(since, |fresh| fresh.revision);
+        let changes = self.files.store.credential_changes(since)?;
         for changed in changes.records {
             records.retain(|record| record.kind != changed.kind);
             records.push(changed);
@@ -91,12 +110,23 @@ impl Engine {
             let record = records.iter().find(|record| record.kind == kind);
             AcceptedSet::new(record, &self.operator_digests(kind), now)
         });
-        let mut keys = cache.keys.write().unwrap_or_else(PoisonError::into_inner);
-        for key in changes.keys {
-            keys.insert(key.id.as_str().into(), Arc::new(key));
+        match fresh.as_mut() {
+            Some(fresh) => fresh.follow(changes.keys, changes.revision),
+            None => {
+                let mut keys = cache.keys.write().unwrap_or_else(PoisonError::into_inner);
+                keys.follow(changes.keys, changes.revision);
+            }
+        }
+        if let Some(fresh) = fresh {
+            let mut keys = cache.keys.write().unwrap_or_else(PoisonError::into_inner);
+            let old = std::mem::replace(&mut *keys, fresh);
+            drop(keys);
+            // Millions of entries may go here; nobody waits for that.
+            drop(old);
+            cache.tried_at.store(0, Ordering::Relaxed);
         }
         cache.documents.store(Arc::new(Documents { accepted, records }));
-        *cache.revision.write().unwrap_or_else(PoisonError::into_inner) = changes.revision;
+        self.renew_key_table();
         Ok(())
     }
 
@@ -109,10 +139,5 @@ impl Engine {
     fn documents(&self) -> Result<Arc<Documents>> {
         self.follow_credentials()?;
         Ok(self.credentials.documents.load_full())
-    }
-
-    fn issued(&self, id: &str) -> Result<Option<Arc<IssuedKey>>> {
-        self.follow_credentials()?;
-        Ok(self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned())
     }
 }

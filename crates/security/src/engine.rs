@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Options, Result,
     config::{ConfigLine, Settings, process_environment},
-    credentials::CredentialCache,
+    credentials::{CredentialCache, Heads},
     fork::OpenFiles,
     host_page::HostPage,
     intel::IndicatorCache,
@@ -43,6 +43,7 @@ pub struct Engine {
     pub(crate) limit_seed: u64,
     pub(crate) response_headers: Arc<ResponseHeaders>,
     pub(crate) pepper: Pepper,
+    pub(crate) heads: Heads,
     pub(crate) files: Arc<OpenFiles>,
     pub(crate) credentials: CredentialCache,
     pub(crate) indicators: IndicatorCache,
@@ -95,6 +96,7 @@ impl Engine {
             page,
             words,
             limit_seed,
+            heads: Heads::new(&data_dir, &pepper),
             pepper,
             files: OpenFiles::new(store, journal)?,
         };
@@ -121,12 +123,17 @@ impl Engine {
     /// # Errors
     /// When the disk is full or read-only.
     pub fn flush(&self) -> Result<()> {
-        self.files.journal.flush()?;
-        Ok(())
+        let flushed = self.files.journal.flush();
+        self.write_audit_head();
+        Ok(flushed?)
     }
 
     pub(crate) fn shut_down(&self) -> Result<()> {
-        Ok(self.files.journal.close()?)
+        // A first head adds to the trail, so it is made before the files are closed.
+        self.write_audit_head();
+        let closed = self.files.journal.close();
+        self.write_audit_head();
+        Ok(closed?)
     }
 
     /// The state of the engine: store, counts, journal, epochs, versions.

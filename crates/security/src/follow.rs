@@ -39,6 +39,11 @@ impl Follower {
         now.is_settled() && self.seen.load(Ordering::Acquire) == folded(now)
     }
 
+    /// Lets the next call look again, although no record changed.
+    pub(crate) fn forget(&self) {
+        self.seen.store(0, Ordering::Release);
+    }
+
     /// Brings the cache up to date with `read`, unless another thread just did.
     ///
     /// The epoch is taken *before* the store is read: a change that lands in between makes the cache newer than

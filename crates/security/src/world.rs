@@ -1,6 +1,9 @@
 //! The clock and the source of chance: the only place where the engine asks the machine for either.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    cell::RefCell,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use security_core::{Entropy, Timestamp};
 
@@ -20,9 +23,84 @@ impl Entropy for SystemEntropy {
     }
 }
 
+/// Random bytes fetched at once for ids, one block a thread: a system call for each id costs more than all the rest
+/// of a key's check. Secrets are not drawn from it.
+struct IdBytes {
+    bytes: [u8; 4096],
+    used: usize,
+    /// The process that it belongs to: a child must not make its parent's ids again.
+    generation: u64,
+}
+
+impl IdBytes {
+    const fn empty() -> Self {
+        Self { bytes: [0; 4096], used: 4096, generation: 0 }
+    }
+
+    fn take(&mut self) -> [u8; 16] {
+        let generation = security_shared::fork::generation();
+        if self.used + 16 > self.bytes.len() || self.generation != generation {
+            SystemEntropy.fill(&mut self.bytes);
+            (self.used, self.generation) = (0, generation);
+        }
+        let mut taken = [0; 16];
+        let place = &mut self.bytes[self.used..self.used + 16];
+        taken.copy_from_slice(place);
+        place.fill(0);
+        self.used += 16;
+        taken
+    }
+}
+
+thread_local! {
+    static ID_BYTES: RefCell<IdBytes> = const { RefCell::new(IdBytes::empty()) };
+}
+
 /// A random UUID, version 4.
 pub(crate) fn uuid() -> uuid::Uuid {
-    let mut bytes = [0; 16];
-    SystemEntropy.fill(&mut bytes);
+    let bytes = ID_BYTES.with_borrow_mut(IdBytes::take);
     uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+/// The account that the process runs as and its program: `uid 1000, gunicorn`.
+pub(crate) fn actor() -> String {
+    // The process's own entry belongs to whom it runs as; elsewhere a folder of its own would have to be made.
+    use std::os::unix::fs::MetadataExt as _;
+    let account =
+        std::fs::metadata("/proc/self").map_or_else(|_| "?".to_owned(), |own| own.uid().to_string());
+    let program = std::env::current_exe().ok();
+    let program = program.as_deref().and_then(std::path::Path::file_name).unwrap_or_default();
+    format!("uid {account}, {}", program.to_string_lossy())
+}
+
+/// The machine's name.
+pub(crate) fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ids_differ_over_blocks_and_threads_and_are_version_4() {
+        let draw = || (0..1000).map(|_| uuid()).collect::<Vec<_>>();
+        let other = std::thread::spawn(draw).join().unwrap_or_default();
+        let all: HashSet<_> = draw().into_iter().chain(other).collect();
+        assert_eq!(all.len(), 2000);
+        assert!(all.iter().all(|id| id.get_version_num() == 4));
+    }
+
+    #[test]
+    fn what_was_used_is_wiped_and_another_process_draws_anew() {
+        let mut block = IdBytes::empty();
+        let first = block.take();
+        assert!(block.bytes[..16].iter().all(|byte| *byte == 0) && first != [0; 16]);
+        let kept = block.bytes;
+        block.generation += 1;
+        assert_ne!(block.take(), kept[16..32]);
+        assert_eq!(block.used, 16, "a fresh block");
+    }
 }

@@ -25,7 +25,7 @@ const FLOORS: [(&str, u8); 13] = [
 const BETWEEN_FACES: [(&str, &str); 1] = [("security-python", "security-cli")];
 
 /// Who may depend on what from outside.
-const RESERVED: [(&str, &[&str]); 11] = [
+const RESERVED: [(&str, &[&str]); 12] = [
     ("pyo3", &["security-python"]),
     ("clap", &["security-cli"]),
     ("indicatif", &["security-cli"]),
@@ -33,6 +33,7 @@ const RESERVED: [(&str, &[&str]); 11] = [
     ("ureq", &["security-taxii"]),
     ("sha2", &["security-credentials"]),
     ("hmac", &["security-credentials"]),
+    ("chacha20poly1305", &["security-credentials"]),
     ("memmap2", &["security-shared"]),
     ("tokio", &[]),
     ("axum", &[]),

@@ -90,7 +90,7 @@ impl CredentialStore for EmbeddedStore {
 impl EmbeddedStore {
     /// The database; at the first use in this process the history file gets the lines that a process killed
     /// between commit and copy left out.
-    fn opened_credentials(&self) -> &Database {
+    pub(super) fn opened_credentials(&self) -> &Database {
         if self.history_file.first_use() {
             self.history_file.catch_up(&self.credentials);
         }
@@ -155,7 +155,7 @@ impl Table {
     }
 }
 
-fn read_row<T: DeserializeOwned>(row: &rusqlite::Row<'_>) -> Result<T, Trouble> {
+pub(super) fn read_row<T: DeserializeOwned>(row: &rusqlite::Row<'_>) -> Result<T, Trouble> {
     let text =
         |at| -> Result<&str, Trouble> { Ok(row.get_ref(at)?.as_str().map_err(rusqlite::Error::from)?) };
     let (key, record) = (text(0)?, text(4)?);
@@ -169,7 +169,7 @@ fn read_row<T: DeserializeOwned>(row: &rusqlite::Row<'_>) -> Result<T, Trouble> 
     Ok(serde_json::from_str(record)?)
 }
 
-fn sum(key: &str, version: u64, revision: i64, record: &str) -> i64 {
+pub(super) fn sum(key: &str, version: u64, revision: i64, record: &str) -> i64 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(key.as_bytes());
     hasher.update(&version.to_le_bytes());
@@ -178,7 +178,7 @@ fn sum(key: &str, version: u64, revision: i64, record: &str) -> i64 {
     i64::from(hasher.finalize())
 }
 
-fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
+pub(super) fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
     let value: Option<i64> = connection
         .prepare_cached("SELECT value FROM revision")?
         .query_row([], |row| row.get(0))
@@ -186,7 +186,7 @@ fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
     Ok(Revision(u64::try_from(value.unwrap_or(0)).unwrap_or(0)))
 }
 
-fn next_revision(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+pub(super) fn next_revision(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
     transaction
         .prepare_cached("UPDATE revision SET value = value + 1 RETURNING value")?
         .query_row([], |row| row.get(0))

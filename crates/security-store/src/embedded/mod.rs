@@ -6,6 +6,8 @@ mod full_text;
 mod history_file;
 mod indicators;
 mod intel;
+mod key_bulk;
+mod key_table;
 mod labels;
 mod pool;
 mod schema;
@@ -18,6 +20,7 @@ use serde::Serialize;
 
 pub use alerts::MAX_ALERTS;
 use history_file::HistoryFile;
+pub use key_bulk::KeyWalk;
 use pool::Database;
 
 use crate::{fault, gate::Gate, permissions};
@@ -43,6 +46,8 @@ pub struct EmbeddedStore {
     alerts: Database,
     history_file: HistoryFile,
     gate: Arc<Gate>,
+    /// One building of the key table at a time in this process; other processes are kept out by a file's lock.
+    key_table: std::sync::Mutex<()>,
 }
 
 /// What the store is made of.
@@ -92,6 +97,7 @@ impl EmbeddedStore {
             alerts: database(&schema::ALERTS),
             history_file: HistoryFile::new(data_dir.join("credential_history/history.jsonl")),
             gate,
+            key_table: std::sync::Mutex::new(()),
         })
     }
 

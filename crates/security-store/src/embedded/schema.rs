@@ -33,7 +33,8 @@ pub(super) static CREDENTIALS: Schema = Schema {
     synchronous: "FULL",
     // `sum` is a CRC over key, version, revision and record: SQLite itself does not notice a flipped bit in a
     // value, and a revocation or an expiry must not silently become another one.
-    steps: &["
+    steps: &[
+        "
         CREATE TABLE revision (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL) STRICT;
         INSERT INTO revision VALUES (1, 0);
         CREATE TABLE credential (
@@ -54,7 +55,11 @@ pub(super) static CREDENTIALS: Schema = Schema {
             BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
         CREATE TRIGGER history_is_never_shortened BEFORE DELETE ON history
             BEGIN SELECT raise(ABORT, 'the history is append-only'); END;
-    "],
+    ",
+        "
+        CREATE TABLE key_table (made INTEGER PRIMARY KEY AUTOINCREMENT, stamp BLOB NOT NULL) STRICT;
+    ",
+    ],
 };
 
 pub(super) static INDICATORS: Schema = Schema {

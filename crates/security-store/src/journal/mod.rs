@@ -5,9 +5,9 @@
 //! file that the same process wrote before.
 //!
 //! What the chain shows: a record that was edited, deleted, inserted or moved inside a file, and lines cut off the
-//! end of a file that its process followed by another. What it cannot show: lines cut off the last file of
-//! a process, the loss of all files of a process, and a whole journal written anew by somebody who may write
-//! here. That takes a copy of the newest links outside this folder.
+//! end of a file that its process followed by another. What it alone cannot show: lines cut off the last
+//! file of a process, the loss of all files of a process, and a whole journal written anew by somebody who may write
+//! here. For the audit stream the head beside the credentials shows that ([`crate::HeadFile`]).
 
 mod reader;
 mod record;
@@ -25,11 +25,12 @@ use std::{
 };
 
 use security_core::{StoreFault, Timestamp};
+use security_credentials::JournalEnd;
 use serde::Serialize;
 use serde_json::Value;
 
 pub use record::{MAX_RECORD, Stream};
-pub use verify::{Broken, ChainReport};
+pub use verify::{Broken, ChainReport, Claim};
 
 use crate::{
     fault,
@@ -290,13 +291,44 @@ impl Journal {
         reader::each_newest_first(&self.shared.folder, stream, each)
     }
 
+    /// How far this process's file of a stream went, the one that is open or else the last one; what is in it is
+    /// durable. `None` before the first record.
+    pub fn end(&self, stream: Stream) -> Option<JournalEnd> {
+        self.shared.lane(stream).end()
+    }
+
+    /// Calls `each` with every line of a stream, of all processes, header lines included, oldest file first.
+    ///
+    /// # Errors
+    /// The folder or a file cannot be read. Nothing is checked.
+    pub fn each_line(
+        folder: &Path,
+        stream: Stream,
+        each: &mut dyn FnMut(&str, &[u8]),
+    ) -> Result<(), StoreFault> {
+        verify::each_line(folder, stream, each)
+    }
+
+    /// As [`Journal::verify`], and holds the files against what is known of them from elsewhere; `each` is called
+    /// with every line that continues its chain.
+    ///
+    /// # Errors
+    /// As [`Journal::verify`].
+    pub fn verify_against(
+        folder: &Path,
+        claims: &[Claim],
+        each: &mut dyn FnMut(Stream, &[u8]),
+    ) -> Result<ChainReport, StoreFault> {
+        verify::verify(folder, claims, each)
+    }
+
     /// Checks every line of every file in a folder of journals.
     ///
     /// # Errors
     /// The folder or a file cannot be read. A broken chain is no error but the report's
     /// [`ChainReport::first_broken`].
     pub fn verify(folder: &Path) -> Result<ChainReport, StoreFault> {
-        verify::verify(folder)
+        verify::verify(folder, &[], &mut |_, _| ())
     }
 
     fn append_body(&self, stream: Stream, body: Vec<u8>) {

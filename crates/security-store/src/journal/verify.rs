@@ -7,7 +7,7 @@ use std::{
 };
 
 use security_core::StoreFault;
-use security_credentials::ChainLink;
+use security_credentials::{ChainLink, JournalEnd};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ use crate::{fault, permissions};
 /// What a check of a folder of journals found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChainReport {
-    /// Whether every line continues its chain.
+    /// Whether everything is there as it was written.
     pub intact: bool,
     /// Records read.
     pub records: u64,
@@ -28,8 +28,13 @@ pub struct ChainReport {
     pub files: u64,
     /// Files that end in the middle of a line: their process died or is writing just now.
     pub torn: u64,
+    /// Records of the audit trail that nothing outside the journal vouches for: they came after the last writing of
+    /// the head, by a process that runs or was killed. Whether more of them were there cannot be said.
+    pub unvouched: u64,
     /// The first place that is not as it was written.
     pub first_broken: Option<Broken>,
+    /// All of them, [`ChainReport::MOST_BROKEN`] at most.
+    pub broken: Vec<Broken>,
 }
 
 /// A place in a journal that is not as it was written.
@@ -43,6 +48,15 @@ pub struct Broken {
     pub reason: String,
 }
 
+/// What is known of a file from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// How far it went, at least; exactly so far if it is closed.
+    pub end: JournalEnd,
+    /// Who says so, for the report: `the audit head`.
+    pub by: String,
+}
+
 /// How a file ended, and what its header says of the one before.
 struct Checked {
     lines: u64,
@@ -51,15 +65,25 @@ struct Checked {
     torn: bool,
     previous: Option<(String, u64, ChainLink)>,
     broken: Option<(u64, String)>,
+    vouched: u64,
 }
 
-pub(super) fn verify(folder: &Path) -> Result<ChainReport, StoreFault> {
-    let mut report = ChainReport { intact: true, records: 0, files: 0, torn: 0, first_broken: None };
+pub(super) fn verify(
+    folder: &Path,
+    claims: &[Claim],
+    each: &mut dyn FnMut(Stream, &[u8]),
+) -> Result<ChainReport, StoreFault> {
+    let mut report = ChainReport::default();
+    let mut claimed: HashMap<&str, Vec<&Claim>> = HashMap::new();
+    for claim in claims {
+        claimed.entry(&claim.end.file).or_default().push(claim);
+    }
     let mut checked: HashMap<String, Checked> = HashMap::new();
     let files = reader::files_of(folder, None)?;
     for file in &files {
         let path = folder.join(&file.name);
-        let found = match check(&path, &file.name, file.stream) {
+        let of_file = claimed.get(file.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let found = match check(&path, &file.name, file.stream, of_file, each) {
             // The oldest files go when there are too many.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             found => found.map_err(|error| fault::from_io(&error, &path))?,
@@ -72,60 +96,167 @@ pub(super) fn verify(folder: &Path) -> Result<ChainReport, StoreFault> {
         }
         checked.insert(file.name.clone(), found);
     }
-    for file in &files {
-        let Some((before, seq, link)) = checked.get(&file.name).and_then(|found| found.previous.as_ref())
-        else {
-            continue;
-        };
-        match checked.get(before) {
-            Some(found) if found.broken.is_none() && (found.seq, found.link) != (*seq, *link) => {
-                let reason = format!("its end is missing: {} says that it has {seq} records", file.name);
-                report.breaks(before, found.lines + 1, reason);
+    for claim in claims {
+        let (name, seq) = (claim.end.file.as_str(), claim.end.seq);
+        match checked.get(name) {
+            None => {
+                report.breaks(name, 0, format!("the file is missing: {} knows {seq} records of it", claim.by))
             }
-            // Old usage and alerts are deleted by ourselves; the audit trail never is.
-            None if file.stream == Stream::Audit => {
-                report.breaks(before, 0, format!("the file is missing: {} follows it", file.name));
+            Some(found) if found.broken.is_none() && found.seq < seq => {
+                let reason = format!("its end is missing: {} knows {seq} records of it", claim.by);
+                report.breaks(name, found.lines + 1, reason);
             }
             _ => {}
         }
     }
+    for file in &files {
+        let Some((before, seq, link)) = checked.get(&file.name).and_then(|found| found.previous.clone())
+        else {
+            continue;
+        };
+        match checked.get_mut(&before) {
+            Some(found) if found.broken.is_none() && (found.seq, found.link) != (seq, link) => {
+                let reason = format!("its end is missing: {} says that it has {seq} records", file.name);
+                report.breaks(&before, found.lines + 1, reason);
+            }
+            Some(found) => found.vouched = found.seq,
+            // Old usage and alerts are deleted by ourselves; the audit trail never is.
+            None if file.stream == Stream::Audit => {
+                report.breaks(&before, 0, format!("the file is missing: {} follows it", file.name));
+            }
+            None => {}
+        }
+    }
+    let audit = files.iter().filter(|file| file.stream == Stream::Audit);
+    let beyond = |file: &reader::JournalFile| {
+        checked.get(&file.name).map_or(0, |found| found.seq.saturating_sub(found.vouched))
+    };
+    report.unvouched = audit.map(beyond).sum();
     Ok(report)
 }
 
-impl ChainReport {
-    fn breaks(&mut self, file: &str, line: u64, reason: String) {
-        self.intact = false;
-        self.first_broken.get_or_insert(Broken { file: file.to_owned(), line, reason });
+impl Default for ChainReport {
+    fn default() -> Self {
+        Self {
+            intact: true,
+            records: 0,
+            files: 0,
+            torn: 0,
+            unvouched: 0,
+            first_broken: None,
+            broken: Vec::new(),
+        }
     }
 }
 
-fn check(path: &Path, name: &str, stream: Stream) -> io::Result<Checked> {
+impl ChainReport {
+    /// The most places that are listed.
+    pub const MOST_BROKEN: usize = 100;
+
+    /// Takes a place in that is not as it was written; the same one once.
+    pub fn breaks(&mut self, file: &str, line: u64, reason: String) {
+        self.intact = false;
+        let broken = Broken { file: file.to_owned(), line, reason };
+        if self.broken.iter().any(|known| known.file == file && known.line == line) {
+            return;
+        }
+        self.first_broken.get_or_insert_with(|| broken.clone());
+        if self.broken.len() < Self::MOST_BROKEN {
+            self.broken.push(broken);
+        }
+    }
+}
+
+pub(super) fn each_line(
+    folder: &Path,
+    stream: Stream,
+    each: &mut dyn FnMut(&str, &[u8]),
+) -> Result<(), StoreFault> {
+    for file in reader::files_of(folder, Some(stream))? {
+        let path = folder.join(&file.name);
+        let mut line_of = |line: &[u8]| {
+            each(&file.name, line);
+            Ok(())
+        };
+        match lines_of(&path, &mut line_of) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            read => drop(read.map_err(|error| fault::from_io(&error, &path))?),
+        }
+    }
+    Ok(())
+}
+
+/// How the lines of a file ended.
+enum End {
+    Whole,
+    /// In the middle of a line.
+    Torn,
+    /// With a line longer than any we write.
+    TooLong,
+    /// With the line that was refused, for this reason.
+    Refused(String),
+}
+
+/// Gives the lines of a file without their breaks, until one is refused.
+fn lines_of(path: &Path, each: &mut dyn FnMut(&[u8]) -> Result<(), String>) -> io::Result<End> {
     let mut reader = BufReader::with_capacity(64 << 10, permissions::open_plain(path)?);
-    let link = ChainLink::start(name);
-    let mut found = Checked { lines: 0, seq: 0, link, torn: false, previous: None, broken: None };
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut line)?;
         if read == 0 {
-            return Ok(found);
+            return Ok(End::Whole);
         }
         if line.pop_if(|byte| *byte == b'\n').is_none() {
-            match read > MAX_LINE {
-                true => found.broken = Some((found.lines + 1, "a line longer than any we write".to_owned())),
-                false => found.torn = true,
-            }
-            return Ok(found);
+            return Ok(if read > MAX_LINE { End::TooLong } else { End::Torn });
         }
-        found.lines += 1;
-        if let Err(reason) = found.follow(&line, stream) {
-            found.broken = Some((found.lines, reason));
-            return Ok(found);
+        if let Err(reason) = each(&line) {
+            return Ok(End::Refused(reason));
         }
     }
 }
 
+fn check(
+    path: &Path,
+    name: &str,
+    stream: Stream,
+    claims: &[&Claim],
+    each: &mut dyn FnMut(Stream, &[u8]),
+) -> io::Result<Checked> {
+    let link = ChainLink::start(name);
+    let mut found = Checked { lines: 0, seq: 0, link, torn: false, previous: None, broken: None, vouched: 0 };
+    let end = lines_of(path, &mut |line| {
+        found.lines += 1;
+        found.follow(line, stream)?;
+        found.meets(claims)?;
+        each(stream, line);
+        Ok(())
+    })?;
+    match end {
+        End::Whole => {}
+        End::Torn => found.torn = true,
+        End::TooLong => found.broken = Some((found.lines + 1, "a line longer than any we write".to_owned())),
+        End::Refused(reason) => found.broken = Some((found.lines, reason)),
+    }
+    Ok(found)
+}
+
 impl Checked {
+    /// Holds the line just followed against what is known of it from elsewhere.
+    fn meets(&mut self, claims: &[&Claim]) -> Result<(), String> {
+        for Claim { end, by } in claims {
+            if end.seq == self.seq {
+                if end.chain != self.link {
+                    return Err(format!("the records up to here are not those that {by} knows"));
+                }
+                self.vouched = self.vouched.max(self.seq);
+            } else if end.closed && self.seq > end.seq {
+                return Err(format!("the record was added: {by} knows {} records of the file", end.seq));
+            }
+        }
+        Ok(())
+    }
+
     /// Takes the next line in, or says why it cannot be it.
     fn follow(&mut self, line: &[u8], stream: Stream) -> Result<(), String> {
         let Some((seq, covered, link)) = record::read_line(line) else {

@@ -14,7 +14,7 @@ use std::{
 
 use crossbeam_queue::ArrayQueue;
 use security_core::{StoreFault, Timestamp};
-use security_credentials::ChainLink;
+use security_credentials::{ChainLink, JournalEnd};
 use serde_json::json;
 
 use super::{
@@ -170,6 +170,15 @@ impl Lane {
     /// The first reason for a loss since this was last asked.
     pub(super) fn take_fault(&self) -> Result<(), StoreFault> {
         locked(&self.faults).first_since_flush.take().map_or(Ok(()), Err)
+    }
+
+    /// How far the file went, the open one or else the last one.
+    pub(super) fn end(&self) -> Option<JournalEnd> {
+        let files = locked(&self.files);
+        let open = files.current.as_ref().filter(|open| open.end.seq > 0);
+        let (end, closed) =
+            open.map(|open| (&open.end, false)).or(files.previous.as_ref().map(|end| (end, true)))?;
+        Some(JournalEnd { file: end.name.clone(), seq: end.seq, chain: end.link, closed })
     }
 
     pub(super) fn depth(&self) -> usize {

@@ -1,6 +1,6 @@
 //! The audit trail: who did what to the engine.
 
-use security_store::{ChainReport, Journal, Stream};
+use security_store::{ChainReport, Stream};
 use serde_json::{Map, Value, json};
 
 use crate::{Engine, Result, world};
@@ -18,16 +18,18 @@ impl Engine {
         details: Value,
         act: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        self.files.journal.append_durable(Stream::Audit, &record(event, request_id, &details))?;
-        act().inspect_err(|error| {
+        self.files.journal.append_durable(Stream::Audit, &record(event, request_id, "begun", &details))?;
+        let done = act().inspect_err(|error| {
             let failed = json!({"event": event, "error": error.to_string()});
-            self.files.journal.append(Stream::Audit, &record("act_failed", request_id, &failed));
-        })
+            self.files.journal.append(Stream::Audit, &record("act_failed", request_id, "failure", &failed));
+        });
+        self.write_audit_head();
+        done
     }
 
     /// Records a change of data; durable with the journal's next group commit.
     pub(crate) fn audit(&self, event: &str, request_id: &str, details: Value) {
-        self.files.journal.append(Stream::Audit, &record(event, request_id, &details));
+        self.files.journal.append(Stream::Audit, &record(event, request_id, "success", &details));
     }
 
     /// The newest records of the audit trail whose fields equal the filter's.
@@ -42,23 +44,30 @@ impl Engine {
         Ok(self.files.journal.newest(Stream::Audit, limit, &mut wanted)?)
     }
 
-    /// Checks the hash chain of every journal file: an edited, removed or reordered line is named by file and
-    /// line.
+    /// Checks the hash chain of every journal file, and the audit trail against its head and the credential store:
+    /// an edited, removed, added or reordered line is named by file and line, and so are a cut-off end, a missing
+    /// file, and a trail, a head or a store that is older than the others.
     ///
-    /// The last lines of a process's last file, and all files of a process, can be gone without a trace.
+    /// What was recorded after the head was last written ([`ChainReport::unvouched`]) can be cut off unnoticed, and
+    /// so can everything since a moment when trail, head and store are all put back to it together; a copy of the
+    /// head elsewhere tells that.
     /// # Errors
-    /// When the journal cannot be read.
+    /// When the journal or the store cannot be read.
     pub fn verify_audit_log(&self) -> Result<ChainReport> {
-        self.files.journal.flush()?;
-        Ok(Journal::verify(&self.data_dir().join("logs"))?)
+        self.verify_against_head()
     }
 }
 
-fn record(event: &str, request_id: &str, details: &Value) -> Value {
+/// A record: when, who, what, in which process, how it went. An act is `begun` when it is recorded; when it fails,
+/// `act_failed` with the same request id follows. Text is JSON: no value makes a second line or a second field.
+pub(super) fn record(event: &str, request_id: &str, outcome: &str, details: &Value) -> Value {
     json!({
         "at": world::now(),
         "event": event,
+        "outcome": outcome,
         "request_id": request_id,
+        "actor": world::actor(),
+        "host": world::host(),
         "process": std::process::id(),
         "details": details,
     })

@@ -15,6 +15,8 @@ use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
 /// How often a change is tried again when another process changed the same credential first.
 const ATTEMPTS: usize = 8;
+/// The most issued keys that a report of what ends names.
+const MOST_ENDING: usize = 10_000;
 /// The longest grace of a rotation.
 const LONGEST_GRACE: Duration = Duration::from_secs(365 * 86_400);
 
@@ -158,7 +160,8 @@ impl Engine {
         Ok(security_credentials::validate(candidate, kind, &self.settings.policies.of(kind)))
     }
 
-    /// When each credential that was ever set is due for rotation, and which issued keys end soon.
+    /// When each credential that was ever set is due for rotation, and which issued keys end: the 10,000 that end
+    /// first.
     /// # Errors
     /// When the store cannot be read.
     pub fn check_credential_expiration(&self) -> Result<Vec<ExpirationReport>> {
@@ -173,7 +176,19 @@ impl Engine {
         let warn = Duration::from_secs(
             u64::from(self.settings.policies.of(CredentialKind::ApiKey).warn_before_days) * 86_400,
         );
-        reports.extend(self.live_keys().iter().filter_map(|key| ExpirationReport::of_key(key, warn, now)));
+        let mut ending: Vec<ExpirationReport> = Vec::new();
+        let soonest = |ending: &mut Vec<ExpirationReport>| {
+            ending.sort_by(|a, b| a.due_at.cmp(&b.due_at).then_with(|| a.key_id.cmp(&b.key_id)));
+            ending.truncate(MOST_ENDING);
+        };
+        self.each_live_key(&mut |key| {
+            ending.extend(ExpirationReport::of_key(&key, warn, now));
+            if ending.len() >= 2 * MOST_ENDING {
+                soonest(&mut ending);
+            }
+        })?;
+        soonest(&mut ending);
+        reports.extend(ending);
         Ok(reports)
     }
 

@@ -7,6 +7,7 @@ use security_credentials::{
     CredentialEvent, CredentialStore, Digest, HistoryEntry, IssuedKey, KeyDraft, KeyRate, KeyReason,
     KeyVerdict, KeyView, ParsedToken, Token, Verdict,
 };
+use security_store::KeyWalk;
 use security_web::LimitScope;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -69,6 +70,8 @@ pub struct KeyFilter {
     pub name: Option<String>,
     /// Neither revoked nor expired, or one of both.
     pub active: Option<bool>,
+    /// The most keys, the newest; all when not given.
+    pub limit: Option<usize>,
 }
 
 /// What the look-up of a presented key found.
@@ -139,11 +142,7 @@ impl Engine {
         };
         judged.claimed = Some(token.id().to_owned());
         let wanted: Vec<&str> = scopes.iter().map(String::as_str).collect();
-        let key = self.issued(token.id())?;
-        let verdict = match &key {
-            Some(key) => key.judge(&digest, now, &wanted, client),
-            None => IssuedKey::judge_unknown(&digest),
-        };
+        let (verdict, key) = self.judge_issued(token.id(), &digest, now, &wanted, client)?;
         judged.reason = verdict.reason;
         judged.note = note(verdict);
         if verdict.reason == KeyReason::Ok
@@ -156,7 +155,7 @@ impl Engine {
                 judged.retry_after = Some(admission.retry_after_micros.div_ceil(1_000_000));
             }
         }
-        judged.key = key.filter(|_| verdict.reason != KeyReason::Unknown);
+        judged.key = key;
         Ok(judged)
     }
 
@@ -302,39 +301,42 @@ impl Engine {
         })
     }
 
-    /// The issued keys that pass the filter, newest first; without secrets and digests.
+    /// The issued keys that pass the filter, newest first; without secrets and digests. Read from the store, a
+    /// page at a time: what is in memory is what is given back, twice `limit` keys at most if there is one.
     /// # Errors
     /// When the store cannot be read.
     pub fn list_api_keys(&self, filter: &KeyFilter) -> Result<Vec<KeyView>> {
-        self.follow_credentials()?;
         let now = world::now();
-        let keys = self.credentials.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let wanted = keys.values().filter(|key| {
-            filter.owner.as_ref().is_none_or(|owner| key.owner.as_ref() == Some(owner))
-                && filter.name.as_ref().is_none_or(|name| key.name == *name)
-                && filter.active.is_none_or(|active| is_live(key, now) == active)
-        });
-        let mut views: Vec<KeyView> = wanted.map(|key| key.view()).collect();
-        views.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
+        let walk = KeyWalk { owner: filter.owner.as_deref(), name: filter.name.as_deref() };
+        let most = filter.limit.unwrap_or(usize::MAX);
+        let mut views: Vec<KeyView> = Vec::new();
+        let newest = |views: &mut Vec<KeyView>| {
+            views.sort_by(|a, b| b.created_at.cmp(&a.created_at).then_with(|| a.id.cmp(&b.id)));
+            views.truncate(most);
+        };
+        self.files.store.each_issued_key(walk, &mut |key| {
+            if filter.active.is_none_or(|active| is_live(&key, now) == active) {
+                views.push(key.view());
+                if views.len() >= most.saturating_mul(2).max(1024) {
+                    newest(&mut views);
+                }
+            }
+            true
+        })?;
+        newest(&mut views);
         Ok(views)
     }
 
-    pub(crate) fn issued_key_count(&self) -> Result<usize> {
-        self.follow_credentials()?;
-        Ok(self.credentials.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner).len())
-    }
-
-    /// Whether a key has a limit of its own, so that the web layer's default does not count it.
-    pub(crate) fn has_own_limit(&self, id: &str) -> bool {
-        let keys = self.credentials.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        keys.get(id).is_some_and(|key| key.rate_limit.is_some())
-    }
-
-    /// Keys that are neither revoked nor expired, as the cache has them.
-    pub(super) fn live_keys(&self) -> Vec<std::sync::Arc<IssuedKey>> {
+    /// Calls `each` with every key that is neither revoked nor expired.
+    pub(crate) fn each_live_key(&self, each: &mut dyn FnMut(IssuedKey)) -> Result<()> {
         let now = world::now();
-        let keys = self.credentials.keys.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        keys.values().filter(|key| is_live(key, now)).cloned().collect()
+        self.files.store.each_issued_key(KeyWalk::default(), &mut |key| {
+            if is_live(&key, now) {
+                each(key);
+            }
+            true
+        })?;
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use security_intel::{
 };
 use serde_json::{Value, json};
 
-use crate::{Engine, Error, KeyFilter, Result, world};
+use crate::{Engine, Error, Result, world};
 
 /// The newest records that correlation looks at when the caller gives none.
 const CORRELATED: usize = 10_000;
@@ -96,10 +96,12 @@ impl Engine {
     /// # Errors
     /// When the store or the journal cannot be read.
     pub fn compliance_report(&self) -> Result<ComplianceReport> {
-        let keys = self.list_api_keys(&KeyFilter { active: Some(true), ..KeyFilter::default() })?;
-        let count = |wanted: &dyn Fn(&security_credentials::KeyView) -> bool| {
-            Some(keys.iter().filter(|key| wanted(key)).count() as u64)
-        };
+        let (mut active_keys, mut without_expiry, mut without_scopes) = (0, 0, 0);
+        self.each_live_key(&mut |key| {
+            active_keys += 1;
+            without_expiry += u64::from(key.expires_at.is_none());
+            without_scopes += u64::from(key.scopes.iter().any(|scope| scope == "*"));
+        })?;
         let chain = self.verify_audit_log()?;
         let findings = self.suspicious_activity()?;
         let rules = self.current_rules()?;
@@ -120,9 +122,9 @@ impl Engine {
                     Some(value)
                 })
                 .collect(),
-            n_active_keys: Some(keys.len() as u64),
-            n_keys_without_expiry: count(&|key| key.expires_at.is_none()),
-            n_keys_without_scopes: count(&|key| key.scopes.iter().any(|scope| scope == "*")),
+            n_active_keys: Some(active_keys),
+            n_keys_without_expiry: Some(without_expiry),
+            n_keys_without_scopes: Some(without_scopes),
             n_idle_keys: None,
             audit_chain: Some(AuditChain {
                 intact: chain.intact,

@@ -1,0 +1,227 @@
+//! The key table: issued keys as a file that is mapped, looked up in and judged without being read into memory.
+//!
+//! Immutable. Its parts, numbers little-endian:
+//!
+//! | part | what |
+//! | --- | --- |
+//! | header, 128 bytes | magic, layout, stamp, revision, number of keys, places of the parts, checksums |
+//! | slots, 64 bytes each | in the order of their ids: id, flags, digest, expiry, where the rest lies, checksum |
+//! | rest | names, owners, previous digests; settings (scopes, networks, rate, prefix) once for all keys that share them |
+//! | directory | for each value of an id's first bits, the first slot with it |
+//!
+//! Ids are random, so the directory leads to within a few slots; ids that are not cost some steps of a binary search.
+//!
+//! **Invariant:** a flipped bit never opens a key. Every slot has a checksum over itself and its rest, and every
+//! settings entry its own; what does not pass is [`Found::Elsewhere`]: ask the store. A flipped bit in a slot's id
+//! or in the directory makes the key unknown at worst.
+
+mod slot;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::hint::black_box;
+
+use security_core::Revision;
+
+pub use slot::KeySlot;
+pub use writer::KeyTableWriter;
+
+use crate::token;
+
+const MAGIC: [u8; 8] = *b"SECKEYS\0";
+const VERSION: u32 = 1;
+const HEADER: usize = 128;
+/// The header's bytes that its checksum covers.
+const HEADER_SUMMED: usize = HEADER - 4;
+const SLOT: usize = 64;
+/// Bytes of an id's number: 62^17 is below 2^104.
+const ID_BYTES: usize = 13;
+/// Ids that are made at random are below 2^96; the directory divides that range.
+const ID_BITS: u32 = 96;
+
+const REVOKED: u8 = 1;
+const CANARY: u8 = 1 << 1;
+const EXPIRES: u8 = 1 << 2;
+const OWNED: u8 = 1 << 3;
+const ROTATED: u8 = 1 << 4;
+const RATED: u8 = 1 << 5;
+/// The key does not fit into a slot, or what the store has is not ours to judge here.
+const ELSEWHERE: u8 = 1 << 7;
+
+/// Why bytes are no key table, or keys cannot become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct KeyTableError(pub(crate) &'static str);
+
+/// What a table's header says, checked against the length of the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyTableLayout {
+    stamp: [u8; 16],
+    revision: Revision,
+    keys: u64,
+    rest_at: usize,
+    directory_at: usize,
+    bits: u32,
+}
+
+/// A table in memory, or mapped.
+#[derive(Clone, Copy)]
+pub struct KeyTable<'t> {
+    layout: &'t KeyTableLayout,
+    bytes: &'t [u8],
+}
+
+/// What a table knows of an id.
+#[derive(Debug)]
+pub enum Found<'t> {
+    /// The key.
+    Key(KeySlot<'t>),
+    /// The key is there, but only the store can tell of it: it is damaged here, or does not fit.
+    Elsewhere,
+    /// No such key when the table was made.
+    Nowhere,
+}
+
+impl KeyTableLayout {
+    /// Reads the header and checks the directory; the slots are checked one by one, when they are looked at.
+    /// # Errors
+    /// [`KeyTableError`] saying what is wrong.
+    pub fn parse(bytes: &[u8]) -> Result<Self, KeyTableError> {
+        let header = bytes.get(..HEADER).ok_or(KeyTableError("it is shorter than its header"))?;
+        if header[..8] != MAGIC {
+            return Err(KeyTableError("it does not begin as a key table"));
+        }
+        if u32_at(header, 8) != VERSION {
+            return Err(KeyTableError("it has another layout"));
+        }
+        if crc32fast::hash(&header[..HEADER_SUMMED]) != u32_at(header, HEADER_SUMMED) {
+            return Err(KeyTableError("its header has changed by itself"));
+        }
+        let place = |at| usize::try_from(u64_at(header, at)).unwrap_or(usize::MAX);
+        let layout = Self {
+            bits: u32_at(header, 12),
+            stamp: std::array::from_fn(|byte| header[16 + byte]),
+            revision: Revision(u64_at(header, 32)),
+            keys: u64_at(header, 40),
+            rest_at: place(48),
+            directory_at: place(56),
+        };
+        let slots = usize::try_from(layout.keys).ok().and_then(|keys| keys.checked_mul(SLOT));
+        let directory = layout.bits <= 28
+            && bytes.len().checked_sub(directory_bytes(layout.bits)) == Some(layout.directory_at);
+        if slots.and_then(|slots| slots.checked_add(HEADER)) != Some(layout.rest_at)
+            || layout.rest_at > layout.directory_at
+            || !directory
+            || place(64) != bytes.len()
+        {
+            return Err(KeyTableError("it is cut short or has grown"));
+        }
+        if crc32fast::hash(&bytes[layout.directory_at..]) != u32_at(header, 72) {
+            return Err(KeyTableError("its directory has changed by itself"));
+        }
+        Ok(layout)
+    }
+
+    /// What the store knows this table by.
+    pub fn stamp(&self) -> [u8; 16] {
+        self.stamp
+    }
+
+    /// The store's revision that the table is the state of.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// How many keys there are.
+    pub fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// The table; `bytes` are those that were parsed.
+    pub fn table<'t>(&'t self, bytes: &'t [u8]) -> KeyTable<'t> {
+        KeyTable { layout: self, bytes }
+    }
+}
+
+impl<'t> KeyTable<'t> {
+    /// Looks an id up. One that nobody was given costs what a known one does.
+    pub fn find(&self, id: &str) -> Found<'t> {
+        let Some(wanted) = token::id_number(id) else { return Found::Nowhere };
+        let (mut from, mut to) = self.range(wanted);
+        while from < to {
+            let middle = from + (to - from) / 2;
+            let Some(slot) = self.slot(middle) else { return Found::Elsewhere };
+            match id_of(slot).cmp(&wanted) {
+                std::cmp::Ordering::Equal => return self.open(slot),
+                std::cmp::Ordering::Less => from = middle + 1,
+                std::cmp::Ordering::Greater => to = middle,
+            }
+        }
+        // The neighbour stands in for what is not there, so that time does not tell which ids exist.
+        if let Some(neighbour) = self.slot(from.min(self.layout.keys.saturating_sub(1))) {
+            black_box(self.open(neighbour));
+        }
+        Found::Nowhere
+    }
+
+    /// The keys in the order of their ids; `Err` is the id of one that only the store can tell of.
+    pub fn keys(self) -> impl Iterator<Item = Result<KeySlot<'t>, String>> {
+        (0..self.layout.keys).filter_map(move |at| {
+            let slot = self.slot(at)?;
+            Some(match self.open(slot) {
+                Found::Key(key) => Ok(key),
+                Found::Elsewhere | Found::Nowhere => Err(token::id_text(id_of(slot))),
+            })
+        })
+    }
+
+    /// The slots that may hold an id.
+    fn range(&self, id: u128) -> (u64, u64) {
+        let bucket = bucket(id, self.layout.bits);
+        let directory = &self.bytes[self.layout.directory_at.min(self.bytes.len())..];
+        let at = |bucket: usize| {
+            directory.get(bucket * 4..bucket * 4 + 4).map_or(0, |four| u64::from(u32_at(four, 0)))
+        };
+        (at(bucket).min(self.layout.keys), at(bucket + 1).min(self.layout.keys))
+    }
+
+    fn slot(&self, at: u64) -> Option<&'t [u8; SLOT]> {
+        let start = HEADER + usize::try_from(at).ok()?.checked_mul(SLOT)?;
+        self.bytes.get(start..start + SLOT)?.try_into().ok()
+    }
+
+    fn open(&self, slot: &'t [u8; SLOT]) -> Found<'t> {
+        let rest = self.bytes.get(self.layout.rest_at..self.layout.directory_at);
+        rest.and_then(|rest| KeySlot::open(slot, rest)).map_or(Found::Elsewhere, Found::Key)
+    }
+}
+
+fn directory_bytes(bits: u32) -> usize {
+    ((1 << bits) + 1) * 4
+}
+
+/// Which entry of the directory an id belongs to.
+fn bucket(id: u128, bits: u32) -> usize {
+    let last = (1_usize << bits) - 1;
+    usize::try_from(id >> (ID_BITS - bits)).unwrap_or(last).min(last)
+}
+
+fn id_of(slot: &[u8; SLOT]) -> u128 {
+    let mut bytes = [0; 16];
+    bytes[..ID_BYTES].copy_from_slice(&slot[..ID_BYTES]);
+    u128::from_le_bytes(bytes)
+}
+
+/// Callers have checked that the bytes are there; zero where they are not.
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(array_at(bytes, at))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(array_at(bytes, at))
+}
+
+fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    bytes.get(at..at + N).and_then(|found| found.try_into().ok()).unwrap_or([0; N])
+}

@@ -1,0 +1,165 @@
+//! A table answers as the keys do that it was made of.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+use security_core::{Revision, Timestamp};
+
+use super::*;
+use crate::{Digest, IssuedKey, KeyRate};
+
+const STAMP: [u8; 16] = [7; 16];
+
+fn build(keys: &mut [IssuedKey]) -> Vec<u8> {
+    keys.sort_by(|a, b| a.id.cmp(&b.id));
+    let mut writer = KeyTableWriter::new(keys.len() as u64).unwrap();
+    let (mut slots, mut rest) = (Vec::new(), Vec::new());
+    for key in keys.iter() {
+        writer.add(key, &mut slots, &mut rest).unwrap();
+    }
+    let (header, directory) = writer.finish(STAMP, Revision(9)).unwrap();
+    [header.as_slice(), &slots, &rest, &directory].concat()
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    (0u8..4).prop_map(|number| Digest::from_bytes([number; 32]))
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    prop_oneof![Just(Timestamp::MIN), Just(Timestamp::MAX), (0i64..6).prop_map(Timestamp::from_seconds)]
+}
+
+fn network() -> impl Strategy<Value = ipnet::IpNet> {
+    let all = ["192.0.2.0/24", "192.0.2.7/32", "0.0.0.0/0", "::/0", "2001:db8::/32"];
+    prop::sample::select(all.to_vec()).prop_map(|text| text.parse().unwrap())
+}
+
+prop_compose! {
+    fn key()(
+        // Random ids, small ones that all fall into one entry of the directory, and ones beyond 2^96.
+        id in prop_oneof!["[01][0-9A-Za-z]{16}", "0{14}[0-9A-Za-z]{3}", "z{14}[0-9A-Za-z]{3}"],
+        name in ".{1,12}", owner in prop::option::of(".{0,12}"), prefix in "[a-z]{1,16}",
+        scopes in prop::collection::vec(prop_oneof![Just("*".to_owned()), "[a-c]{1,2}", "[a-z:]{128}"], 0..4),
+        networks in prop::collection::vec(network(), 0..3),
+        rate in prop::option::of(prop_oneof![Just("unlimited"), Just("5/minute"), Just("7/day")]),
+        expires_at in prop::option::of(time()), canary: bool,
+        first in digest(), previous in prop::option::of((digest(), time())), revoked: bool,
+    ) -> IssuedKey {
+        IssuedKey {
+            id, version: 0, prefix, name, owner, scopes, created_at: Timestamp::MIN, expires_at,
+            allowed_networks: networks, rate_limit: rate.map(|text| text.parse::<KeyRate>().unwrap()), canary,
+            metadata: Default::default(), digest: first, previous,
+            revoked: revoked.then(|| (Timestamp::MIN, String::new())),
+        }
+    }
+}
+
+fn keys() -> impl Strategy<Value = Vec<IssuedKey>> {
+    prop::collection::vec(key(), 0..40).prop_map(|mut keys| {
+        keys.sort_by(|a, b| a.id.cmp(&b.id));
+        keys.dedup_by(|a, b| a.id == b.id);
+        keys
+    })
+}
+
+proptest! {
+    #[test]
+    fn slots_judge_exactly_as_keys_do(
+        mut keys in keys(), presented in digest(), now in time(),
+        scopes in prop::collection::vec("[a-c]{1,2}", 0..3),
+        client in prop::option::of(prop::sample::select(vec!["192.0.2.7", "192.0.2.8", "::ffff:192.0.2.7", "2001:db8::1", "::1"])),
+        strangers in prop::collection::vec("[0-2][0-9A-Za-z]{16}", 0..8),
+    ) {
+        let bytes = build(&mut keys);
+        let layout = KeyTableLayout::parse(&bytes).unwrap();
+        prop_assert_eq!((layout.keys(), layout.revision(), layout.stamp()), (keys.len() as u64, Revision(9), STAMP));
+        let table = layout.table(&bytes);
+        let client: Option<IpAddr> = client.map(|text| text.parse().unwrap());
+        let wanted: Vec<&str> = scopes.iter().map(String::as_str).collect();
+        for key in &keys {
+            let Found::Key(slot) = table.find(&key.id) else { panic!("{} is not found", key.id) };
+            prop_assert_eq!(
+                slot.judge(&presented, now, &wanted, client),
+                key.judge(&presented, now, &wanted, client)
+            );
+            prop_assert_eq!(&slot.to_key(), key);
+            prop_assert_eq!(slot.has_own_limit(), key.rate_limit.is_some());
+            prop_assert_eq!(slot.rate_limit(), key.rate_limit);
+            prop_assert_eq!((slot.is_revoked(), slot.expires_at()), (key.revoked.is_some(), key.expires_at));
+        }
+        for id in strangers.iter().filter(|id| keys.iter().all(|key| key.id != **id)) {
+            prop_assert!(matches!(table.find(id), Found::Nowhere));
+        }
+        let listed: Vec<IssuedKey> = table.keys().map(|key| key.unwrap().to_key()).collect();
+        prop_assert_eq!(listed, keys);
+    }
+
+    /// Whatever bit flips: the header is refused, or every key is as it was, or not there, or the store's to tell.
+    #[test]
+    fn a_flipped_bit_never_changes_a_key(mut keys in keys(), at: prop::sample::Index, bit in 0u8..8) {
+        let mut bytes = build(&mut keys);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        if let Ok(layout) = KeyTableLayout::parse(&bytes) {
+            for key in &keys {
+                if let Found::Key(slot) = layout.table(&bytes).find(&key.id) {
+                    prop_assert_eq!(&slot.to_key(), key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_cut_short_or_any_bytes_are_refused_without_panic(
+        mut keys in keys(), cut: prop::sample::Index, noise in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let bytes = build(&mut keys);
+        prop_assert!(KeyTableLayout::parse(&bytes[..cut.index(bytes.len())]).is_err());
+        prop_assert!(KeyTableLayout::parse(&[bytes.as_slice(), &[0]].concat()).is_err());
+        prop_assert!(KeyTableLayout::parse(&noise).is_err());
+    }
+}
+
+fn plain(id: &str) -> IssuedKey {
+    let draft = crate::KeyDraft { scopes: vec!["read".into()], ..crate::KeyDraft::new("name") };
+    IssuedKey::issue(draft, id, Digest::from_bytes([1; 32]), Timestamp::EPOCH).unwrap()
+}
+
+#[test]
+fn what_does_not_fit_is_left_to_the_store() {
+    let mut key = plain("0123456789abcdefg");
+    key.scopes = vec!["s".repeat(300)];
+    let bytes = build(&mut [key]);
+    let layout = KeyTableLayout::parse(&bytes).unwrap();
+    assert!(matches!(layout.table(&bytes).find("0123456789abcdefg"), Found::Elsewhere));
+    assert_eq!(layout.table(&bytes).keys().next().unwrap().unwrap_err(), "0123456789abcdefg");
+}
+
+#[test]
+fn keys_out_of_order_too_many_or_too_few_make_no_table() {
+    let (mut slots, mut rest) = (Vec::new(), Vec::new());
+    let mut writer = KeyTableWriter::new(2).unwrap();
+    assert!(KeyTableWriter::new(2).unwrap().finish(STAMP, Revision(1)).is_err());
+    writer.add(&plain("0123456789abcdefg"), &mut slots, &mut rest).unwrap();
+    for id in ["0123456789abcdefg", "0123456789abcdeff"] {
+        assert!(writer.add(&plain(id), &mut slots, &mut rest).is_err());
+    }
+    writer.add(&plain("0123456789abcdefh"), &mut slots, &mut rest).unwrap();
+    assert!(writer.add(&plain("0123456789abcdefi"), &mut slots, &mut rest).is_err());
+    let other = IssuedKey { id: "k1".into(), ..plain("0123456789abcdefg") };
+    assert!(KeyTableWriter::new(1).unwrap().add(&other, &mut slots, &mut rest).is_err());
+    assert!(KeyTableWriter::new(1 << 31).is_err());
+}
+
+#[test]
+fn settings_are_kept_once_and_a_key_takes_less_than_a_hundred_bytes() {
+    let mut keys: Vec<IssuedKey> = (0..1000u64)
+        .map(|number| IssuedKey {
+            name: format!("key-{number:08}"),
+            owner: Some(format!("customer-{number:05}")),
+            ..plain(&token::id_text(u128::from(number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 32))
+        })
+        .collect();
+    let bytes = build(&mut keys);
+    assert!(bytes.len() / keys.len() < 100, "{} bytes a key", bytes.len() / keys.len());
+}

@@ -1,0 +1,164 @@
+//! An index file and what changed since it was made.
+
+use hashbrown::HashSet;
+
+use super::{
+    Hits, IndexFile, MatchIndex, MatchType,
+    walk::{self, Levels, Listing},
+};
+use crate::{Indicator, IocType};
+
+/// A look-up met a part of the index file that is not as it was written. The answer is unknown: the index is to be
+/// filled from the store again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the match index is damaged")]
+pub struct IndexDamaged;
+
+/// A file, if there is one, with the rows that came and went since: it answers as a [`MatchIndex`] that was told
+/// everything.
+///
+/// A hit out of the file rests on a 64-bit hash. Whoever reads the row's record compares
+/// ([`Hit::is_true`](super::Hit::is_true)) before taking it for a match. A value must have the same row all the time.
+#[derive(Debug)]
+pub struct LayeredIndex<B> {
+    file: Option<IndexFile<B>>,
+    added: MatchIndex,
+    removed: HashSet<i64, foldhash::fast::RandomState>,
+}
+
+impl<B> Default for LayeredIndex<B> {
+    fn default() -> Self {
+        Self { file: None, added: MatchIndex::new(), removed: HashSet::default() }
+    }
+}
+
+impl<B: AsRef<[u8]>> LayeredIndex<B> {
+    /// A file as it is; what changed since its revision is to be told.
+    pub fn over(file: IndexFile<B>) -> Self {
+        Self { file: Some(file), ..Self::default() }
+    }
+
+    /// The file.
+    pub fn file(&self) -> Option<&IndexFile<B>> {
+        self.file.as_ref()
+    }
+
+    /// Lists an indicator under a row; listing it again changes nothing.
+    pub fn insert(&mut self, indicator: &Indicator, row: i64) {
+        if self.file.as_ref().is_some_and(|file| file.holds(indicator, row)) {
+            self.removed.remove(&row);
+        } else {
+            self.added.insert(indicator, row);
+        }
+    }
+
+    /// Takes an indicator's row off the list; what is not listed is no error.
+    pub fn remove(&mut self, indicator: &Indicator, row: i64) {
+        if self.file.as_ref().is_some_and(|file| file.holds(indicator, row)) {
+            self.removed.insert(row);
+        } else {
+            self.added.remove(indicator, row);
+        }
+    }
+
+    /// The listed rows a value meets, as [`MatchIndex::matches`] gives them.
+    ///
+    /// # Errors
+    /// [`IndexDamaged`]: the file's bytes are not those that were written.
+    pub fn matches(&self, checked: &Indicator) -> Result<Hits, IndexDamaged> {
+        let hits = match &self.file {
+            None => walk::matches(&self.added, checked),
+            // Most of the time nothing changed since the file was made.
+            Some(file) if self.added.is_empty() && self.removed.is_empty() => walk::matches(file, checked),
+            Some(file) => walk::matches(&Both { file, index: self }, checked),
+        };
+        match &self.file {
+            Some(file) if file.is_damaged() => Err(IndexDamaged),
+            _ => Ok(hits),
+        }
+    }
+
+    /// How many rows are listed.
+    pub fn len(&self) -> u64 {
+        let file = self.file.as_ref().map_or(0, IndexFile::len);
+        (file + self.added.len() as u64).saturating_sub(self.removed.len() as u64)
+    }
+
+    /// Whether nothing is listed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many rows changed since the file was made.
+    pub fn changed(&self) -> u64 {
+        (self.added.len() + self.removed.len()) as u64
+    }
+}
+
+/// Both layers, probed one after the other at each step, so that hits stay in their order.
+struct Both<'a, B> {
+    file: &'a IndexFile<B>,
+    index: &'a LayeredIndex<B>,
+}
+
+impl<B: AsRef<[u8]>> Both<'_, B> {
+    fn push(
+        &self,
+        hits: &mut Hits,
+        in_file: impl FnOnce(&IndexFile<B>, &mut Hits),
+        in_memory: impl FnOnce(&MatchIndex, &mut Hits),
+    ) {
+        let first = hits.len();
+        in_file(self.file, hits);
+        if hits.len() > first && !self.index.removed.is_empty() {
+            let mut at = 0;
+            hits.retain(|hit| {
+                at += 1;
+                at <= first || !self.index.removed.contains(&hit.row)
+            });
+        }
+        in_memory(&self.index.added, hits);
+    }
+}
+
+impl<B: AsRef<[u8]>> Listing for Both<'_, B> {
+    fn lists(&self, kind: IocType) -> bool {
+        self.file.lists(kind) || self.index.added.lists(kind)
+    }
+
+    fn longest_url(&self) -> usize {
+        self.file.longest_url().max(self.index.added.longest_url())
+    }
+
+    fn levels_v4(&self) -> Levels {
+        self.file.levels_v4().or(self.index.added.levels_v4())
+    }
+
+    fn levels_v6(&self) -> Levels {
+        self.file.levels_v6().or(self.index.added.levels_v6())
+    }
+
+    fn push_text(&self, kind: IocType, value: &str, how: MatchType, hits: &mut Hits) {
+        self.push(
+            hits,
+            |file, hits| file.push_text(kind, value, how, hits),
+            |memory, hits| memory.push_text(kind, value, how, hits),
+        );
+    }
+
+    fn push_v4(&self, level: u8, key: u32, how: MatchType, hits: &mut Hits) {
+        self.push(
+            hits,
+            |file, hits| file.push_v4(level, key, how, hits),
+            |memory, hits| memory.push_v4(level, key, how, hits),
+        );
+    }
+
+    fn push_v6(&self, level: u8, key: u128, how: MatchType, hits: &mut Hits) {
+        self.push(
+            hits,
+            |file, hits| file.push_v6(level, key, how, hits),
+            |memory, hits| memory.push_v6(level, key, how, hits),
+        );
+    }
+}

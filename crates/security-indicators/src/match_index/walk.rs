@@ -1,0 +1,205 @@
+//! How a checked value is looked for: which probes, in which order. The same for every kind of index.
+
+use ipnet::IpNet;
+use smallvec::SmallVec;
+
+use super::{Hits, LONE, MatchType, Place, host_address};
+use crate::{Indicator, IocType, url};
+
+/// A URL is looked for below listed ones at this many boundaries from its start; a longer path is hostile.
+pub(super) const URL_BOUNDARIES: usize = 64;
+
+/// What can be probed. Each probe adds the rows listed under exactly that key.
+pub(super) trait Listing {
+    /// Whether any value of a kind that is compared as text is listed.
+    fn lists(&self, kind: IocType) -> bool;
+    /// The longest URL ever listed: nothing longer is worth a probe.
+    fn longest_url(&self) -> usize;
+    fn levels_v4(&self) -> Levels;
+    fn levels_v6(&self) -> Levels;
+    fn push_text(&self, kind: IocType, value: &str, match_type: MatchType, hits: &mut Hits);
+    fn push_v4(&self, level: u8, key: u32, match_type: MatchType, hits: &mut Hits);
+    fn push_v6(&self, level: u8, key: u128, match_type: MatchType, hits: &mut Hits);
+}
+
+/// The rows that a value meets: exact ones first, then the nearest (longest prefix, closest parent domain, deepest
+/// URL), a URL's own kind before its host.
+pub(super) fn matches(listing: &impl Listing, checked: &Indicator) -> Hits {
+    let mut hits = Hits::new();
+    match Place::of(checked) {
+        Place::V4(level, key) => {
+            push_network(listing, level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
+        }
+        Place::V6(level, key) => {
+            push_network(listing, level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
+        }
+        Place::Text(kind, value) => {
+            listing.push_text(kind, value, MatchType::Exact, &mut hits);
+            match kind {
+                IocType::Domain => push_parents(listing, value, MatchType::Subdomain, &mut hits),
+                IocType::Url => {
+                    push_url_prefixes(listing, value, &mut hits);
+                    push_host(listing, checked, &mut hits);
+                }
+                IocType::Email | IocType::IpPort => push_host(listing, checked, &mut hits),
+                _ => {}
+            }
+        }
+    }
+    hits
+}
+
+fn push_parents(listing: &impl Listing, host: &str, match_type: MatchType, hits: &mut Hits) {
+    if !listing.lists(IocType::Domain) {
+        return;
+    }
+    let mut rest = host;
+    while let Some((_, parent)) = rest.split_once('.') {
+        listing.push_text(IocType::Domain, parent, match_type, hits);
+        rest = parent;
+    }
+}
+
+fn push_host(listing: &impl Listing, checked: &Indicator, hits: &mut Hits) {
+    let Some(host) = checked.host() else { return };
+    match host_address(host).map(IpNet::from) {
+        Some(IpNet::V4(v4)) => {
+            push_network(listing, LONE, v4.addr().to_bits(), MatchType::Host, MatchType::Host, hits)
+        }
+        Some(IpNet::V6(v6)) => {
+            push_network(listing, LONE, v6.addr().to_bits(), MatchType::Host, MatchType::Host, hits)
+        }
+        None => {
+            listing.push_text(IocType::Domain, host, MatchType::Host, hits);
+            push_parents(listing, host, MatchType::Host, hits);
+        }
+    }
+}
+
+fn push_url_prefixes(listing: &impl Listing, value: &str, hits: &mut Hits) {
+    if !listing.lists(IocType::Url) {
+        return;
+    }
+    // A listed URL with a user name is met exactly or not at all; a checked one is looked up without it too.
+    let without_user = url::without_user(value);
+    let bare = without_user.as_deref().unwrap_or(value);
+    if without_user.is_some() {
+        listing.push_text(IocType::Url, bare, MatchType::UrlPrefix, hits);
+    }
+    let longest = listing.longest_url();
+    let mut ends: SmallVec<[usize; 16]> = SmallVec::new();
+    let authority = bare.find("://").map_or(0, |at| at + 3);
+    for (at, byte) in bare.bytes().enumerate().skip(authority) {
+        if at > longest || ends.len() >= URL_BOUNDARIES {
+            break;
+        }
+        match byte {
+            // With and without the slash: both `…/a` and `…/a/` are above `…/a/b`.
+            b'/' => ends.extend([at, at + 1]),
+            b'?' => {
+                ends.push(at);
+                break;
+            }
+            _ => {}
+        }
+    }
+    ends.dedup();
+    for &end in ends.iter().rev().filter(|end| **end < bare.len()) {
+        listing.push_text(IocType::Url, &bare[..end], MatchType::UrlPrefix, hits);
+    }
+}
+
+fn push_network<T: Bits>(
+    listing: &impl Listing,
+    level: u8,
+    key: T,
+    same: MatchType,
+    inside: MatchType,
+    hits: &mut Hits,
+) {
+    // A network of one address is the address: the two kinds meet as one inside the other.
+    let length = level.min(T::LENGTH);
+    let levels = T::levels(listing);
+    if levels.has(level) {
+        key.push(listing, level, same, hits);
+    }
+    for listed in levels.longest_first() {
+        if listed != level && listed.min(T::LENGTH) <= length {
+            key.prefix(listed.min(T::LENGTH)).push(listing, listed, inside, hits);
+        }
+    }
+}
+
+/// A key of addresses of one family.
+pub(super) trait Bits: Copy + Eq + std::hash::Hash {
+    /// The address length.
+    const LENGTH: u8;
+    /// The first bits of it.
+    fn prefix(self, length: u8) -> Self;
+    /// The levels of this family that are listed.
+    fn levels(listing: &impl Listing) -> Levels;
+    /// Adds the rows listed under this key.
+    fn push(self, listing: &impl Listing, level: u8, match_type: MatchType, hits: &mut Hits);
+}
+
+impl Bits for u32 {
+    const LENGTH: u8 = 32;
+    fn prefix(self, length: u8) -> Self {
+        if length == 0 { 0 } else { self & (Self::MAX << (32 - length)) }
+    }
+    fn levels(listing: &impl Listing) -> Levels {
+        listing.levels_v4()
+    }
+    fn push(self, listing: &impl Listing, level: u8, match_type: MatchType, hits: &mut Hits) {
+        listing.push_v4(level, self, match_type, hits);
+    }
+}
+
+impl Bits for u128 {
+    const LENGTH: u8 = 128;
+    fn prefix(self, length: u8) -> Self {
+        if length == 0 { 0 } else { self & (Self::MAX << (128 - length)) }
+    }
+    fn levels(listing: &impl Listing) -> Levels {
+        listing.levels_v6()
+    }
+    fn push(self, listing: &impl Listing, level: u8, match_type: MatchType, hits: &mut Hits) {
+        listing.push_v6(level, self, match_type, hits);
+    }
+}
+
+/// Which network lengths are listed: a bit for each from 0 to 128, and one for lone addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Levels(pub(super) [u64; 3]);
+
+impl Levels {
+    /// The bit of lone addresses, past that of the longest network: they are the nearest.
+    const LONE_BIT: u8 = 129;
+
+    pub(super) fn add(&mut self, level: u8) {
+        let bit = level.min(Self::LONE_BIT);
+        self.0[usize::from(bit / 64)] |= 1 << (bit % 64);
+    }
+
+    pub(super) fn or(self, other: Self) -> Self {
+        Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
+    }
+
+    fn has(self, level: u8) -> bool {
+        let bit = level.min(Self::LONE_BIT);
+        self.0[usize::from(bit / 64)] >> (bit % 64) & 1 == 1
+    }
+
+    fn longest_first(mut self) -> impl Iterator<Item = u8> {
+        std::iter::from_fn(move || {
+            let word = (0..3u8).rev().find(|word| self.0[usize::from(*word)] != 0)?;
+            let left = &mut self.0[usize::from(word)];
+            let bit = 63 - left.leading_zeros() as u8;
+            *left &= !(1 << bit);
+            Some(match word * 64 + bit {
+                Self::LONE_BIT.. => LONE,
+                level => level,
+            })
+        })
+    }
+}

@@ -1,0 +1,230 @@
+//! The issued keys as this process sees them: the mapped table, and over it what changed since it was made.
+//!
+//! **Invariant:** the delta wins over the table, and both are replaced together, only while the follower's refresh
+//! is held ([`crate::follow::Follower::refresh`]). So no thread can lay an older delta over a newer table, and a
+//! revoked key cannot come back. The tests try every interleaving.
+
+#[cfg(test)]
+mod interleavings;
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::Path,
+    sync::{Arc, PoisonError, atomic::Ordering},
+    time::Duration,
+};
+
+use security_core::{Revision, Timestamp};
+use security_credentials::{CredentialStore, Digest, Found, IssuedKey, KeyTable, KeyTableLayout, KeyVerdict};
+use security_shared::ReadMap;
+use security_store::EmbeddedStore;
+
+use crate::{Engine, Result, world};
+
+/// So many changed keys are worth a new table, or a tenth of the table if that is more.
+const WORTH_A_TABLE: usize = 10_000;
+/// How often a first start looks whether the process that makes the first table is done, and how long.
+const LOOKS: u32 = 1200;
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A table and its mapping.
+#[derive(Debug)]
+pub(super) struct MappedKeys {
+    map: ReadMap,
+    layout: KeyTableLayout,
+}
+
+/// All issued keys of one revision.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    table: Option<Arc<MappedKeys>>,
+    delta: HashMap<Box<str>, Arc<IssuedKey>>,
+    /// Keys of the delta that the table does not have.
+    fresh: usize,
+    pub(super) revision: Revision,
+}
+
+impl MappedKeys {
+    /// The table at a path, if it is one of this store's; what is wrong with it is logged, and it is not used.
+    fn open(path: &Path, store: &EmbeddedStore) -> Result<Option<Self>> {
+        let Some(map) = ReadMap::open(path)? else { return Ok(None) };
+        let layout = match KeyTableLayout::parse(map.bytes()) {
+            Ok(layout) => layout,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "the key table is not used; a new one will be made");
+                return Ok(None);
+            }
+        };
+        if !store.knows_key_table(layout.stamp())? || layout.revision() > store.credential_revision()? {
+            tracing::debug!(path = %path.display(), "the key table was made of another state of the store");
+            return Ok(None);
+        }
+        Ok(Some(Self { map, layout }))
+    }
+
+    fn table(&self) -> KeyTable<'_> {
+        self.layout.table(self.map.bytes())
+    }
+}
+
+impl Keys {
+    /// The keys of a table alone.
+    pub(super) fn of_table(table: Arc<MappedKeys>) -> Self {
+        let revision = table.layout.revision();
+        Self { table: Some(table), revision, ..Self::default() }
+    }
+
+    /// Takes changes over, up to a revision.
+    pub(super) fn follow(&mut self, changed: Vec<IssuedKey>, revision: Revision) {
+        for key in changed {
+            let known = self.delta.contains_key(key.id.as_str())
+                || self.table.as_ref().is_some_and(|t| !matches!(t.table().find(&key.id), Found::Nowhere));
+            self.fresh += usize::from(!known);
+            self.delta.insert(key.id.as_str().into(), Arc::new(key));
+        }
+        self.revision = revision;
+    }
+
+    fn count(&self) -> usize {
+        let tabled = self.table.as_ref().map_or(0, |table| table.layout.keys());
+        usize::try_from(tabled).unwrap_or(usize::MAX).saturating_add(self.fresh)
+    }
+
+    /// Whether so much changed that a new table is worth its making.
+    fn is_worth_a_table(&self, already_tried_at: usize) -> bool {
+        let tabled = self.table.as_ref().map_or(0, |table| table.layout.keys());
+        let worth = WORTH_A_TABLE.max(usize::try_from(tabled / 10).unwrap_or(usize::MAX));
+        self.delta.len() > already_tried_at.saturating_add(worth)
+    }
+}
+
+impl Engine {
+    /// Judges a token by its key's id: the verdict, and the key where the secret was right. Of a key that comes
+    /// from the table, only what a check answers is there ([`security_credentials::KeySlot::to_key`]).
+    pub(super) fn judge_issued(
+        &self,
+        id: &str,
+        digest: &Digest,
+        now: Timestamp,
+        scopes: &[&str],
+        client: Option<IpAddr>,
+    ) -> Result<(KeyVerdict, Option<Arc<IssuedKey>>)> {
+        self.follow_credentials()?;
+        let right = |verdict: KeyVerdict| verdict.reason != security_credentials::KeyReason::Unknown;
+        {
+            let keys = self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(key) = keys.delta.get(id) {
+                let verdict = key.judge(digest, now, scopes, client);
+                return Ok((verdict, right(verdict).then(|| key.clone())));
+            }
+            match keys.table.as_ref().map_or(Found::Nowhere, |table| table.table().find(id)) {
+                Found::Key(slot) => {
+                    let verdict = slot.judge(digest, now, scopes, client);
+                    return Ok((verdict, right(verdict).then(|| Arc::new(slot.to_key()))));
+                }
+                Found::Nowhere => return Ok((IssuedKey::judge_unknown(digest), None)),
+                Found::Elsewhere => {}
+            }
+        }
+        let Some(key) = self.files.store.issued_key(id)? else {
+            return Ok((IssuedKey::judge_unknown(digest), None));
+        };
+        let verdict = key.judge(digest, now, scopes, client);
+        Ok((verdict, right(verdict).then(|| Arc::new(key))))
+    }
+
+    pub(crate) fn issued_key_count(&self) -> Result<usize> {
+        self.follow_credentials()?;
+        Ok(self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner).count())
+    }
+
+    /// Whether a key has a limit of its own, so that the web layer's default does not count it.
+    pub(crate) fn has_own_limit(&self, id: &str) -> bool {
+        let keys = self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(key) = keys.delta.get(id) {
+            return key.rate_limit.is_some();
+        }
+        match keys.table.as_ref().map_or(Found::Nowhere, |table| table.table().find(id)) {
+            Found::Key(slot) => slot.has_own_limit(),
+            Found::Nowhere => false,
+            Found::Elsewhere => {
+                drop(keys);
+                let stored = self.files.store.issued_key(id).ok().flatten();
+                stored.is_some_and(|key| key.rate_limit.is_some())
+            }
+        }
+    }
+
+    /// The table in place, if it is another one than that in use. At the first look, a store with many keys and no
+    /// table gets one: it takes no longer than reading them, and the keys then take no memory of this process.
+    ///
+    /// Only under the follower's refresh.
+    pub(super) fn other_key_table(&self) -> Result<Option<Arc<MappedKeys>>> {
+        let path = self.files.store.key_table_path();
+        let (first, current) = {
+            let keys = self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner);
+            let current = keys.table.as_ref().is_some_and(|table| table.map.is_current(&path));
+            (keys.revision == Revision::default(), current)
+        };
+        if current {
+            return Ok(None);
+        }
+        let usable = |store: &EmbeddedStore| {
+            MappedKeys::open(&path, store).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the key table is not used");
+                None
+            })
+        };
+        let found = usable(&self.files.store);
+        if found.is_some() || !first || !self.files.store.has_more_keys_than(WORTH_A_TABLE)? {
+            return Ok(found.map(Arc::new));
+        }
+        for _ in 0..LOOKS {
+            match self.files.store.build_key_table(&mut world::SystemEntropy, &|| true) {
+                Ok(Some(_)) => break,
+                // Somebody else makes it: waiting costs less than reading everything as well.
+                Ok(None) => std::thread::sleep(LOOK),
+                Err(error) => {
+                    tracing::warn!(%error, "no key table could be made; the keys are read into memory");
+                    break;
+                }
+            }
+            if let Some(made) = usable(&self.files.store) {
+                return Ok(Some(Arc::new(made)));
+            }
+        }
+        Ok(usable(&self.files.store).map(Arc::new))
+    }
+
+    /// Makes a new table in a thread of its own when enough has changed. It ends early when the engine closes or
+    /// the process forks; the next change begins anew.
+    pub(super) fn renew_key_table(&self) {
+        let cache = &self.credentials;
+        let changed = {
+            let keys = cache.keys.read().unwrap_or_else(PoisonError::into_inner);
+            if !keys.is_worth_a_table(cache.tried_at.load(Ordering::Relaxed)) {
+                return;
+            }
+            keys.delta.len()
+        };
+        if cache.building.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        cache.tried_at.store(changed, Ordering::Relaxed);
+        let (files, building, made) = (self.files.clone(), cache.building.clone(), cache.table_made.clone());
+        let work = move || {
+            let goes_on = || Arc::strong_count(&files) > 1;
+            match files.store.build_key_table(&mut world::SystemEntropy, &goes_on) {
+                Ok(Some(_)) => made.store(true, Ordering::Release),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(%error, "no new key table was made"),
+            }
+            building.store(false, Ordering::Release);
+        };
+        if let Err(error) = std::thread::Builder::new().name("security-keys".into()).spawn(work) {
+            cache.building.store(false, Ordering::Release);
+            tracing::warn!(%error, "no new key table was made");
+        }
+    }
+}
