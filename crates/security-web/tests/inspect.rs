@@ -152,6 +152,9 @@ fn reasons_say_where_and_show_no_secrets() {
         (found.reasons[0].id.as_ref(), found.reasons[0].where_.as_str()),
         ("lookup-expression", "header:user-agent")
     );
+    for name in ["__proto__.x", "a[$ne]", "%5F%5Fproto%5F%5F"] {
+        assert!(query(&format!("{name}=1")).is_denied, "{name}");
+    }
     let found = header("Cookie", b"sid=%3Cscript%3Ex%3C/script%3E");
     assert!(found.reasons.iter().all(|reason| reason.where_ == "cookie:sid" && reason.evidence == "****"));
     let found = look(RequestView { path: "/files/%2e%2e/%2e%2e/etc/x", ..RequestView::default() });

@@ -116,6 +116,11 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     if text[start] == b'`' && is_markdown(text, start, end) {
         return false;
     }
+    // "```bash" and a line's end begin an example.
+    let is_fenced = text[start.saturating_sub(16)..start].windows(3).any(|fence| fence == b"```");
+    if text[start] == b'\n' && is_fenced {
+        return false;
+    }
     let mut cursor = Cursor::new(text, end);
     cursor.skip(|byte| matches!(byte, b' ' | b';' | b'|' | b'&' | b'(' | b'{' | b'!' | b'\n'));
     if cursor.eat(b"sudo ") || cursor.eat(b"time ") || cursor.eat(b"exec ") {

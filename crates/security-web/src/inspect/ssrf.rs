@@ -42,7 +42,8 @@ pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
 
 fn judge(host: &str) -> Option<&'static rules::Rule> {
     const METADATA: [&str; 4] = ["metadata.google.internal", "metadata", "instance-data", "metadata.goog"];
-    const LOCAL: [&str; 3] = ["localhost", "ip6-localhost", "localtest.me"];
+    const LOCAL: [&str; 6] =
+        ["localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "localtest.me"];
     const REBINDING: [&str; 5] = [".nip.io", ".xip.io", ".sslip.io", ".localtest.me", ".lvh.me"];
     if METADATA.contains(&host) {
         return Some(&rules::SSRF_METADATA);
@@ -50,6 +51,8 @@ fn judge(host: &str) -> Option<&'static rules::Rule> {
     let is_local = LOCAL.contains(&host)
         || host.ends_with(".localhost")
         || host.ends_with(".localdomain")
+        || host.ends_with(".docker.internal")
+        || host.ends_with(".containers.internal")
         || REBINDING.iter().any(|end| host.ends_with(end));
     if is_local {
         return Some(&rules::SSRF_LOCAL);

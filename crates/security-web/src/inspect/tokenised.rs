@@ -26,54 +26,53 @@ pub(super) fn sql(decoded: &[u8]) -> Sql {
     if is_short || names_sql(value) { Sql::Strong } else { Sql::Weak }
 }
 
-/// Whether a value has both signs and a word of SQL; code and sentences have one of them.
+/// Whether a value has both signs and a word of SQL; code and sentences have one of them. In a text of many words,
+/// one of those that sentences are made of does not count.
 fn names_sql(value: &[u8]) -> bool {
-    const WORDS: [&[u8]; 26] = [
+    const STATEMENTS: [&[u8]; 13] = [
         b"select",
         b"union",
-        b"or",
-        b"and",
         b"xor",
         b"having",
-        b"like",
-        b"between",
-        b"insert",
-        b"update",
-        b"delete",
-        b"drop",
         b"exec",
         b"execute",
         b"waitfor",
         b"sleep",
         b"benchmark",
-        b"order",
-        b"group",
-        b"null",
-        b"case",
         b"database",
         b"version",
-        b"user",
-        b"char",
         b"concat",
+        b"insert",
     ];
+    const SENTENCES: [&[u8]; 12] = [
+        b"or", b"and", b"like", b"between", b"update", b"delete", b"drop", b"order", b"group", b"null",
+        b"case", b"user",
+    ];
+    const MOST_WORDS: usize = 8;
     let is_plain =
         |byte: u8| byte.is_ascii_alphanumeric() || b" \t\r\n.,-_:!?/&+@".contains(&byte) || byte >= 0x80;
     let has = |sign: &[u8]| memchr::memmem::find(value, sign).is_some();
-    let has_signs = !value.iter().all(|byte| is_plain(*byte)) || has(b"--");
-    has_signs
-        && (has(b"--")
-            || has(b"/*")
-            || has(b"#")
-            || has(b"||")
-            || has(b"&&")
-            || has(b"@@")
-            || value
-                .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
-                .any(|word| WORDS.iter().any(|known| known.eq_ignore_ascii_case(word))))
+    if value.iter().all(|byte| is_plain(*byte)) && !has(b"--") {
+        return false;
+    }
+    if [&b"--"[..], b"/*", b"#", b"||", b"&&", b"@@"].iter().any(|sign| has(sign)) {
+        return true;
+    }
+    let words =
+        || value.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').filter(|word| !word.is_empty());
+    let names =
+        |known: &[&[u8]]| words().any(|word| known.iter().any(|known| known.eq_ignore_ascii_case(word)));
+    let is_text = memchr::memchr3(b'=', b'\'', b'"', value).is_none() && words().nth(MOST_WORDS).is_some();
+    names(&STATEMENTS) || !is_text && names(&SENTENCES)
 }
 
 /// Whether HTML that runs would come out of this value in any place a page may put it.
 pub(super) fn html(decoded: &[u8], is_handler: bool) -> bool {
+    // The first line of an XML document is no attack, whatever the rest is.
+    let decoded = match decoded.strip_prefix(b"<?x").and_then(|rest| memchr::memmem::find(rest, b"?>")) {
+        Some(end) => &decoded[end + 5..],
+        None => decoded,
+    };
     let value = &decoded[..decoded.len().min(LONGEST)];
     let has = |byte| memchr::memchr(byte, value).is_some();
     (has(b'<') && XssDetector::is_xss(value, Html5Flags::DataState))

@@ -44,6 +44,7 @@ struct Signs {
     has_equals: bool,
     has_bracket: bool,
     has_line: bool,
+    has_tab: bool,
     has_null: bool,
     has_chain: bool,
     has_colon: bool,
@@ -68,7 +69,11 @@ impl Signs {
                 0 => signs.has_null = true,
                 b';' | b'|' | b'&' | b'`' | b'$' => signs.has_chain = true,
                 b':' | b'/' => signs.has_colon = true,
-                b' ' | b'\t' | b'+' => signs.has_space = true,
+                b'\t' => {
+                    signs.has_tab = true;
+                    signs.has_space = true;
+                }
+                b' ' | b'+' => signs.has_space = true,
                 b'-' | b'#' | b'*' | b'@' => signs.has_dash_or_hash = true,
                 _ => {}
             }
@@ -143,17 +148,19 @@ fn look_at_decoded(place: &Place<'_>, paranoia: u8, scratch: &mut Scratch, hits:
         }
         note(&rules::XSS_BRACKETS, 0, all);
     }
-    if signs.has_line {
-        // A tab or a line's end within a script URI is dropped by browsers.
-        if signs.has_colon {
-            scratch.spare.clear();
-            scratch.spare.extend(decoded.iter().filter(|byte| **byte > b' ').map(u8::to_ascii_lowercase));
-            if let Some(at) = memchr::memmem::find(&scratch.spare, b"javascript:")
-                && checks::is_script_uri(&scratch.spare, at, at + 11)
-            {
-                note(&rules::XSS_URI, 0, all);
-            }
+    // A tab or a line's end within a script URI is dropped by browsers.
+    if (signs.has_line || signs.has_tab) && signs.has_colon {
+        scratch.spare.clear();
+        scratch.spare.extend(decoded.iter().filter(|byte| **byte > b' ').map(u8::to_ascii_lowercase));
+        let is_there = [&b"javascript:"[..], b"vbscript:"].iter().any(|scheme| {
+            memchr::memmem::find(&scratch.spare, scheme)
+                .is_some_and(|at| checks::is_script_uri(&scratch.spare, at, at + scheme.len()))
+        });
+        if is_there {
+            note(&rules::XSS_URI, 0, all);
         }
+    }
+    if signs.has_line {
         if checks::splits_header(decoded, matches!(place.part, Part::Header | Part::Cookie | Part::Path)) {
             note(&rules::HEADER_SPLIT, 0, all);
         }

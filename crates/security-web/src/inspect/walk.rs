@@ -154,7 +154,9 @@ impl Walk<'_> {
                 );
             }
             let place = Place::new(part, &plain_name);
-            if !name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')) {
+            let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+            // Two underscores begin what only interpreters are asked for.
+            if !name.iter().all(is_plain) || super::cursor::has(name, b"__") {
                 self.form_value(Place { is_name: true, ..place }, name);
             }
             self.form_value(place, value);
