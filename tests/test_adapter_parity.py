@@ -462,23 +462,26 @@ class Parity(ParityCase):
         with self.assertRaises(TypeError):
             wsgi_app("shadow")
 
-    def test_the_shadow_refuses_nothing_and_records_it(self) -> None:
+    def test_the_shadow_records_what_it_would_refuse_and_opens_nothing(self) -> None:
         for bridge, ask in self.bridges({"mode": "shadow", "limits": {"client": "1/hour"}}).items():
             self.begin_again()
             with self.subTest(bridge):
-                for given in (Given(path=b"/bare"), Given(path=b"/admin/panel"), Given(headers=key("wrong"))):
-                    answered = ask(given)
+                for _ in range(2):
+                    answered = ask(Given(path=b"/bare", query=b"q=%3Cscript%3E", headers=((b"X-API-Key", GOOD),)))
                     self.assertEqual((answered.status, answered.body), (200, b"fine"))
-                    self.assertIsNone(answered.header("WWW-Authenticate"))
                     self.assertIsNone(answered.header("Retry-After"))
+                self.assertEqual(ask(Given(path=b"/bare")).status, 401)
+                self.assertEqual(ask(Given(path=b"/bare", headers=key("wrong"))).status, 403)
+                self.assertEqual(ask(Given(path=b"/admin/panel")).status, 403)
                 security.flush()
                 records = [
                     json.loads(line)
                     for file in sorted((self.data_dir / "logs").glob("requests-*"))
                     for line in file.read_text("utf-8").splitlines()
                 ]
-                seen = {record.get("error") for record in records[-3:]}
-                self.assertEqual(seen, {"credential-missing", "forbidden-path", "rate-limited"})
+                seen = {(record.get("action"), record.get("error")) for record in records[-5:]}
+                shadowed = {("allow", "request-refused"), ("allow", "rate-limited")}
+                self.assertEqual(seen, {*shadowed, ("deny", "forbidden-path")})
 
     def test_an_engine_that_fails_lets_nobody_in(self) -> None:
         bridges = self.bridges()

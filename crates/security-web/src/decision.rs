@@ -149,6 +149,11 @@ impl Decision {
         self.action == Action::Allow
     }
 
+    /// What would have turned the request away, were the policy not in the shadow ([`crate::Mode::Shadow`]).
+    pub fn shadowed(&self) -> Option<&Reason> {
+        self.reasons.iter().find(|reason| reason.category == crate::SHADOW_CATEGORY)
+    }
+
     /// Adds something that was found, and its share of the score.
     pub fn note(&mut self, reason: Reason, score: u8) {
         self.reasons.push(reason);

@@ -14,8 +14,8 @@
 use security_core::{Admission, Rate, Severity};
 
 use crate::{
-    ClientAddress, Counted, Decision, Inspection, PathClass, Policy, Reason, Refusal, RequestView,
-    rate_limit_headers,
+    Action, ClientAddress, Counted, Decision, Inspection, Mode, PathClass, Policy, Reason, Refusal,
+    RequestView, SHADOW_CATEGORY, rate_limit_headers,
 };
 
 /// A listed indicator that was found in the request.
@@ -93,13 +93,18 @@ impl<'p> Judgement<'p> {
 
     /// Takes what the client's limit said.
     pub fn count_client(&mut self, rate: Rate, admission: Admission) {
-        let is_enforced = !self.policy.report_only;
-        self.count("client", rate, admission, is_enforced);
+        self.count("client", rate, admission);
+        if !admission.admitted {
+            self.turn_away(&Refusal::RateLimited { retry_after_micros: admission.retry_after_micros });
+        }
     }
 
-    /// Takes what the API key's limit said. In force also when the policy only reports: it belongs to the key.
+    /// Takes what the API key's limit said. In force also in the shadow: it belongs to the key.
     pub fn count_key(&mut self, rate: Rate, admission: Admission) {
-        self.count("key", rate, admission, true);
+        self.count("key", rate, admission);
+        if !admission.admitted {
+            self.refuse(&Refusal::RateLimited { retry_after_micros: admission.retry_after_micros });
+        }
     }
 
     /// Takes the listed indicators that were found, and refuses from the policy's confidence on.
@@ -109,8 +114,8 @@ impl<'p> Judgement<'p> {
             let evidence = format!("{} ({}, confidence {confidence})", indicator.value, indicator.match_type);
             let reason = Reason::new("listed-indicator", "indicator", indicator.where_, &evidence);
             self.decision.note(reason, confidence);
-            if confidence >= self.policy.deny_confidence && !self.policy.report_only {
-                self.refuse(&Refusal::Listed);
+            if confidence >= self.policy.deny_confidence {
+                self.turn_away(&Refusal::Listed);
             }
         }
     }
@@ -120,8 +125,8 @@ impl<'p> Judgement<'p> {
         for rule in matched {
             let reason = Reason::new(rule.id.to_owned(), "rule", rule.where_, rule.evidence);
             self.decision.note(reason, rule.severity.score());
-            if rule.severity >= self.policy.deny_severity && !self.policy.report_only {
-                self.refuse(&Refusal::RuleMatched);
+            if rule.severity >= self.policy.deny_severity {
+                self.turn_away(&Refusal::RuleMatched);
             }
         }
     }
@@ -133,8 +138,8 @@ impl<'p> Judgement<'p> {
         for reason in found.reasons {
             self.decision.note(reason, score);
         }
-        if found.is_denied && !self.policy.report_only {
-            self.refuse(&Refusal::PayloadRefused);
+        if found.is_denied {
+            self.turn_away(&Refusal::PayloadRefused);
         }
     }
 
@@ -143,8 +148,7 @@ impl<'p> Judgement<'p> {
         self.decision.key_id = Some(key_id.to_owned());
     }
 
-    /// Turns the request away, unless it is already. For credentials this holds also when the policy only
-    /// reports.
+    /// Turns the request away, unless it is already; also in the shadow.
     pub fn refuse(&mut self, refusal: &Refusal) {
         let decision = std::mem::replace(&mut self.decision, Decision::allow(None, String::new()));
         self.decision = decision.refused(refusal);
@@ -156,23 +160,33 @@ impl<'p> Judgement<'p> {
         self.decision
     }
 
-    fn count(&mut self, name: &'static str, rate: Rate, admission: Admission, is_enforced: bool) {
+    /// Turns the request away; in the shadow the first refusal becomes a reason: its id is the refusal's name, its
+    /// place the action, its evidence the status that would have been sent.
+    fn turn_away(&mut self, refusal: &Refusal) {
+        match self.policy.mode {
+            Mode::Enforce => self.refuse(refusal),
+            Mode::Shadow if self.decision.shadowed().is_none() => {
+                let action = if refusal.action() == Action::Limit { "limit" } else { "deny" };
+                let status = refusal.status().to_string();
+                self.decision.note(Reason::new(refusal.error(), SHADOW_CATEGORY, action, &status), 0);
+            }
+            Mode::Shadow => {}
+        }
+    }
+
+    fn count(&mut self, name: &'static str, rate: Rate, admission: Admission) {
         self.counted.push(Counted { name, rate, admission });
         if admission.admitted {
             return;
         }
         self.decision
             .note(Reason::new("rate-limited", "limit", name, &rate.to_string()), Severity::Low.score());
-        if is_enforced {
-            self.refuse(&Refusal::RateLimited { retry_after_micros: admission.retry_after_micros });
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Action;
 
     const ADMITTED: Admission = Admission { admitted: true, remaining: 9, retry_after_micros: 0 };
     const HELD: Admission = Admission { admitted: false, remaining: 0, retry_after_micros: 2_500_000 };
@@ -203,8 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn reporting_leaves_sensitive_paths_closed() {
-        let policy = Policy { report_only: true, ..Policy::default() };
+    fn the_shadow_leaves_sensitive_paths_closed() {
+        let policy = Policy { mode: Mode::Shadow, ..Policy::default() };
         assert_eq!(begin(&policy, "/admin", "203.0.113.7").finish().status, 403);
     }
 
@@ -273,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn reporting_finds_the_same_and_lets_pass() {
-        let policy = Policy { report_only: true, ..Policy::default() };
+    fn the_shadow_finds_the_same_and_lets_pass() {
+        let policy = Policy { mode: Mode::Shadow, ..Policy::default() };
         let mut judgement = begin(&policy, "/", "203.0.113.7");
         judgement.count_client(Rate::new(1, 60), HELD);
         judgement.indicators(&[ListedIndicator {
@@ -291,7 +305,13 @@ mod tests {
         }]);
         let ids: Vec<String> =
             judgement.decision.reasons.iter().map(|reason| reason.id.to_string()).collect();
-        assert_eq!(ids, ["rate-limited", "listed-indicator", "r"]);
+        assert_eq!(ids, ["rate-limited", "rate-limited", "listed-indicator", "r"]);
+        let shadowed = judgement.decision.shadowed().unwrap();
+        assert_eq!(
+            (shadowed.where_.as_str(), shadowed.evidence.as_str()),
+            ("limit", "429"),
+            "the first of them"
+        );
         assert!(!judgement.is_over());
         judgement.refuse(&Refusal::CredentialMissing);
         let decision = judgement.finish();

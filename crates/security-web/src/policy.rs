@@ -14,7 +14,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// `enforce` by default; in the `shadow` everything is judged and recorded and nothing refused.
+    /// `enforce` by default; in the `shadow` limits, lists, rules and inspection only say what they would have done.
     pub mode: Mode,
     /// How the client's address is found; no proxy is trusted by default.
     pub client_address: ClientAddressPolicy,
@@ -33,9 +33,6 @@ pub struct Policy {
     pub deny_confidence: u8,
     /// A request that a rule matches is refused from this severity on; `high` by default.
     pub deny_severity: Severity,
-    /// Whether limits, indicators, rules and inspection only say what they would have done. Sensitive paths stay closed and
-    /// credentials stay required all the same.
-    pub report_only: bool,
     /// How payloads are inspected for attacks.
     pub inspection: InspectionPolicy,
     /// The security headers of responses.
@@ -74,7 +71,6 @@ impl Default for Policy {
             lock_out: LockOut::default(),
             deny_confidence: 75,
             deny_severity: Severity::High,
-            report_only: false,
             inspection: InspectionPolicy::default(),
             response_headers: HeaderPolicy::default(),
         }
@@ -162,7 +158,6 @@ mod tests {
             exempt_paths = ["/ping"]
             deny_confidence = 90
             deny_severity = "critical"
-            report_only = true
             client_address = { trusted_proxies = "private", header = "forwarded", hops = 2 }
             limits = { client = "unlimited", key = "20/second" }
             lock_out = { failures = 3 }

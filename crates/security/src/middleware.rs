@@ -10,9 +10,9 @@ use security_credentials::KeyReason;
 use security_indicators::{Indicator, IocType};
 use security_store::Stream;
 use security_web::{
-    Action, Decision, FailureVerdict, Header, Judgement, LimitScope, ListedIndicator, MatchedRule, Mode,
-    PathClass, Policy, PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders,
-    acceptable_request_id, judge_failure, presented_credential,
+    Action, Decision, FailureVerdict, Header, Judgement, LimitScope, ListedIndicator, MatchedRule, PathClass,
+    Policy, PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders, acceptable_request_id,
+    judge_failure, presented_credential,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -122,16 +122,7 @@ impl RequestState {
             }
             (None, None) => self.credential.get_or_init(|| Credential::Missing),
         };
-        let refused = |refusal: &Refusal| {
-            let decision = self.decision.clone().refused(refusal);
-            match self.policy.policy.mode {
-                Mode::Enforce => Some(decision),
-                Mode::Shadow => {
-                    engine.record_refusal(&decision, None, world::now());
-                    None
-                }
-            }
-        };
+        let refused = |refusal: &Refusal| Some(self.decision.clone().refused(refusal));
         Ok(match credential {
             _ if !self.decision.is_allowed() => Some(self.decision.clone()),
             Credential::Missing => refused(&Refusal::CredentialMissing),
@@ -180,9 +171,8 @@ impl Engine {
             || ip.parse::<IpAddr>().is_ok_and(|address| self.settings.web.is_trusted(address))
     }
 
-    /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules,
-    /// payload. Each step is
-    /// taken once; [`RequestState::require`] answers for the views that need a key.
+    /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules, payload.
+    /// Each step is taken once; [`RequestState::require`] answers for the views that need a key.
     /// # Errors
     /// When the store cannot be read: the adapter then turns the request away.
     pub fn begin_request(&self, request: &RequestView<'_>) -> Result<RequestState> {
@@ -241,10 +231,9 @@ impl Engine {
             }
         }
         let decision = judgement.finish();
-        if !decision.is_allowed() {
-            self.record_refusal(&decision, Some(request), now);
+        if !decision.is_allowed() || decision.shadowed().is_some() {
+            self.record_refusal(&decision, request, now);
         }
-        let decision = policy.mode.applied(decision);
         Ok(RequestState { decision, credential, unasked, https: request.is_https(), policy: web })
     }
 
@@ -319,20 +308,22 @@ impl Engine {
     }
 
     /// A record of a refused request, in a stream of its own that is bounded, and few a client: whoever is
-    /// refused must not be able to fill the disk with being refused. In the shadow it says what would have been.
-    fn record_refusal(&self, decision: &Decision, request: Option<&RequestView<'_>>, now: Timestamp) {
+    /// refused must not be able to fill the disk with being refused. In the shadow: of one that would have been.
+    fn record_refusal(&self, decision: &Decision, request: &RequestView<'_>, now: Timestamp) {
         let scope = LimitScope::RefusalRecord(decision.client_ip);
         if !security_web::admit(&self.words, self.limit_seed, scope, *REFUSALS_RECORDED, now).admitted {
             return;
         }
-        let path = |request: &RequestView<'_>| {
-            request.path[..request.path.floor_char_boundary(LONGEST_RECORDED_PATH)].to_owned()
+        let path = &request.path[..request.path.floor_char_boundary(LONGEST_RECORDED_PATH)];
+        let error = match (&decision.body, decision.shadowed()) {
+            (Some(body), _) => Some(body.error),
+            (None, shadowed) => shadowed.map(|reason| &*reason.id),
         };
         let record = json!({
             "at": now, "event": "request_refused", "request_id": decision.request_id, "status": decision.status,
-            "action": decision.action, "error": decision.body.as_ref().map(|body| body.error),
-            "client_ip": decision.client_ip, "method": request.map(|request| clipped(request.method)),
-            "path": request.map(path), "reasons": decision.reasons,
+            "action": decision.action, "error": error,
+            "client_ip": decision.client_ip, "method": clipped(request.method),
+            "path": path, "reasons": decision.reasons,
         });
         self.files.journal.append(Stream::Requests, &record);
     }

@@ -134,11 +134,14 @@ async fn one_request_through_two_layers_counts_once() {
 }
 
 #[tokio::test]
-async fn the_shadow_lets_everything_through() {
-    let served = served(json!({"mode": "shadow"}));
-    for path in ["/reports", "/admin/panel"] {
-        let (status, headers, _) = served.ask(path, &[]).await;
-        assert_eq!((status, text(&headers, "www-authenticate")), (200, None));
+async fn the_shadow_limits_nobody_and_opens_nothing() {
+    let served = served(json!({"mode": "shadow", "limits": {"client": "1/hour"}}));
+    for _ in 0..3 {
+        let (status, headers, _) = served.ask("/", &[]).await;
+        assert_eq!((status, text(&headers, "retry-after")), (200, None));
+    }
+    for (path, expected) in [("/reports", 401), ("/admin/panel", 403)] {
+        assert_eq!(served.ask(path, &[]).await.0, expected);
     }
 }
 

@@ -51,9 +51,9 @@ def install(app: FastAPI, policy: Mapping[str, Any] | None = None) -> FastAPI:
 def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Mapping[str, Any] | None]]:
     """A dependency that lets only requests with a valid API key through: ``Depends(require_api_key(scopes=["read"]))``.
 
-    Its value is the key: ``{id, name, owner, scopes}`` (``dict``); None in shadow mode without a valid key. The OpenAPI
-    document names both ways to send one, the header ``X-API-Key`` and ``Authorization: Bearer``. Without a key the
-    answer is 401, with a wrong one or a missing scope 403, over a limit or locked out 429 with ``Retry-After``
+    Its value is the key: ``{id, name, owner, scopes}`` (``dict``). The OpenAPI document names both ways to send one,
+    the header ``X-API-Key`` and ``Authorization: Bearer``. Without a key the answer is 401, with a wrong one or a
+    missing scope 403, over a limit or locked out 429 with ``Retry-After``
     (seconds).
 
     With the middleware the answers have the body that all others have; without it, the same below ``detail``.
