@@ -180,6 +180,13 @@ class Gateways(ParityCase):
         self.assertFalse(state.api_key_valid)
         self.assertTrue(security._security.begin_request_asgi({**scope, "headers": key_twice[:-1]}).api_key_valid)
 
+    def test_a_server_that_shares_its_state_opens_nothing(self) -> None:
+        for app in (asgi_app(), fastapi_app()):
+            shared: dict[str, Any] = {}
+            for headers, expected in ((WITH_KEY.headers, 200), ((), 401)):
+                answered = through_asgi(app, Given(path=b"/bare", headers=headers), shared)
+                self.assertEqual(answered.status, expected)
+
     def test_odd_scopes(self) -> None:
         begin = security._security.begin_request_asgi
         scope: Any

@@ -220,7 +220,7 @@ def through_wsgi(app: Any, given: Given) -> Answered:
     return Answered(int(status.partition(" ")[0]), headers, sent)
 
 
-def through_asgi(app: Any, given: Given) -> Answered:
+def through_asgi(app: Any, given: Given, shared: dict[str, Any] | None = None) -> Answered:
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -234,7 +234,7 @@ def through_asgi(app: Any, given: Given) -> Answered:
         "headers": [(name.lower(), value) for name, value in given.headers],
         "client": (given.ip, 40000) if given.ip else None,
         "server": ("testserver", 80),
-        "state": {},
+        "state": {} if shared is None else shared,
     }
     messages: list[Any] = []
     asked = False

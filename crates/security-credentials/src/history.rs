@@ -17,16 +17,6 @@ pub enum CredentialEvent {
     RotationPlanned,
     /// A key was revoked.
     Revoked,
-    /// A version of a secret was stored.
-    SecretStored,
-    /// Versions of a secret were deleted, and can be restored.
-    SecretDeleted,
-    /// Deleted versions were restored.
-    SecretRestored,
-    /// Versions of a secret were destroyed.
-    SecretDestroyed,
-    /// Another master key was put in force.
-    MasterKeyRotated,
 }
 
 /// One line of the append-only history; holds no secret and no digest.

@@ -45,7 +45,6 @@ const CANARY: u8 = 1 << 1;
 const EXPIRES: u8 = 1 << 2;
 const OWNED: u8 = 1 << 3;
 const ROTATED: u8 = 1 << 4;
-const RATED: u8 = 1 << 5;
 /// The key does not fit into a slot, or what the store has is not ours to judge here.
 const ELSEWHERE: u8 = 1 << 7;
 

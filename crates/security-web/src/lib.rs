@@ -23,7 +23,6 @@ mod rate_headers;
 mod refusal;
 mod request;
 mod request_id;
-mod sip_hash;
 
 pub use allowance::Allowance;
 pub use client_address::{AddressSource, ClientAddress, ClientAddressPolicy, ForwardedHeader};

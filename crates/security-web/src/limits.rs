@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use security_core::{Admission, Rate, Timestamp, WordTable};
-
-use crate::sip_hash::sip_hash;
+use siphasher::sip::SipHasher24;
 
 /// Whose requests of what kind are counted. Each kind has a namespace of its own in the table.
 ///
@@ -25,22 +24,22 @@ pub enum LimitScope<'a> {
 }
 
 impl LimitScope<'_> {
-    /// The key of the table. `seed` is the installation's: the same in all its processes, and unknown outside,
+    /// The key of the table: SipHash-2-4 (Aumasson and Bernstein), the same in every process and every build. `seed` is the installation's: the same in all its processes, and unknown outside,
     /// or somebody could choose addresses that share an entry with others'.
     pub fn hash(self, seed: u64) -> u64 {
         // Half the key is derived; 64 secret bits are plenty for a table that forgets within minutes.
-        let key = (seed, seed.rotate_left(29) ^ 0x7365_6375_7269_7479);
+        let sip = SipHasher24::new_with_keys(seed, seed.rotate_left(29) ^ 0x7365_6375_7269_7479);
         match self {
             Self::Key(id) => {
                 let mut named = Vec::with_capacity(1 + id.len());
                 named.push(1);
                 named.extend_from_slice(id.as_bytes());
-                sip_hash(key, &named)
+                sip.hash(&named)
             }
-            Self::Client(ip) => sip_hash(key, &client_bytes(2, ip)),
-            Self::FailedAuthentication(ip) => sip_hash(key, &client_bytes(3, ip)),
-            Self::LockOut(ip) => sip_hash(key, &client_bytes(4, ip)),
-            Self::RefusalRecord(ip) => sip_hash(key, &client_bytes(5, ip)),
+            Self::Client(ip) => sip.hash(&client_bytes(2, ip)),
+            Self::FailedAuthentication(ip) => sip.hash(&client_bytes(3, ip)),
+            Self::LockOut(ip) => sip.hash(&client_bytes(4, ip)),
+            Self::RefusalRecord(ip) => sip.hash(&client_bytes(5, ip)),
         }
     }
 }

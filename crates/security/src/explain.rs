@@ -1,11 +1,15 @@
 //! A request that somebody describes: judged as an adapter's would be, or explained without any consequence.
 
 use security_web::{
-    Decision, Judgement, MatchedRule, PathClass, PresentedCredential, RequestView, acceptable_request_id,
+    Decision, Judgement, PathClass, PresentedCredential, RequestView, acceptable_request_id,
     presented_credential,
 };
 
-use crate::{Engine, Result, middleware::event_of, utils::generate_request_id};
+use crate::{
+    Engine, Result,
+    middleware::{event_of, judge_matches},
+    utils::generate_request_id,
+};
 
 /// A request that owns what a [`RequestView`] borrows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,15 +87,7 @@ impl Engine {
             let client = judgement.client().ip;
             self.judge_indicators(&mut judgement, view)?;
             if !self.current_rules()?.rules().is_empty() {
-                for found in &self.evaluate(&event_of(view, client))? {
-                    let evidence = found.evidence.first();
-                    judgement.rules(&[MatchedRule {
-                        id: &found.rule.id,
-                        severity: found.rule.severity,
-                        where_: evidence.map_or("", |evidence| evidence.field.as_str()),
-                        evidence: evidence.map_or("", |evidence| evidence.value.as_str()),
-                    }]);
-                }
+                judge_matches(&mut judgement, &self.evaluate(&event_of(view, client))?);
             }
             judgement.inspected(security_web::inspect(&policy.inspection, view));
             if matches!(presented_credential(view.headers), PresentedCredential::Conflict) {

@@ -9,6 +9,7 @@ use security_core::{Rate, Secret, Timestamp};
 use security_credentials::KeyReason;
 use security_indicators::{Indicator, IocType};
 use security_store::Stream;
+use security_threat::RuleMatch;
 use security_web::{
     Action, Decision, FailureVerdict, Header, Judgement, LimitScope, ListedIndicator, MatchedRule, PathClass,
     Policy, PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders, acceptable_request_id,
@@ -283,8 +284,7 @@ impl Engine {
             KeyReason::Ok => {
                 policy.lock_out.client_succeeded(&self.words, self.limit_seed, client, now);
                 let id = check.key_id.as_deref().unwrap_or("API_KEY");
-                let has_its_own = check.key_id.as_deref().is_some_and(|id| self.has_own_limit(id));
-                let default = policy.limits.key.rate().filter(|_| !has_its_own);
+                let default = policy.limits.key.rate().filter(|_| !check.has_own_limit);
                 default.and_then(|rate| {
                     let scope = LimitScope::Key(id);
                     let admission = security_web::admit(&self.words, self.limit_seed, scope, rate, now);
@@ -370,16 +370,21 @@ impl Engine {
             ("path".to_owned(), clipped(request.path).into()),
         ]);
         self.raise(&matches, &context)?;
-        for found in &matches {
-            let evidence = found.evidence.first();
-            judgement.rules(&[MatchedRule {
-                id: &found.rule.id,
-                severity: found.rule.severity,
-                where_: evidence.map_or("", |evidence| evidence.field.as_str()),
-                evidence: evidence.map_or("", |evidence| evidence.value.as_str()),
-            }]);
-        }
+        judge_matches(judgement, &matches);
         Ok(())
+    }
+}
+
+/// Tells the judgement of the rules that matched.
+pub(crate) fn judge_matches(judgement: &mut Judgement<'_>, matches: &[RuleMatch]) {
+    for found in matches {
+        let evidence = found.evidence.first();
+        judgement.rules(&[MatchedRule {
+            id: &found.rule.id,
+            severity: found.rule.severity,
+            where_: evidence.map_or("", |evidence| evidence.field.as_str()),
+            evidence: evidence.map_or("", |evidence| evidence.value.as_str()),
+        }]);
     }
 }
 

@@ -1,68 +1,19 @@
 //! The key table in use: many keys, several engines, revocations, damage.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod crowd;
+
 use std::{fs, path::Path, time::Duration};
 
+use crowd::Steps;
 use security::{Engine, IssueRequest, KeyFilter, Options, UsageContext};
-use security_core::{Domain, Entropy, Secret, Timestamp};
-use security_credentials::{CredentialEvent, HistoryEntry, IssuedKey, KeyDraft, Pepper, Token};
-use security_store::{EmbeddedStore, KeyWalk};
+use security_core::Secret;
+use security_store::KeyWalk;
 use tempfile::TempDir;
-
-struct Silent;
-
-impl security_core::ChangeSignal for Silent {
-    fn begin(&self, _: Domain) {}
-    fn finish(&self, _: Domain) {}
-}
-
-struct Steps(u64);
-
-impl Entropy for Steps {
-    fn fill(&mut self, buffer: &mut [u8]) {
-        for byte in buffer {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 56) as u8;
-        }
-    }
-}
 
 fn engine(folder: &Path) -> Engine {
     let options = Options { data_dir: Some(folder.to_owned()), ..Options::default() };
     Engine::open(options).unwrap()
-}
-
-/// Makes keys in the store, as they would be if they had been issued; their tokens.
-fn make(folder: &Path, count: usize, seed: u64) -> Vec<(String, Secret)> {
-    let pepper = fs::read(folder.join("credentials/pepper.key")).unwrap();
-    let pepper = Pepper::new(&Secret::new(pepper)).unwrap();
-    let store = EmbeddedStore::open(folder, std::sync::Arc::new(Silent)).unwrap();
-    let mut chance = Steps(seed);
-    let mut tokens = Vec::new();
-    let keys: Vec<(IssuedKey, HistoryEntry)> = (0..count)
-        .map(|number| {
-            let token = Token::generate("sk", &mut chance).unwrap();
-            let draft = KeyDraft {
-                scopes: vec!["read".into()],
-                owner: Some("crowd".into()),
-                ..KeyDraft::new(format!("key-{number}"))
-            };
-            let key =
-                IssuedKey::issue(draft, &token.id, pepper.digest(token.secret.expose()), Timestamp::EPOCH);
-            let line = HistoryEntry {
-                at: Timestamp::EPOCH,
-                credential: token.id.clone(),
-                event: CredentialEvent::Issued,
-                request_id: "test".into(),
-                details: serde_json::Map::new(),
-            };
-            tokens.push((token.id, token.secret));
-            (key.unwrap(), line)
-        })
-        .collect();
-    assert_eq!(store.save_new_issued_keys(&keys).unwrap(), count);
-    assert_eq!(store.save_new_issued_keys(&keys[..2]).unwrap(), 0, "ids that are taken stay as they are");
-    tokens
 }
 
 fn reason(engine: &Engine, token: &Secret) -> String {
@@ -74,7 +25,7 @@ fn reason(engine: &Engine, token: &Secret) -> String {
 fn many_keys_are_answered_from_the_table_and_changes_win_over_it() {
     let folder = TempDir::new().unwrap();
     drop(engine(folder.path()));
-    let tokens = make(folder.path(), 10_500, 1);
+    let tokens = crowd::make(folder.path(), 10_500, 1, 1);
     let table = folder.path().join("credentials/keys.index");
     let (one, other) = (engine(folder.path()), engine(folder.path()));
     assert!(!table.exists());
@@ -97,7 +48,7 @@ fn many_keys_are_answered_from_the_table_and_changes_win_over_it() {
     }
     let check = one.check_api_key(tokens[5].1.expose(), &[], UsageContext::default()).unwrap();
     assert_eq!((check.name.as_deref(), check.owner.as_deref()), (Some("key-5"), Some("crowd")));
-    assert_eq!(check.scopes, ["read"]);
+    assert_eq!(check.scopes, ["read", "tenant:5"]);
     // Lists come from the store.
     let newest = KeyFilter { limit: Some(1), ..KeyFilter::default() };
     assert_eq!(one.list_api_keys(&newest).unwrap()[0].id, view.id);
@@ -111,10 +62,10 @@ fn many_keys_are_answered_from_the_table_and_changes_win_over_it() {
 fn a_process_that_followed_many_changes_makes_a_table_and_goes_over_to_it() {
     let folder = TempDir::new().unwrap();
     drop(engine(folder.path()));
-    let first = make(folder.path(), 5, 5);
+    let first = crowd::make(folder.path(), 5, 5, 1);
     let engine = engine(folder.path());
     assert_eq!(reason(&engine, &first[0].1), "ok");
-    let tokens = make(folder.path(), 10_200, 6);
+    let tokens = crowd::make(folder.path(), 10_200, 6, 1);
     let table = folder.path().join("credentials/keys.index");
     assert!(!table.exists());
     // Each of these is followed by a look at everything that changed; the second finds the table, sooner or later.
@@ -143,7 +94,7 @@ fn a_process_that_followed_many_changes_makes_a_table_and_goes_over_to_it() {
 fn a_damaged_a_missing_or_a_foreign_table_opens_nothing_and_loses_nothing() {
     let folder = TempDir::new().unwrap();
     drop(engine(folder.path()));
-    let tokens = make(folder.path(), 10_200, 2);
+    let tokens = crowd::make(folder.path(), 10_200, 2, 1);
     let table = folder.path().join("credentials/keys.index");
     assert_eq!(reason(&engine(folder.path()), &tokens[0].1), "ok");
     let whole = fs::read(&table).unwrap();
@@ -180,8 +131,8 @@ fn a_damaged_a_missing_or_a_foreign_table_opens_nothing_and_loses_nothing() {
 fn a_building_gives_way_and_leaves_nothing_behind() {
     let folder = TempDir::new().unwrap();
     drop(engine(folder.path()));
-    make(folder.path(), 600, 3);
-    let store = EmbeddedStore::open(folder.path(), std::sync::Arc::new(Silent)).unwrap();
+    crowd::make(folder.path(), 600, 3, 1);
+    let store = crowd::store(folder.path());
     assert!(store.build_key_table(&mut Steps(4), &|| false).is_err());
     let names = || -> Vec<String> {
         let entries = fs::read_dir(folder.path().join("credentials")).unwrap();

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBLEM", "STATE", "Answer", "as_policy", "as_scopes", "internal_error", "log", "problem", "refused"]
 
-# Where a request's state lies: in WSGI's environ, and in the state of ASGI's scope.
+# Where a request's state lies: in WSGI's environ, and in ASGI's scope.
 STATE = "security"
 # RFC 9457.
 PROBLEM = "application/problem+json"
@@ -109,6 +109,6 @@ class Unbegun:
 
 
 def state_of(holder: MutableMapping[str, Any]) -> _security.RequestState | None:
-    """The state in an environ or in a scope's state, if the engine put one there."""
+    """The state in an environ or a scope, if the engine put one there."""
     state = holder.get(STATE)
     return state if isinstance(state, _security.RequestState) else None

@@ -61,8 +61,7 @@ class SecurityMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        held = scope.setdefault("state", {})
-        if self.policy is None and _state_of(held) is not None:
+        if self.policy is None and _state_of(scope) is not None:
             await self.app(scope, receive, send)
             return
         try:
@@ -71,7 +70,7 @@ class SecurityMiddleware:
         except Exception:
             await _send(scope, receive, send, Unbegun().answer())
             return
-        held[STATE] = state
+        hold(scope, state)
         started = False
 
         async def start(message: Message) -> None:
@@ -120,7 +119,7 @@ def require_api_key(
 
     def protect(inner: ASGIApp) -> ASGIApp:
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-            state = _state_of(scope.get("state") or {})
+            state = _state_of(scope)
             if state is None and scope["type"] in ("http", "websocket"):
                 await middleware(scope, receive, send)
                 return
@@ -134,6 +133,16 @@ def require_api_key(
         return guarded
 
     return protect if app is None else protect(app)
+
+
+def hold(scope: Scope, state: _security.RequestState) -> None:
+    """Puts a request's state into its scope, and where views look for it.
+
+    What says that a request was judged is the scope, which is the connection's own; the ``state`` in it is a server's
+    copy of what all connections share, and a server may forget to copy.
+    """
+    scope[STATE] = state
+    scope.setdefault("state", {})[STATE] = state
 
 
 async def _send(scope: Scope, receive: Receive, send: Send, answer: Answer) -> None:

@@ -13,8 +13,8 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from security import _security
-from security.adapters._shared import STATE, Answer, as_policy, as_scopes, problem, refused, state_of
-from security.adapters.asgi import Refused, SecurityMiddleware
+from security.adapters._shared import Answer, as_policy, as_scopes, problem, refused, state_of
+from security.adapters.asgi import Refused, SecurityMiddleware, hold
 
 __all__ = ["Refused", "SecurityMiddleware", "install", "require_api_key"]
 
@@ -68,7 +68,7 @@ def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Ma
         _header: str | None = Security(_HEADER),
         _bearer: HTTPAuthorizationCredentials | None = Security(_BEARER),
     ) -> Mapping[str, Any] | None:
-        state = state_of(request.scope.get("state") or {})
+        state = state_of(request.scope)
         if state is not None:
             refusal = state.require(needed)
             if refusal is not None:
@@ -78,7 +78,7 @@ def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Ma
         refusal = state.refusal() or state.require(needed)
         if refusal is not None:
             raise HTTPException(refusal["status"], refusal["body"], dict(refusal["headers"]))
-        request.scope.setdefault("state", {})[STATE] = state
+        hold(request.scope, state)
         return state.api_key
 
     return api_key
@@ -100,7 +100,7 @@ async def _refusal(_request: HTTPConnection, error: Exception) -> Response:
 async def _http_error(request: HTTPConnection, error: Exception) -> Response:
     if not isinstance(error, StarletteHTTPException):
         raise error
-    state = state_of(request.scope.get("state") or {})
+    state = state_of(request.scope)
     if state is None or error.status_code < 400 or not isinstance(error.detail, str):
         return await http_exception_handler(request, error)  # type: ignore[arg-type]
     title = Answer(error.status_code, [], b"").status_line.partition(" ")[2]

@@ -5,9 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use security_core::{Rate, Timestamp};
 
-use super::{
-    CANARY, ELSEWHERE, EXPIRES, ID_BYTES, OWNED, RATED, REVOKED, ROTATED, SLOT, array_at, id_of, u32_at,
-};
+use super::{CANARY, ELSEWHERE, EXPIRES, ID_BYTES, OWNED, REVOKED, ROTATED, SLOT, array_at, id_of, u32_at};
 use crate::{Digest, IssuedKey, KeyRate, KeyVerdict, judge::Held, token};
 
 pub(super) const FLAGS_AT: usize = ID_BYTES;
@@ -98,11 +96,6 @@ impl<'t> KeySlot<'t> {
     /// Whether it was revoked.
     pub fn is_revoked(&self) -> bool {
         self.has(REVOKED)
-    }
-
-    /// Whether it has a limit of its own, `unlimited` included.
-    pub fn has_own_limit(&self) -> bool {
-        self.has(RATED)
     }
 
     /// Its own limit.

@@ -83,7 +83,6 @@ proptest! {
                 key.judge(&presented, now, &wanted, client)
             );
             prop_assert_eq!(&slot.to_key(), key);
-            prop_assert_eq!(slot.has_own_limit(), key.rate_limit.is_some());
             prop_assert_eq!(slot.rate_limit(), key.rate_limit);
             prop_assert_eq!((slot.is_revoked(), slot.expires_at()), (key.revoked.is_some(), key.expires_at));
         }

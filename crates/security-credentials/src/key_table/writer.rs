@@ -5,7 +5,7 @@ use std::{collections::HashMap, net::IpAddr};
 use security_core::Revision;
 
 use super::{
-    CANARY, ELSEWHERE, EXPIRES, HEADER, HEADER_SUMMED, ID_BYTES, KeyTableError, MAGIC, OWNED, RATED, REVOKED,
+    CANARY, ELSEWHERE, EXPIRES, HEADER, HEADER_SUMMED, ID_BYTES, KeyTableError, MAGIC, OWNED, REVOKED,
     ROTATED, SLOT, VERSION, bucket, directory_bytes,
     slot::{DIGEST_AT, EXPIRES_AT, FLAGS_AT, REST_AT, REST_LENGTH_AT, STEP, SUM_AT, sum},
 };
@@ -164,7 +164,6 @@ impl KeyTableWriter {
             (key.expires_at.is_some(), EXPIRES),
             (key.owner.is_some(), OWNED),
             (key.previous.is_some(), ROTATED),
-            (key.rate_limit.is_some(), RATED),
         ];
         Ok(Some(flags.iter().filter(|(holds, _)| *holds).fold(0, |all, (_, flag)| all | flag)))
     }

@@ -5,6 +5,8 @@
 //! their hashes; one whose own bucket is full lies in the next that is not. So a look-up ends at the first bucket
 //! with a free slot, and the last bucket of a table always has one.
 
+use siphasher::sip::SipHasher13;
+
 /// Bytes of a bucket.
 pub(super) const BUCKET: usize = 64;
 /// Entries of a bucket.
@@ -89,42 +91,7 @@ fn check(bucket: &[u8; BUCKET], section: u64, at: u64) -> u32 {
 /// The keyed hash of a value: SipHash-1-3 (Aumasson and Bernstein). The key is drawn for each file, so that nobody
 /// who writes a feed can aim its values at one bucket. It is a place in a table, no proof of anything.
 pub(super) fn hash(key: (u64, u64), bytes: &[u8]) -> u64 {
-    let mut v = [
-        key.0 ^ 0x736f_6d65_7073_6575,
-        key.1 ^ 0x646f_7261_6e64_6f6d,
-        key.0 ^ 0x6c79_6765_6e65_7261,
-        key.1 ^ 0x7465_6462_7974_6573,
-    ];
-    let mut words = bytes.chunks_exact(8);
-    for chunk in &mut words {
-        absorb(&mut v, word(chunk, 0));
-    }
-    let mut last = [0; 8];
-    let rest = words.remainder();
-    last[..rest.len()].copy_from_slice(rest);
-    absorb(&mut v, u64::from_le_bytes(last) | (bytes.len() as u64) << 56);
-    v[2] ^= 0xff;
-    (0..3).for_each(|_| round(&mut v));
-    v[0] ^ v[1] ^ v[2] ^ v[3]
-}
-
-fn absorb(v: &mut [u64; 4], word: u64) {
-    v[3] ^= word;
-    round(v);
-    v[0] ^= word;
-}
-
-fn round(v: &mut [u64; 4]) {
-    v[0] = v[0].wrapping_add(v[1]);
-    v[1] = v[1].rotate_left(13) ^ v[0];
-    v[0] = v[0].rotate_left(32);
-    v[2] = v[2].wrapping_add(v[3]);
-    v[3] = v[3].rotate_left(16) ^ v[2];
-    v[0] = v[0].wrapping_add(v[3]);
-    v[3] = v[3].rotate_left(21) ^ v[0];
-    v[2] = v[2].wrapping_add(v[1]);
-    v[1] = v[1].rotate_left(17) ^ v[2];
-    v[2] = v[2].rotate_left(32);
+    SipHasher13::new_with_keys(key.0, key.1).hash(bytes)
 }
 
 /// Eight bytes as a number; what is not there is zero.
@@ -140,6 +107,7 @@ fn word32(bytes: &[u8], at: usize) -> u32 {
 mod tests {
     use super::*;
 
+    /// What a file was written with must be found again by every later version.
     #[test]
     fn the_hash_is_siphash_1_3() {
         // Computed with an independent implementation under the key 00 01 … 0f, of the bytes 00 01 … n-1.

@@ -59,6 +59,9 @@ pub struct KeyCheck {
     pub retry_after: Option<u64>,
     /// The request that the usage record bears.
     pub request_id: String,
+    /// Whether the key has a limit of its own, so that the web layer's default does not count it.
+    #[serde(skip)]
+    pub(crate) has_own_limit: bool,
 }
 
 /// Which keys are wanted; every given part must hold.
@@ -183,6 +186,7 @@ impl Engine {
             expires_at: key.and_then(|key| key.expires_at),
             retry_after: judged.retry_after,
             request_id,
+            has_own_limit: key.is_some_and(|key| key.rate_limit.is_some()),
         }
     }
 

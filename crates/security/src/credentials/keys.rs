@@ -139,23 +139,6 @@ impl Engine {
         Ok(self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner).count())
     }
 
-    /// Whether a key has a limit of its own, so that the web layer's default does not count it.
-    pub(crate) fn has_own_limit(&self, id: &str) -> bool {
-        let keys = self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = keys.delta.get(id) {
-            return key.rate_limit.is_some();
-        }
-        match keys.table.as_ref().map_or(Found::Nowhere, |table| table.table().find(id)) {
-            Found::Key(slot) => slot.has_own_limit(),
-            Found::Nowhere => false,
-            Found::Elsewhere => {
-                drop(keys);
-                let stored = self.files.store.issued_key(id).ok().flatten();
-                stored.is_some_and(|key| key.rate_limit.is_some())
-            }
-        }
-    }
-
     /// The table in place, if it is another one than that in use. At the first look, a store with many keys and no
     /// table gets one: it takes no longer than reading them, and the keys then take no memory of this process.
     ///
