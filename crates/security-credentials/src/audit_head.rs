@@ -28,6 +28,23 @@ pub struct JournalEnd {
     pub closed: bool,
 }
 
+/// One line of the credentials' history, which is append-only: a number alone would be reached again by a store that
+/// was put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryMark {
+    /// Its number.
+    pub seq: u64,
+    /// What it is.
+    pub link: ChainLink,
+}
+
+impl HistoryMark {
+    /// The mark of a line as it is stored.
+    pub fn of(seq: u64, line: &str) -> Self {
+        Self { seq, link: ChainLink::start("history").next(line.as_bytes()) }
+    }
+}
+
 /// What the head says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditHead {
@@ -35,8 +52,9 @@ pub struct AuditHead {
     pub number: u64,
     /// When it was written.
     pub at: Timestamp,
-    /// The credential store's revision at that time; a store that says less is an older copy.
-    pub revision: u64,
+    /// The newest line of the credentials' history at that time; a store that does not have it is an older copy.
+    #[serde(default)]
+    pub history: Option<HistoryMark>,
     /// The files' ends, the one written to last at the end.
     pub ends: Vec<JournalEnd>,
 }
@@ -99,7 +117,7 @@ impl std::fmt::Debug for HeadKey {
 impl AuditHead {
     /// The head before anything was written.
     pub fn empty(at: Timestamp) -> Self {
-        Self { number: 0, at, revision: 0, ends: Vec::new() }
+        Self { number: 0, at, history: None, ends: Vec::new() }
     }
 
     /// Takes the end of a file in, never backwards.
@@ -138,7 +156,11 @@ mod tests {
     }
 
     fn head() -> AuditHead {
-        AuditHead { revision: 7, ends: vec![end("a", 1), end("b", 2)], ..AuditHead::empty(Timestamp::EPOCH) }
+        AuditHead {
+            history: Some(HistoryMark::of(7, "{}")),
+            ends: vec![end("a", 1), end("b", 2)],
+            ..AuditHead::empty(Timestamp::EPOCH)
+        }
     }
 
     #[test]

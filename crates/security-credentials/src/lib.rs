@@ -43,7 +43,7 @@ mod error;
 mod port;
 
 pub use accepted::{AcceptedSet, Verdict};
-pub use audit_head::{AuditHead, HeadFault, HeadKey, JournalEnd};
+pub use audit_head::{AuditHead, HeadFault, HeadKey, HistoryMark, JournalEnd};
 pub use chain::ChainLink;
 pub use digest::{Digest, Pepper};
 pub use document::{Accepted, CredentialRecord, KnownValue, Observed, Origin};

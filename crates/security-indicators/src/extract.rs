@@ -1,9 +1,9 @@
 //! Finding indicators in text.
 //!
-//! One forward pass. The text is read atom by atom (a run of letters, digits, `-`, `_`); the sign after an atom
-//! (a dot in any disguise, `@`, `:`, `://`, `\`) says what it may be the start of, and the kind's own parser says
-//! whether it is. What was read as one candidate is not read again, so the work grows with the text and nothing else;
-//! look-ahead and look-back are bounded.
+//! Masks say where in a text an indicator may stand (`sieve`); there the text is read atom by atom (a run of letters,
+//! digits, `-`, `_`). The sign after an atom (a dot in any disguise, `@`, `:`, `://`, `\`) says what it may be the start
+//! of, and the kind's own parser says whether it is. What was read as one candidate is not read again, and nobody goes
+//! back behind what was read, so the work grows with the text and nothing else.
 //!
 //! Findings never overlap. The longest and most meaningful wins: a URL over its host, an e-mail address over its
 //! domain, an address with a port over the address. When a kind is not asked for, the next one inside is looked for.

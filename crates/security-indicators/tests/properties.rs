@@ -16,6 +16,14 @@ fn pieces() -> impl Strategy<Value = String> {
         "com",
         ".",
         "[.]",
+        "[s]",
+        "[http]",
+        "ASN ",
+        "‐",
+        "{.}",
+        "(:)",
+        "-",
+        "_",
         "(dot)",
         " [.] ",
         "[.",
@@ -162,7 +170,7 @@ fn meets(listed: &Indicator, checked: &Indicator) -> Option<MatchType> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.max(2000), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn parsers_take_any_text(kind in kinds(), text in prop_oneof![any::<String>(), pieces()]) {
@@ -297,8 +305,13 @@ fn a_finding_ends_between_characters() {
 /// text this test does not come to an end.
 #[test]
 fn hostile_texts_end() {
-    const LENGTH: usize = 100_000;
+    const LENGTH: usize = 1_000_000;
     for piece in [
+        "-",
+        "------- ",
+        "-.] ",
+        "_[.] ",
+        "_.",
         "a.",
         "a@",
         "a@b.",

@@ -1,9 +1,9 @@
-//! What the processes of one host share: the epoch page, the word table, the fork generation.
+//! What the processes of one host share: the epoch page, the word table, finished files, the fork generation.
 //!
 //! This is the only crate of the project with `unsafe`: one block that views a mapped file as atomics, one that
-//! maps a finished file for reading, one that registers the fork handler. Everything else is plain code over [`std::sync::atomic::AtomicU64`], and
-//! the two protocols (`epoch`, `bucket`) are written apart from the memory they run on, so that their tests
-//! can try interleavings and kills that no real scheduler would give twice.
+//! maps a finished file for reading, one that registers the fork handler. Everything else is plain code over
+//! [`std::sync::atomic::AtomicU64`], and the two protocols (`epoch`, `bucket`) are written apart from the memory they
+//! run on, so that their tests can try interleavings and kills that no real scheduler would give twice.
 //!
 //! **Files.** Both files are made complete, with their final length and header, under a temporary name and
 //! linked to their own only then: nobody ever maps a short one. They are never truncated afterwards. Whoever

@@ -1,17 +1,14 @@
 //! A small file that many processes bring up to date, each from what the one before left.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
     io::{self, ErrorKind, Read as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use rustix::fs::OFlags;
 use security_core::StoreFault;
-use std::os::unix::fs::OpenOptionsExt as _;
 
-use crate::{fault, permissions};
+use crate::{fault, path_lock::PathLock, permissions};
 
 /// The longest content that is read.
 const LONGEST: u64 = 4 << 20;
@@ -60,45 +57,25 @@ impl HeadFile {
         &self,
         change: impl FnOnce(Option<Vec<u8>>) -> Result<Option<Vec<u8>>, E>,
     ) -> Result<(), E> {
-        let lock = self.lock()?;
-        let done = self.read().map_err(E::from).and_then(change).and_then(|new| match new {
+        let _lock = self.lock()?;
+        permissions::remove_drafts(&self.path);
+        self.read().map_err(E::from).and_then(change).and_then(|new| match new {
             Some(bytes) => permissions::replace_private(&self.path, &bytes)
                 .map_err(|error| fault::from_io(&error, &self.path).into()),
             None => Ok(()),
-        });
-        // Said aloud: a child that another thread forked meanwhile has the same lock, and would keep it.
-        if let Err(error) = lock.unlock() {
-            tracing::debug!(%error, "a lock is let go by closing its file");
-        }
-        done
+        })
     }
 
-    fn lock(&self) -> Result<File, StoreFault> {
-        let name = self.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let path = self.path.with_file_name(format!(".{name}.lock"));
-        let refused = |error: io::Error| fault::from_io(&error, &path);
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let open = || OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(&path);
-        let file = match open() {
-            Err(error) if error.kind() == ErrorKind::NotFound => match permissions::create_private(&path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => open().map_err(refused)?,
-                created => created.map_err(refused)?,
-            },
-            opened => opened.map_err(refused)?,
-        };
+    fn lock(&self) -> Result<PathLock, StoreFault> {
         let begun = Instant::now();
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {
-                    std::thread::sleep(Duration::from_micros(200));
+            match PathLock::take(&self.path).map_err(|error| fault::from_io(&error, &self.path))? {
+                Some(lock) => return Ok(lock),
+                None if begun.elapsed() < PATIENCE => std::thread::sleep(Duration::from_micros(200)),
+                None => {
+                    let message = "another process holds the lock and does not finish";
+                    return Err(fault::busy(&self.path, message));
                 }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(fault::busy(&path, "another process holds the lock and does not finish"));
-                }
-                // A file system without locks: replacing in one step is what is left.
-                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => return Ok(file),
-                Err(TryLockError::Error(error)) => return Err(refused(error)),
             }
         }
     }

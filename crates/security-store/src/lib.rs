@@ -10,6 +10,7 @@ mod fault;
 mod gate;
 mod head_file;
 mod journal;
+mod path_lock;
 mod permissions;
 
 pub use documents::{Document, DocumentFolder};

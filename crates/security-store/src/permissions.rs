@@ -155,6 +155,20 @@ pub(crate) fn draft_beside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{}-{count}-{}.new", std::process::id(), since.as_nanos()))
 }
 
+/// Removes the drafts of a file that killed processes left behind; only for whoever alone makes them.
+pub(crate) fn remove_drafts(path: &Path) {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
+    for entry in entries.into_iter().flatten().flatten() {
+        let draft = entry.file_name();
+        let draft = draft.to_string_lossy();
+        if draft.starts_with(&format!(".{name}.")) && draft.ends_with(".new") {
+            // Best effort: it only takes room.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Makes a new name durable.
 pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     File::open(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?

@@ -93,14 +93,21 @@ impl Engine {
         let since = cache.keys.read().unwrap_or_else(PoisonError::into_inner).revision;
         let mut fresh = self.other_key_table()?.map(keys::Keys::of_table);
         let mut records = cache.documents.load().records.clone();
-        if fresh.is_some() && records.is_empty() {
-            // A table says nothing of these. What changes after this look comes with the changes below.
+        if fresh.is_some() {
+            // A table says nothing of these, and may be newer than those that are known here.
+            records.clear();
             for kind in CredentialKind::ALL {
                 records.extend(self.files.store.credential(kind)?);
             }
         }
         let since = fresh.as_ref().map_or(since, |fresh| fresh.revision);
-        let changes = self.files.store.credential_changes(since)?;
+        let mut changes = self.files.store.credential_changes(since)?;
+        if changes.revision < since {
+            // The store was put back beneath us: everything anew.
+            changes = self.files.store.credential_changes(security_core::Revision::default())?;
+            records.clear();
+            fresh = Some(keys::Keys::default());
+        }
         for changed in changes.records {
             records.retain(|record| record.kind != changed.kind);
             records.push(changed);

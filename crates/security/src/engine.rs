@@ -99,6 +99,7 @@ impl Engine {
             pepper,
             files: OpenFiles::new(store, journal)?,
         };
+        engine.begin_audit_head();
         engine.observe_operator_credentials()?;
         Ok(engine)
     }
@@ -151,6 +152,7 @@ impl Engine {
         let rules = noted(&mut problems, self.current_rules());
         let epoch =
             |domain: &Domain| (format!("{domain:?}").to_lowercase(), self.page.epoch(*domain).key().1);
+        problems.extend(self.head_trouble());
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "data_dir": self.data_dir().display().to_string(),

@@ -62,7 +62,7 @@ pub(crate) fn uuid() -> uuid::Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
-/// The account that the process runs as and its program: `uid 1000, gunicorn`.
+/// The account that the process runs as and its program: `uid 1000, python3.11`.
 pub(crate) fn actor() -> String {
     // The process's own entry belongs to whom it runs as; elsewhere a folder of its own would have to be made.
     use std::os::unix::fs::MetadataExt as _;

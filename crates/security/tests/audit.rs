@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use security::{ChainReport, ConfigSource, Engine, IssueRequest, Options};
+use security::{ChainReport, ConfigSource, Engine, IocDraft, IssueRequest, Options};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -192,6 +192,14 @@ fn old_copies_put_back_are_noticed_whichever_part_it_is() {
     let first = store.first_broken.unwrap();
     assert_eq!(first.file, "credentials.sqlite");
     assert!(first.reason.contains("older than the audit trail"), "{}", first.reason);
+    // What is done afterwards does not hide it, and the status says that the head stands still.
+    issue(&data, &["b", "c", "d"]);
+    assert!(verify(&data).first_broken.unwrap().reason.contains("older than the audit trail"));
+    let running = engine(&data);
+    running.flush().unwrap();
+    running.issue_api_key(IssueRequest { name: "e".into(), ..IssueRequest::default() }).unwrap();
+    assert!(running.status()["problems"][0].as_str().unwrap().contains("older than the audit trail"));
+    drop(running);
     // The journal alone: a file is gone.
     let journal = restored(&["logs"]);
     assert!(journal.first_broken.unwrap().reason.contains("the file is missing"));
@@ -203,6 +211,44 @@ fn old_copies_put_back_are_noticed_whichever_part_it_is() {
     // The head alone is behind, which a kill does too: what it does not vouch for is counted.
     let head = restored(&["credentials/audit.head"]);
     assert_eq!((head.intact, head.unvouched), (true, 1));
+}
+
+#[test]
+fn a_trail_without_any_administrative_act_is_intact() {
+    let folder = TempDir::new().unwrap();
+    let engine = engine(folder.path());
+    let draft = IocDraft {
+        ioc_type: "ip".into(),
+        value: "198.51.100.7".into(),
+        source: "ours".into(),
+        confidence: 50,
+        ..IocDraft::default()
+    };
+    engine.add_ioc(draft).unwrap();
+    assert_eq!(engine.verify_audit_log().unwrap().first_broken, None);
+    assert_eq!(verify(folder.path()).first_broken, None);
+}
+
+/// The request id of an act is the caller's word: one that comes twice must not vouch for both.
+#[test]
+fn an_act_is_missed_although_another_one_bears_its_request_id() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path();
+    let rotate = |engine: &Engine| {
+        engine.rotate_credential("DB_PASSWORD", Some("req-1"), Duration::ZERO).unwrap();
+        engine.flush().unwrap();
+    };
+    let running = engine(data);
+    rotate(&running);
+    let trail = audits(data).remove(0);
+    let (before, head) = (fs::read(&trail).unwrap(), fs::read(data.join("credentials/audit.head")).unwrap());
+    rotate(&running);
+    drop(running);
+    assert!(verify(data).intact);
+    fs::write(&trail, before).unwrap();
+    fs::write(data.join("credentials/audit.head"), head).unwrap();
+    let reason = verify(data).first_broken.unwrap().reason;
+    assert!(reason.contains("1 acts of its history are not in the trail"), "{reason}");
 }
 
 #[test]

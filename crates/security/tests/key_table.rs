@@ -90,6 +90,27 @@ fn a_process_that_followed_many_changes_makes_a_table_and_goes_over_to_it() {
     assert_eq!((reason(&later, &tokens[1].1), reason(&later, &tokens[3].1)), ("revoked".into(), "ok".into()));
 }
 
+/// A table says nothing of the document's credentials, and is newer than what an idle process knows of them.
+#[test]
+fn a_credential_rotated_before_the_table_was_made_ends_in_an_idle_process_too() {
+    let folder = TempDir::new().unwrap();
+    let open = || {
+        let config = serde_json::json!({"credentials": {"API_KEY": "the-operators-api-key-0123"}});
+        let config = Some(security::ConfigSource::Inline(config));
+        let options = Options { data_dir: Some(folder.path().to_owned()), config, ..Options::default() };
+        Engine::open(options).unwrap()
+    };
+    let accepts = |engine: &Engine, key: &[u8]| engine.verify_api_key(key, UsageContext::default()).unwrap();
+    let (admin, idle) = (open(), open());
+    assert!(accepts(&idle, b"the-operators-api-key-0123"));
+    let fresh = admin.rotate_credential("API_KEY", None, Duration::ZERO).unwrap();
+    crowd::make(folder.path(), 10_500, 7, 1000);
+    assert!(!accepts(&open(), b"the-operators-api-key-0123"), "this look makes the table");
+    assert!(folder.path().join("credentials/keys.index").exists());
+    assert!(!accepts(&idle, b"the-operators-api-key-0123"));
+    assert!(accepts(&idle, fresh.expose()));
+}
+
 #[test]
 fn a_damaged_a_missing_or_a_foreign_table_opens_nothing_and_loses_nothing() {
     let folder = TempDir::new().unwrap();

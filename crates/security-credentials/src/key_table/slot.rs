@@ -88,19 +88,8 @@ impl<'t> KeySlot<'t> {
         )
     }
 
-    /// When it ends.
-    pub fn expires_at(&self) -> Option<Timestamp> {
+    fn expires_at(&self) -> Option<Timestamp> {
         self.has(EXPIRES).then(|| time(self.slot, EXPIRES_AT))
-    }
-
-    /// Whether it was revoked.
-    pub fn is_revoked(&self) -> bool {
-        self.has(REVOKED)
-    }
-
-    /// Its own limit.
-    pub fn rate_limit(&self) -> Option<KeyRate> {
-        self.settings.rate
     }
 
     /// The id that stands in the token.

@@ -144,7 +144,7 @@ impl Scanner<'_> {
             }
         }
         self.atoms = atoms;
-        stop
+        stop.max(self.done)
     }
 
     /// Reads atoms joined by dots into `atoms` and `clean`: where they end, and whether any dot was disarmed.

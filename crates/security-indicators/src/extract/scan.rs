@@ -107,12 +107,13 @@ impl<'t> Scanner<'t> {
                         if self.found.len() >= self.options.max_hits {
                             return self.found;
                         }
-                        match self.next_start(at) {
-                            Some(start) if start <= candidate + 1 || self.inside_word(at) => {
-                                at = self.step(start);
-                            }
-                            _ => at = (at + 1).max(candidate + 2),
+                        // Where nothing starts any more nothing is found; what was passed is not looked at again.
+                        let Some(start) = self.next_start(at) else { return self.found };
+                        if start > candidate + 1 && !self.inside_word(at) {
+                            at = start;
+                            break;
                         }
+                        at = self.step(start);
                     }
                 }
             }
@@ -171,7 +172,7 @@ impl<'t> Scanner<'t> {
         }
         if !self.joins(end) {
             self.word(start, end);
-            return end;
+            return end.max(self.done);
         }
         if self.bytes[end] == b'.' {
             // Neither a scheme nor a colon nor a backslash comes next.

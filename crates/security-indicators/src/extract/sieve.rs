@@ -200,7 +200,7 @@ fn judge(before: &Classes, here: &Classes, after: &Classes, wanted: Wanted) -> u
             & next!(base64, 6);
     }
 
-    let after_word = last_atom | last!(|c: &Classes| c.space | c.colon, 1);
+    let after_word = last_atom | last!(|c: &Classes| c.space | c.colon | c.dot, 1);
     found |= here.opener & after_word & !next!(digit, 1);
     found |= here.backslash & (after_word | last!(|c: &Classes| c.percent, 1));
     found |= (here.percent | here.ampersand) & last_atom;
@@ -254,14 +254,9 @@ pub(super) fn is_meant(bytes: &[u8], at: usize) -> bool {
         },
         b']' | b'}' => match byte(at + 1) {
             b':' => goes_on_as_slash(byte(at + 2)),
-            _ => opens_sign(bytes, at + 1),
+            _ => opens_sign(bytes, at + 1) || opens_plural(bytes, at + 1),
         },
-        b'[' | b'(' | b'{' | b'<' => {
-            opens_sign(bytes, at)
-                || (matches!(byte(at + 1), b's' | b'S')
-                    && matches!(byte(at + 2), b']' | b')')
-                    && (byte(at + 3) == b':' || goes_on_as_slash(byte(at + 3)) || byte(at + 3) == b'%'))
-        }
+        b'[' | b'(' | b'{' | b'<' => opens_sign(bytes, at) || opens_plural(bytes, at),
         b'\\' => match byte(at + 1) {
             b'[' | b'(' | b'{' | b'<' | b'u' | b'U' | b'x' | b'X' | b'\\' | b'.' | b'@' | b'/' => true,
             _ if matches!(back(1), b':' | b'%') => true,
@@ -308,4 +303,12 @@ fn opens_sign(bytes: &[u8], mut at: usize) -> bool {
         b's' | b'S' => starts(b"slash"),
         _ => false,
     }
+}
+
+/// Whether the bracket is that of `http[s]` with a sign after it.
+fn opens_plural(bytes: &[u8], at: usize) -> bool {
+    let byte = |at: usize| bytes.get(at).copied().unwrap_or(0);
+    matches!(byte(at + 1), b's' | b'S')
+        && matches!(byte(at + 2), b']' | b')')
+        && (matches!(byte(at + 3), b':' | b'%') || goes_on_as_slash(byte(at + 3)))
 }

@@ -69,7 +69,9 @@ impl str::FromStr for IndexId {
     type Err = IndexFileError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = u128::from_str_radix(text, 16).ok().filter(|_| text.len() == 32);
+        let digits =
+            Some(text).filter(|text| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits = digits.and_then(|text| u128::from_str_radix(text, 16).ok());
         digits.map(|number| Self(number.to_be_bytes())).ok_or(IndexFileError::Damaged("its id is none"))
     }
 }

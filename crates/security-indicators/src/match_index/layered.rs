@@ -17,7 +17,7 @@ pub struct IndexDamaged;
 /// A file, if there is one, with the rows that came and went since: it answers as a [`MatchIndex`] that was told
 /// everything.
 ///
-/// A hit out of the file rests on a 64-bit hash. Whoever reads the row's record compares
+/// A hit out of the file rests on 56 bits of a hash and its place. Whoever reads the row's record compares
 /// ([`Hit::is_true`](super::Hit::is_true)) before taking it for a match. A value must have the same row all the time.
 #[derive(Debug)]
 pub struct LayeredIndex<B> {
@@ -81,7 +81,7 @@ impl<B: AsRef<[u8]>> LayeredIndex<B> {
     /// How many rows are listed.
     pub fn len(&self) -> u64 {
         let file = self.file.as_ref().map_or(0, IndexFile::len);
-        (file + self.added.len() as u64).saturating_sub(self.removed.len() as u64)
+        file.saturating_add(self.added.len() as u64).saturating_sub(self.removed.len() as u64)
     }
 
     /// Whether nothing is listed.

@@ -114,6 +114,14 @@ impl Listing for MatchIndex {
     fn push_v6(&self, level: u8, key: u128, match_type: MatchType, hits: &mut Hits) {
         self.v6.push(level, &key, match_type, hits);
     }
+
+    fn push_networks_v4(&self, level: u8, key: u32, same: MatchType, inside: MatchType, hits: &mut Hits) {
+        self.v4.push_networks(level, key, same, inside, hits);
+    }
+
+    fn push_networks_v6(&self, level: u8, key: u128, same: MatchType, inside: MatchType, hits: &mut Hits) {
+        self.v6.push_networks(level, key, same, inside, hits);
+    }
 }
 
 /// Lone addresses and networks of one family: a map for each length that is listed, longest first.
@@ -145,6 +153,21 @@ impl<T: Bits> Prefixes<T> {
             }
         };
         &mut self.levels[at].1
+    }
+
+    /// In one pass over the levels, which are as few as their maps.
+    fn push_networks(&self, level: u8, key: T, same: MatchType, inside: MatchType, hits: &mut Hits) {
+        // A network of one address is the address: the two kinds meet as one inside the other.
+        let length = level.min(T::LENGTH);
+        self.push(level, &key, same, hits);
+        for (listed, map) in &self.levels {
+            if *listed != level
+                && (*listed).min(T::LENGTH) <= length
+                && let Some(rows) = map.get(&key.prefix((*listed).min(T::LENGTH)))
+            {
+                rows.push(inside, hits);
+            }
+        }
     }
 
     fn push(&self, level: u8, key: &T, match_type: MatchType, hits: &mut Hits) {

@@ -34,6 +34,7 @@ fn is_below(host: &str, listed: &Indicator) -> bool {
 fn begins(checked: &Indicator, listed: &str) -> bool {
     let without_user = url::without_user(checked.value());
     let bare = without_user.as_deref().unwrap_or(checked.value());
-    bare.strip_prefix(listed)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']) || listed.ends_with('/'))
+    // Nothing lies below a listed query.
+    let below = |rest: &str| !listed.contains('?') && (rest.starts_with(['/', '?']) || listed.ends_with('/'));
+    bare.strip_prefix(listed).is_some_and(|rest| rest.is_empty() || below(rest))
 }

@@ -20,6 +20,18 @@ pub(super) trait Listing {
     fn push_text(&self, kind: IocType, value: &str, match_type: MatchType, hits: &mut Hits);
     fn push_v4(&self, level: u8, key: u32, match_type: MatchType, hits: &mut Hits);
     fn push_v6(&self, level: u8, key: u128, match_type: MatchType, hits: &mut Hits);
+
+    /// Adds what is listed at a level (`same`) and what lies around it (`inside`), the nearest first.
+    fn push_networks_v4(&self, level: u8, key: u32, same: MatchType, inside: MatchType, hits: &mut Hits) {
+        each_level(self.levels_v4(), level, key, same, inside, |level, key, how| {
+            self.push_v4(level, key, how, hits)
+        });
+    }
+    fn push_networks_v6(&self, level: u8, key: u128, same: MatchType, inside: MatchType, hits: &mut Hits) {
+        each_level(self.levels_v6(), level, key, same, inside, |level, key, how| {
+            self.push_v6(level, key, how, hits)
+        });
+    }
 }
 
 /// The rows that a value meets: exact ones first, then the nearest (longest prefix, closest parent domain, deepest
@@ -28,10 +40,10 @@ pub(super) fn matches(listing: &impl Listing, checked: &Indicator) -> Hits {
     let mut hits = Hits::new();
     match Place::of(checked) {
         Place::V4(level, key) => {
-            push_network(listing, level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
+            listing.push_networks_v4(level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
         }
         Place::V6(level, key) => {
-            push_network(listing, level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
+            listing.push_networks_v6(level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
         }
         Place::Text(kind, value) => {
             listing.push_text(kind, value, MatchType::Exact, &mut hits);
@@ -64,10 +76,10 @@ fn push_host(listing: &impl Listing, checked: &Indicator, hits: &mut Hits) {
     let Some(host) = checked.host() else { return };
     match host_address(host).map(IpNet::from) {
         Some(IpNet::V4(v4)) => {
-            push_network(listing, LONE, v4.addr().to_bits(), MatchType::Host, MatchType::Host, hits)
+            listing.push_networks_v4(LONE, v4.addr().to_bits(), MatchType::Host, MatchType::Host, hits)
         }
         Some(IpNet::V6(v6)) => {
-            push_network(listing, LONE, v6.addr().to_bits(), MatchType::Host, MatchType::Host, hits)
+            listing.push_networks_v6(LONE, v6.addr().to_bits(), MatchType::Host, MatchType::Host, hits)
         }
         None => {
             listing.push_text(IocType::Domain, host, MatchType::Host, hits);
@@ -109,23 +121,22 @@ fn push_url_prefixes(listing: &impl Listing, value: &str, hits: &mut Hits) {
     }
 }
 
-fn push_network<T: Bits>(
-    listing: &impl Listing,
+fn each_level<T: Bits>(
+    levels: Levels,
     level: u8,
     key: T,
     same: MatchType,
     inside: MatchType,
-    hits: &mut Hits,
+    mut push: impl FnMut(u8, T, MatchType),
 ) {
     // A network of one address is the address: the two kinds meet as one inside the other.
     let length = level.min(T::LENGTH);
-    let levels = T::levels(listing);
     if levels.has(level) {
-        key.push(listing, level, same, hits);
+        push(level, key, same);
     }
     for listed in levels.longest_first() {
         if listed != level && listed.min(T::LENGTH) <= length {
-            key.prefix(listed.min(T::LENGTH)).push(listing, listed, inside, hits);
+            push(listed, key.prefix(listed.min(T::LENGTH)), inside);
         }
     }
 }
@@ -136,10 +147,6 @@ pub(super) trait Bits: Copy + Eq + std::hash::Hash {
     const LENGTH: u8;
     /// The first bits of it.
     fn prefix(self, length: u8) -> Self;
-    /// The levels of this family that are listed.
-    fn levels(listing: &impl Listing) -> Levels;
-    /// Adds the rows listed under this key.
-    fn push(self, listing: &impl Listing, level: u8, match_type: MatchType, hits: &mut Hits);
 }
 
 impl Bits for u32 {
@@ -147,24 +154,12 @@ impl Bits for u32 {
     fn prefix(self, length: u8) -> Self {
         if length == 0 { 0 } else { self & (Self::MAX << (32 - length)) }
     }
-    fn levels(listing: &impl Listing) -> Levels {
-        listing.levels_v4()
-    }
-    fn push(self, listing: &impl Listing, level: u8, match_type: MatchType, hits: &mut Hits) {
-        listing.push_v4(level, self, match_type, hits);
-    }
 }
 
 impl Bits for u128 {
     const LENGTH: u8 = 128;
     fn prefix(self, length: u8) -> Self {
         if length == 0 { 0 } else { self & (Self::MAX << (128 - length)) }
-    }
-    fn levels(listing: &impl Listing) -> Levels {
-        listing.levels_v6()
-    }
-    fn push(self, listing: &impl Listing, level: u8, match_type: MatchType, hits: &mut Hits) {
-        listing.push_v6(level, self, match_type, hits);
     }
 }
 

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use security_core::{Domain, Revision, StoreFault};
 use security_credentials::{
-    CredentialChanges, CredentialKind, CredentialRecord, CredentialStore, HistoryEntry, IssuedKey,
+    CredentialChanges, CredentialKind, CredentialRecord, CredentialStore, HistoryEntry, HistoryMark,
+    IssuedKey,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -88,6 +89,32 @@ impl CredentialStore for EmbeddedStore {
 }
 
 impl EmbeddedStore {
+    /// The newest line of the history; `None` before the first.
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn newest_history(&self) -> Result<Option<HistoryMark>, StoreFault> {
+        self.history_mark("SELECT seq, line FROM history WHERE ?1 = 0 ORDER BY seq DESC LIMIT 1", 0)
+    }
+
+    /// Whether the history has a line.
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn has_history(&self, mark: HistoryMark) -> Result<bool, StoreFault> {
+        let found = self.history_mark("SELECT seq, line FROM history WHERE seq = ?1", whole(mark.seq))?;
+        Ok(found == Some(mark))
+    }
+
+    fn history_mark(&self, query: &str, number: i64) -> Result<Option<HistoryMark>, StoreFault> {
+        self.opened_credentials().read(|connection| {
+            let mut statement = connection.prepare_cached(query)?;
+            let mut rows = statement.query([number])?;
+            let Some(row) = rows.next()? else { return Ok(None) };
+            let seq: i64 = row.get(0)?;
+            let line = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+            Ok(Some(HistoryMark::of(seq.unsigned_abs(), line)))
+        })
+    }
+
     /// The database; at the first use in this process the history file gets the lines that a process killed
     /// between commit and copy left out.
     pub(super) fn opened_credentials(&self) -> &Database {

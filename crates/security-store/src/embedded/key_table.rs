@@ -15,16 +15,14 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::TryLockError,
 };
 
 use rusqlite::OptionalExtension;
-use rustix::fs::{FlockOperation, fcntl_lock};
 use security_core::{Entropy, Revision, StoreFault};
 use security_credentials::{IssuedKey, KeyTableWriter};
 
 use super::{EmbeddedStore, credentials, pool::Done, whole};
-use crate::{fault, fault::Trouble, permissions};
+use crate::{fault, fault::Trouble, path_lock::PathLock, permissions};
 
 /// Bytes kept back before they are written.
 const BUFFER: usize = 1 << 20;
@@ -68,15 +66,10 @@ impl EmbeddedStore {
         entropy: &mut dyn Entropy,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<Option<Revision>, StoreFault> {
-        let _here = match self.key_table.try_lock() {
-            Ok(turn) => turn,
-            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-        };
         let path = self.key_table_path();
         let refused = |error: io::Error| fault::from_io(&error, &path);
-        let Some(_everywhere) = only_builder(&path).map_err(refused)? else { return Ok(None) };
-        remove_drafts(&path);
+        let Some(_builder) = PathLock::take(&path).map_err(refused)? else { return Ok(None) };
+        permissions::remove_drafts(&path);
         let draft = permissions::draft_beside(&path);
         let made = self.write_key_table(&draft, entropy, goes_on).and_then(|revision| {
             fs::rename(&draft, &path).and_then(|()| permissions::sync_folder_of(&path)).map_err(refused)?;
@@ -181,35 +174,4 @@ impl Draft {
 
 fn unfit(error: security_credentials::KeyTableError) -> Trouble {
     Trouble::Unreadable(format!("no key table can be made of it: {error}"))
-}
-
-/// The lock of the one builder of the host; `None` while another process has it.
-///
-/// The lock is a POSIX one: a child does not inherit it, and would keep any other kind for as long as it lives.
-fn only_builder(path: &Path) -> io::Result<Option<File>> {
-    let lock = path.with_file_name(".keys.index.lock");
-    let file = match permissions::create_private(&lock) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::OpenOptions::new().write(true).open(&lock)?
-        }
-        made => made?,
-    };
-    match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Removes what builders that were killed left behind; only under the lock of the one builder.
-fn remove_drafts(path: &Path) {
-    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
-    for entry in entries.into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(".keys.index.") && name.ends_with(".new") {
-            // Best effort: it only takes room.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
 }

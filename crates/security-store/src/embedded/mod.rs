@@ -46,8 +46,6 @@ pub struct EmbeddedStore {
     alerts: Database,
     history_file: HistoryFile,
     gate: Arc<Gate>,
-    /// One building of the key table at a time in this process; other processes are kept out by a file's lock.
-    key_table: std::sync::Mutex<()>,
 }
 
 /// What the store is made of.
@@ -97,7 +95,6 @@ impl EmbeddedStore {
             alerts: database(&schema::ALERTS),
             history_file: HistoryFile::new(data_dir.join("credential_history/history.jsonl")),
             gate,
-            key_table: std::sync::Mutex::new(()),
         })
     }
 

@@ -297,6 +297,14 @@ impl Journal {
         self.shared.lane(stream).end()
     }
 
+    /// Whether a folder has anything of a stream, of any process.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn has(folder: &Path, stream: Stream) -> Result<bool, StoreFault> {
+        Ok(!reader::files_of(folder, Some(stream))?.is_empty())
+    }
+
     /// Calls `each` with every line of a stream, of all processes, header lines included, oldest file first.
     ///
     /// # Errors

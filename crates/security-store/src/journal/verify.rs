@@ -68,21 +68,39 @@ struct Checked {
     vouched: u64,
 }
 
+/// What is known of one file, so that each line is held against what concerns it and no more.
+#[derive(Default)]
+struct Claims<'c> {
+    by_number: HashMap<u64, Vec<&'c Claim>>,
+    /// The one that says earliest that nothing follows.
+    closed: Option<&'c Claim>,
+}
+
+impl<'c> Claims<'c> {
+    fn take(&mut self, claim: &'c Claim) {
+        self.by_number.entry(claim.end.seq).or_default().push(claim);
+        if claim.end.closed && self.closed.is_none_or(|known| claim.end.seq < known.end.seq) {
+            self.closed = Some(claim);
+        }
+    }
+}
+
 pub(super) fn verify(
     folder: &Path,
     claims: &[Claim],
     each: &mut dyn FnMut(Stream, &[u8]),
 ) -> Result<ChainReport, StoreFault> {
     let mut report = ChainReport::default();
-    let mut claimed: HashMap<&str, Vec<&Claim>> = HashMap::new();
+    let mut claimed: HashMap<&str, Claims<'_>> = HashMap::new();
     for claim in claims {
-        claimed.entry(&claim.end.file).or_default().push(claim);
+        claimed.entry(&claim.end.file).or_default().take(claim);
     }
+    let nothing = Claims::default();
     let mut checked: HashMap<String, Checked> = HashMap::new();
     let files = reader::files_of(folder, None)?;
     for file in &files {
         let path = folder.join(&file.name);
-        let of_file = claimed.get(file.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let of_file = claimed.get(file.name.as_str()).unwrap_or(&nothing);
         let found = match check(&path, &file.name, file.stream, of_file, each) {
             // The oldest files go when there are too many.
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -220,7 +238,7 @@ fn check(
     path: &Path,
     name: &str,
     stream: Stream,
-    claims: &[&Claim],
+    claims: &Claims<'_>,
     each: &mut dyn FnMut(Stream, &[u8]),
 ) -> io::Result<Checked> {
     let link = ChainLink::start(name);
@@ -243,18 +261,19 @@ fn check(
 
 impl Checked {
     /// Holds the line just followed against what is known of it from elsewhere.
-    fn meets(&mut self, claims: &[&Claim]) -> Result<(), String> {
-        for Claim { end, by } in claims {
-            if end.seq == self.seq {
-                if end.chain != self.link {
-                    return Err(format!("the records up to here are not those that {by} knows"));
-                }
-                self.vouched = self.vouched.max(self.seq);
-            } else if end.closed && self.seq > end.seq {
-                return Err(format!("the record was added: {by} knows {} records of the file", end.seq));
+    fn meets(&mut self, claims: &Claims<'_>) -> Result<(), String> {
+        if let Some(known) = claims.by_number.get(&self.seq) {
+            if let Some(claim) = known.iter().find(|claim| claim.end.chain != self.link) {
+                return Err(format!("the records up to here are not those that {} knows", claim.by));
             }
+            self.vouched = self.seq;
         }
-        Ok(())
+        match claims.closed {
+            Some(Claim { end, by }) if self.seq > end.seq => {
+                Err(format!("the record was added: {by} knows {} records of the file", end.seq))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes the next line in, or says why it cannot be it.

@@ -1,6 +1,6 @@
 //! The audit trail: who did what to the engine.
 
-use security_store::{ChainReport, Stream};
+use security_store::Stream;
 use serde_json::{Map, Value, json};
 
 use crate::{Engine, Result, world};
@@ -42,19 +42,6 @@ impl Engine {
                 .all(|(name, value)| record.get(name).or_else(|| record["details"].get(name)) == Some(value))
         };
         Ok(self.files.journal.newest(Stream::Audit, limit, &mut wanted)?)
-    }
-
-    /// Checks the hash chain of every journal file, and the audit trail against its head and the credential store:
-    /// an edited, removed, added or reordered line is named by file and line, and so are a cut-off end, a missing
-    /// file, and a trail, a head or a store that is older than the others.
-    ///
-    /// What was recorded after the head was last written ([`ChainReport::unvouched`]) can be cut off unnoticed, and
-    /// so can everything since a moment when trail, head and store are all put back to it together; a copy of the
-    /// head elsewhere tells that.
-    /// # Errors
-    /// When the journal or the store cannot be read.
-    pub fn verify_audit_log(&self) -> Result<ChainReport> {
-        self.verify_against_head()
     }
 }
 

@@ -1,19 +1,21 @@
 //! The audit head: what the audit trail must still have, remembered beside the credentials.
 //!
-//! `credentials/audit.head` holds how far each audit file went and the store's revision, under a MAC of the data
-//! directory's key. It is written after each administrative act, and when the journal is flushed or closed. The ends
+//! `credentials/audit.head` holds how far each audit file went and the newest line of the store's history, under a MAC
+//! of the data directory's key. It is there before the first record of the trail, and is written after each
+//! administrative act, at [`Engine::flush`] and at the end. The ends
 //! of files that nobody writes to any more go into the trail itself (`audit_sealed`), so that the head stays small:
 //! what vouches for them is then a record that the head vouches for.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     path::Path,
     sync::{Mutex, PoisonError},
 };
 
 use security_core::{Coded as _, StoreFault};
 use security_credentials::{
-    AuditHead, CredentialEvent, CredentialStore as _, HeadFault, HeadKey, JournalEnd, Pepper,
+    AuditHead, CredentialEvent, CredentialStore as _, HeadFault, HeadKey, HistoryEntry, HistoryMark,
+    JournalEnd, Pepper,
 };
 use security_store::{ChainReport, Claim, HeadFile, Journal, Stream};
 use serde_json::{Value, json};
@@ -36,35 +38,70 @@ const ENDS_A_RECORD: usize = 500;
 /// The acts of the store's history that the trail is searched for, the newest ones.
 const ACTS_COMPARED: usize = 10_000;
 
+const OLDER_STORE: &str = "the credential store is older than the audit trail";
+
 /// The head of one data directory.
 #[derive(Debug)]
 pub(crate) struct Heads {
     file: HeadFile,
     key: HeadKey,
     /// What this process had written last: nothing is written twice.
-    written: Mutex<Option<JournalEnd>>,
+    written: Mutex<Option<(JournalEnd, Option<HistoryMark>)>>,
+    /// Why it could not be written last time.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Heads {
     pub(crate) fn new(data_dir: &Path, pepper: &Pepper) -> Self {
         let path = data_dir.join("credentials").join(NAME);
-        Self { file: HeadFile::at(&path), key: HeadKey::of(pepper), written: Mutex::default() }
+        Self {
+            file: HeadFile::at(&path),
+            key: HeadKey::of(pepper),
+            written: Mutex::default(),
+            trouble: Mutex::default(),
+        }
     }
 }
 
 impl Engine {
-    /// Brings the head up to date with this process's part of the trail. What keeps it from that is logged: the act
-    /// has happened, and the trail has it.
+    /// Brings the head up to date with this process's part of the trail. What keeps it from that is logged and stands
+    /// in the status: the act has happened, and the trail has it.
     pub(crate) fn write_audit_head(&self) {
-        if let Err(error) = self.try_write_audit_head() {
-            tracing::warn!(%error, "the audit head is behind: cuts of the newest records would not be noticed");
+        self.note_head(self.try_write_audit_head());
+    }
+
+    /// A directory without a trail gets its head at once: from then on a missing head is a missing head.
+    pub(crate) fn begin_audit_head(&self) {
+        let begun = self.heads.file.read().map_err(crate::Error::from).and_then(|found| match found {
+            Some(_) => Ok(()),
+            None => self.heads.file.update(|old| {
+                let is_first = old.is_none() && !Journal::has(&self.logs(), Stream::Audit)?;
+                Ok(is_first.then(|| self.heads.key.seal(&AuditHead::empty(world::now())).into_bytes()))
+            }),
+        });
+        self.note_head(begun);
+    }
+
+    /// Why the head is behind, if it is.
+    pub(crate) fn head_trouble(&self) -> Option<String> {
+        self.heads.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_head(&self, outcome: Result<()>) {
+        let trouble = outcome.err().map(|error| {
+            format!("the audit head is behind, cuts of the newest records would not be noticed: {error}")
+        });
+        if let Some(trouble) = &trouble {
+            tracing::warn!("{trouble}");
         }
+        *self.heads.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     fn try_write_audit_head(&self) -> Result<()> {
-        let journal = &self.files.journal;
+        let (journal, store) = (&self.files.journal, &self.files.store);
         let Some(end) = journal.end(Stream::Audit) else { return Ok(()) };
-        if *self.heads.written.lock().unwrap_or_else(PoisonError::into_inner) == Some(end) {
+        let now = Some((end, store.newest_history()?));
+        if *self.heads.written.lock().unwrap_or_else(PoisonError::into_inner) == now {
             return Ok(());
         }
         let mut done = None;
@@ -74,18 +111,22 @@ impl Engine {
                     self.adopt_trail()?;
                     AuditHead::empty(world::now())
                 }
-                // A head that somebody changed is evidence, and not overwritten.
-                Some(text) => self.heads.key.open(&text).map_err(|fault| self.not_ours(fault))?,
+                Some(text) => self.heads.key.open(&text).map_err(|fault| self.refused(reason_of(fault)))?,
             };
-            // Under the lock: the revision grows from head to head.
-            let revision = self.files.store.credential_revision()?.0;
+            if let Some(mark) = head.history
+                && !store.has_history(mark)?
+            {
+                return Err(self.refused(OLDER_STORE));
+            }
+            // Under the lock: the history grows from head to head.
+            let newest = store.newest_history()?;
             let sealed = head.take_oldest(MOST_ENDS, KEPT_ENDS);
             self.record_ends("audit_sealed", &sealed)?;
             let Some(end) = journal.end(Stream::Audit) else { return Ok(None) };
             head.note(end.clone());
-            done = Some(end);
+            done = Some((end, newest));
             (head.number, head.at) = (head.number + 1, world::now());
-            head.revision = head.revision.max(revision);
+            head.history = newest;
             Ok(Some(self.heads.key.seal(&head).into_bytes()))
         })?;
         if done.is_some() {
@@ -124,15 +165,24 @@ impl Engine {
         self.data_dir().join("logs")
     }
 
-    fn not_ours(&self, fault: HeadFault) -> crate::Error {
-        StoreFault::new("audit-head", reason_of(fault))
-            .with_hint("`security audit verify` says more; move the file away to begin a new head")
+    /// A head that does not fit is evidence, and not overwritten.
+    fn refused(&self, reason: &str) -> crate::Error {
+        StoreFault::new("audit-head", reason)
+            .with_hint("`security audit verify` says more; move the head away to begin a new one")
             .at(self.heads.file.path())
             .into()
     }
 
-    /// Checks the trail against itself, the head, and the store; see [`Engine::verify_audit_log`].
-    pub(super) fn verify_against_head(&self) -> Result<ChainReport> {
+    /// Checks the hash chain of every journal file, and the audit trail against its head and the credential store:
+    /// an edited, removed, added or reordered line is named by file and line, and so are a cut-off end, a missing
+    /// file, and a trail, a head or a store that is older than the others.
+    ///
+    /// What was recorded after the head was last written ([`ChainReport::unvouched`]) can be cut off unnoticed, and
+    /// so can everything since a moment when trail, head and store are all put back to it together; a copy of the
+    /// head elsewhere tells that.
+    /// # Errors
+    /// When the journal or the store cannot be read.
+    pub fn verify_audit_log(&self) -> Result<ChainReport> {
         // The head first: whoever writes meanwhile only adds to what it says.
         let text = self.heads.file.read();
         let store = &self.files.store;
@@ -159,39 +209,37 @@ impl Engine {
                 ends_in(line).into_iter().map(|end| Claim { end, by: format!("a record in {file}") }),
             );
         })?;
-        let mut unseen: HashSet<&str> = history
-            .iter()
-            .filter(|line| {
-                use CredentialEvent::{Issued, Revoked, Rotated};
-                matches!(line.event, Issued | Rotated | Revoked)
-            })
-            .map(|line| line.request_id.as_str())
-            .collect();
+        // Each act is in the trail before it is in the history. Its request id is the caller's, and may come again.
+        let mut unseen: HashMap<&str, Vec<&HistoryEntry>> = HashMap::new();
+        for line in history.iter().filter(|line| is_act(line.event)) {
+            unseen.entry(&line.request_id).or_default().push(line);
+        }
         let mut report = Journal::verify_against(&self.logs(), &claims, &mut |stream, line| {
             if stream == Stream::Audit
-                && let Ok(Request { request_id }) = serde_json::from_slice(line)
+                && let Ok(Act { event, request_id }) = serde_json::from_slice(line)
+                && ACTS.contains(&&*event)
+                && let Some(lines) = unseen.get_mut(&*request_id)
             {
-                unseen.remove(&*request_id);
+                lines.pop();
             }
         })?;
         if let Some(reason) = wrong {
             report.breaks(NAME, 0, reason);
         } else if let Some(head) = head {
-            let revision = store.credential_revision()?.0;
-            if revision < head.revision {
-                let reason = format!(
-                    "the credential store is older than the audit trail: its revision is {revision}, and was {} at {}",
-                    head.revision, head.at
-                );
+            if let Some(mark) = head.history
+                && !store.has_history(mark)?
+            {
+                let reason =
+                    format!("{OLDER_STORE}: line {} of its history, of {}, is not there", mark.seq, head.at);
                 report.breaks("credentials.sqlite", 0, reason);
             }
         } else if !trail_is_empty {
             let reason = "the audit head is missing: cut off or deleted files cannot be told; the next act makes a new one";
             report.breaks(NAME, 0, reason.to_owned());
         }
-        let lost = history.iter().filter(|line| unseen.contains(&*line.request_id)).collect::<Vec<_>>();
-        // The oldest one: from there on the trail is gone.
-        if let Some(first) = lost.last() {
+        let lost: Vec<&HistoryEntry> = unseen.into_values().flatten().collect();
+        // From the oldest one on the trail is gone.
+        if let Some(first) = lost.iter().min_by_key(|line| line.at) {
             let reason = format!(
                 "the audit trail is older than the credential store: {} acts of its history are not in the trail, the \
                  first at {} on {} (request {})",
@@ -206,8 +254,17 @@ impl Engine {
     }
 }
 
+/// What the trail calls the acts that the history has a line of.
+const ACTS: [&str; 4] = ["key_issued", "key_rotated", "key_revoked", "credential_rotated"];
+
+fn is_act(event: CredentialEvent) -> bool {
+    matches!(event, CredentialEvent::Issued | CredentialEvent::Rotated | CredentialEvent::Revoked)
+}
+
 #[derive(serde::Deserialize)]
-struct Request<'l> {
+struct Act<'l> {
+    #[serde(borrow)]
+    event: std::borrow::Cow<'l, str>,
     #[serde(borrow)]
     request_id: std::borrow::Cow<'l, str>,
 }

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use security_core::{Revision, Timestamp};
+use security_core::{Coded as _, Revision, Timestamp};
 use security_credentials::{CredentialStore, Digest, Found, IssuedKey, KeyTable, KeyTableLayout, KeyVerdict};
 use security_shared::ReadMap;
 use security_store::EmbeddedStore;
@@ -52,7 +52,7 @@ impl MappedKeys {
         let layout = match KeyTableLayout::parse(map.bytes()) {
             Ok(layout) => layout,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the key table is not used; a new one will be made");
+                tracing::warn!(path = %path.display(), %error, "the key table is not used");
                 return Ok(None);
             }
         };
@@ -168,6 +168,8 @@ impl Engine {
                 Ok(Some(_)) => break,
                 // Somebody else makes it: waiting costs less than reading everything as well.
                 Ok(None) => std::thread::sleep(LOOK),
+                // The process forked meanwhile; the building begins again.
+                Err(fault) if fault.code() == "store-busy" => std::thread::sleep(LOOK),
                 Err(error) => {
                     tracing::warn!(%error, "no key table could be made; the keys are read into memory");
                     break;
