@@ -1,6 +1,7 @@
 //! `security.modules.credentials`: the document's credentials, issued keys, usage, suspicion, audit.
 
 mod audit;
+mod check;
 mod document;
 mod heads;
 mod issued;
@@ -17,8 +18,9 @@ use security_core::Domain;
 use security_credentials::{AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest};
 
 pub use audit::AuditFilter;
+pub use check::KeyCheck;
 pub(crate) use heads::Heads;
-pub use issued::{IssueRequest, KeyCheck, KeyFilter};
+pub use issued::{IssueRequest, KeyFilter};
 pub use usage::UsageContext;
 
 use crate::{Engine, Result, follow::Follower, world};
