@@ -232,8 +232,9 @@ fn is_prefix(bytes: &[u8]) -> bool {
         && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
+/// Without an early end, so that many bytes are looked at at once.
 fn is_base62(bytes: &[u8]) -> bool {
-    bytes.iter().all(u8::is_ascii_alphanumeric)
+    bytes.iter().fold(true, |good, byte| good & byte.is_ascii_alphanumeric())
 }
 
 /// The number as base62 digits, most significant first, with zeros in front. Divides the number to zero.
