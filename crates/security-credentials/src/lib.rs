@@ -29,6 +29,7 @@ mod key_view;
 mod label;
 mod network;
 mod token;
+mod token_scan;
 
 mod envelope;
 mod master_key;
@@ -68,4 +69,5 @@ pub use secret_name::SecretName;
 pub use strength::{StrengthReport, validate};
 pub use suspicion::{Finding, FindingType, Thresholds, analyse};
 pub use token::{FoundToken, ParsedToken, Token, find_tokens, redact_tokens};
+pub use token_scan::{TokenPlace, TokenScanner};
 pub use usage::{Outcome, UsageRecord};

@@ -168,6 +168,23 @@ impl<'a> ParsedToken<'a> {
         self.id
     }
 
+    /// The token as people may see it: `sk_<id>_****`.
+    pub fn masked(&self) -> String {
+        format!("{}_{}_****", self.prefix, self.id)
+    }
+
+    /// The regular expression of a token's shape, for secret scanners that cannot compute the checksum: RE2,
+    /// Hyperscan, PCRE and Python read it alike. One prefix, or all.
+    /// # Errors
+    /// [`CredentialError::Prefix`] for a prefix of another shape.
+    pub fn pattern(prefix: Option<&str>) -> Result<String, CredentialError> {
+        let prefix = match prefix {
+            Some(prefix) => check_prefix(prefix).map(|()| prefix.to_owned())?,
+            None => format!("[a-z][a-z0-9]{{0,{}}}", MAX_PREFIX - 1),
+        };
+        Ok(format!("{prefix}_[0-9A-Za-z]{{{ID}}}_[0-9A-Za-z]{{{}}}", SECRET + CHECKSUM))
+    }
+
     /// The whole token, whose digest is compared. It holds the secret.
     pub fn expose(&self) -> &'a [u8] {
         self.text
@@ -177,7 +194,7 @@ impl<'a> ParsedToken<'a> {
 /// Shows the prefix and the id.
 impl fmt::Debug for ParsedToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ParsedToken({}_{}_****)", self.prefix, self.id)
+        write!(f, "ParsedToken({})", self.masked())
     }
 }
 
@@ -185,28 +202,46 @@ impl fmt::Debug for ParsedToken<'_> {
 /// once in hundreds of millions of texts of the very same shape. They are found without white space around
 /// them too, as after the `\n` of a JSON string.
 pub fn find_tokens(text: &str) -> Vec<FoundToken> {
-    let bytes = text.as_bytes();
-    let mut found: Vec<FoundToken> = Vec::new();
-    let mut free_from = 0;
-    for (underscore, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'_') {
+    let mut found = Vec::new();
+    each_token(text.as_bytes(), 0, 0, &mut |start, token| {
+        let (prefix, id) = (token.prefix().to_owned(), token.id().to_owned());
+        found.push(FoundToken { start, end: start + token.expose().len(), prefix, id });
+    });
+    found
+}
+
+/// Calls `found` with every token that ends behind `seen` and begins at `free_from` or later, in order, and with
+/// where it begins.
+pub(crate) fn each_token<'a>(
+    bytes: &'a [u8],
+    seen: usize,
+    mut free_from: usize,
+    found: &mut dyn FnMut(usize, ParsedToken<'a>),
+) {
+    let first = (seen + 1).saturating_sub(AFTER_PREFIX);
+    for at in memchr::memchr_iter(b'_', &bytes[first..]) {
+        let underscore = first + at;
         let end = underscore + AFTER_PREFIX;
-        if underscore < free_from || end > bytes.len() {
+        if end > bytes.len() {
+            return;
+        }
+        // The cheap test of the shape, once for all prefixes.
+        if bytes[underscore + 1 + ID] != b'_' || underscore < free_from {
+            continue;
+        }
+        if !is_base62(&bytes[underscore + 1..underscore + 1 + ID])
+            || !is_base62(&bytes[underscore + 2 + ID..end])
+        {
             continue;
         }
         // Which of the characters before the underscore are the prefix, the checksum tells.
         let earliest = underscore.saturating_sub(MAX_PREFIX).max(free_from);
-        // The cheap test of the shape, once for all prefixes.
-        if bytes[underscore + 1 + ID] != b'_' || !is_base62(&bytes[underscore + 2 + ID..end]) {
-            continue;
-        }
         let parse = |start: usize| Some((start, ParsedToken::parse(&bytes[start..end])?));
         if let Some((start, token)) = (earliest..underscore).find_map(parse) {
-            let (prefix, id) = (token.prefix().to_owned(), token.id().to_owned());
-            found.push(FoundToken { start, end, prefix, id });
+            found(start, token);
             free_from = end;
         }
     }
-    found
 }
 
 /// The text with the secret part of every token in it replaced by `****`.
