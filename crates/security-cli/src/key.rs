@@ -1,4 +1,7 @@
-//! `security key`: verify, issue, list, revoke, rotate.
+//! `security key`: verify, issue, list, revoke, rotate, scan, patterns.
+
+mod patterns;
+mod scan;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -25,6 +28,10 @@ pub(crate) enum Verb {
     Revoke(Revoke),
     /// Give a key a new secret; its id and settings stay
     Rotate(Rotate),
+    /// Look for own keys in files and folders; exit code 1 when one is live
+    Scan(scan::Arguments),
+    /// Show the shape of own keys for a secret scanner
+    Patterns(patterns::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +132,8 @@ pub(crate) fn run(verb: Verb, session: &mut Session) -> Outcome {
         Verb::List(arguments) => list(arguments, session),
         Verb::Revoke(arguments) => revoke(&arguments, session),
         Verb::Rotate(arguments) => rotate(&arguments, session),
+        Verb::Scan(arguments) => scan::run(&arguments, session),
+        Verb::Patterns(arguments) => patterns::run(&arguments, session),
     }
 }
 

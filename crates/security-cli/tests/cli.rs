@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 41] = [
+const VERBS: [&[&str]; 43] = [
     &[],
     &["init"],
     &["key"],
@@ -24,6 +24,8 @@ const VERBS: [&[&str]; 41] = [
     &["key", "list"],
     &["key", "revoke"],
     &["key", "rotate"],
+    &["key", "scan"],
+    &["key", "patterns"],
     &["rotate"],
     &["usage"],
     &["suspicion"],

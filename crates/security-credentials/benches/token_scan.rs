@@ -28,7 +28,8 @@ fn main() {
     let token = token.secret.expose_text().expect("ASCII").to_owned();
     // The shape of a token with a wrong checksum: all prefixes are tried.
     let near = format!("abcdefghij012345{}0\n", &token[2..token.len() - 1]);
-    let log = "2026-11-24T08:30:12.004Z INFO request finished status=200 bytes=5120 duration_ms=12.4 cache=miss\n";
+    let log =
+        "2026-11-24T08:30:12.004Z INFO request finished status=200 bytes=5120 duration_ms=12.4 cache=miss\n";
     let code = "    let key_table_of_store = self.files.store.key_table_path().map(|found_table| found_table.clone());\n";
     let texts = [
         ("logs", log.to_owned()),

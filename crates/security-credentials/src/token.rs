@@ -47,6 +47,8 @@ const MAX_PREFIX: usize = 16;
 const ID: usize = 17;
 const SECRET: usize = 33;
 const CHECKSUM: usize = 6;
+/// Places looked at together.
+const BLOCK: usize = 64;
 /// An id's last digits that are counted as one 64-bit number, and how much one unit above them is.
 const LOW_DIGITS: usize = 10;
 const LOW_UNIT: u64 = 62_u64.pow(10);
@@ -219,29 +221,45 @@ pub(crate) fn each_token<'a>(
     found: &mut dyn FnMut(usize, ParsedToken<'a>),
 ) {
     let first = (seen + 1).saturating_sub(AFTER_PREFIX);
-    for at in memchr::memchr_iter(b'_', &bytes[first..]) {
-        let underscore = first + at;
-        let end = underscore + AFTER_PREFIX;
-        if end > bytes.len() {
-            return;
-        }
-        // The cheap test of the shape, once for all prefixes.
-        if bytes[underscore + 1 + ID] != b'_' || underscore < free_from {
-            continue;
-        }
-        if !is_base62(&bytes[underscore + 1..underscore + 1 + ID])
-            || !is_base62(&bytes[underscore + 2 + ID..end])
+    // Beyond this no token has room behind its prefix.
+    let Some(places) = (bytes.len() + 1).checked_sub(AFTER_PREFIX + first) else { return };
+    let mut at_underscore = |underscore: usize| {
+        if underscore >= free_from
+            && let Some((start, token)) = token_at(bytes, underscore, free_from)
         {
-            continue;
-        }
-        // Which of the characters before the underscore are the prefix, the checksum tells.
-        let earliest = underscore.saturating_sub(MAX_PREFIX).max(free_from);
-        let parse = |start: usize| Some((start, ParsedToken::parse(&bytes[start..end])?));
-        if let Some((start, token)) = (earliest..underscore).find_map(parse) {
             found(start, token);
-            free_from = end;
+            free_from = underscore + AFTER_PREFIX;
+        }
+    };
+    let (ones, others) = (&bytes[first..first + places], &bytes[first + ID + 1..first + ID + 1 + places]);
+    // Two underscores at the right distance are rare, and a loop without branches looks for them at once in as many
+    // places as the machine's registers hold.
+    for (block, (ones, others)) in ones.chunks(BLOCK).zip(others.chunks(BLOCK)).enumerate() {
+        let both = |(one, other): (&u8, &u8)| (*one == b'_') & (*other == b'_');
+        if ones.iter().zip(others).fold(false, |any, pair| any | both(pair)) {
+            let hits = ones.iter().zip(others).enumerate().filter(|(_, pair)| both(*pair));
+            hits.for_each(|(at, _)| at_underscore(first + block * BLOCK + at));
         }
     }
+}
+
+/// The token whose prefix ends before `underscore`, which has another one at the right distance behind it.
+fn token_at(bytes: &[u8], underscore: usize, free_from: usize) -> Option<(usize, ParsedToken<'_>)> {
+    let (id_at, secret_at) = (underscore + 1, underscore + 2 + ID);
+    let end = underscore + AFTER_PREFIX;
+    if !is_base62(&bytes[id_at..id_at + ID]) || !is_base62(&bytes[secret_at..end]) {
+        return None;
+    }
+    let earliest = underscore.saturating_sub(MAX_PREFIX).max(free_from);
+    let before = &bytes[earliest..underscore];
+    let length = before.iter().rev().take_while(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    // Which of these characters are the prefix, the checksum tells.
+    let mut starts = underscore - length.count()..underscore;
+    let start = starts.find(|start| {
+        let (body, check) = bytes[*start..end].split_at(end - start - CHECKSUM);
+        bytes[*start].is_ascii_lowercase() && checksum(body) == *check
+    })?;
+    Some((start, ParsedToken::parse(&bytes[start..end])?))
 }
 
 /// The text with the secret part of every token in it replaced by `****`.

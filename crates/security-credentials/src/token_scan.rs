@@ -149,10 +149,7 @@ mod tests {
     fn the_pattern_is_the_shape() {
         let shape = "[a-z][a-z0-9]{0,15}_[0-9A-Za-z]{17}_[0-9A-Za-z]{39}";
         assert_eq!(ParsedToken::pattern(None).as_deref(), Ok(shape));
-        assert_eq!(
-            ParsedToken::pattern(Some("sk")).as_deref(),
-            Ok("sk_[0-9A-Za-z]{17}_[0-9A-Za-z]{39}")
-        );
+        assert_eq!(ParsedToken::pattern(Some("sk")).as_deref(), Ok("sk_[0-9A-Za-z]{17}_[0-9A-Za-z]{39}"));
         assert!(ParsedToken::pattern(Some("s.k")).is_err());
     }
 

@@ -5,6 +5,7 @@ mod document;
 mod heads;
 mod issued;
 mod keys;
+mod scan;
 mod usage;
 
 use std::sync::{
@@ -19,6 +20,9 @@ use security_credentials::{AcceptedSet, CredentialKind, CredentialRecord, Creden
 pub use audit::AuditFilter;
 pub(crate) use heads::Heads;
 pub use issued::{IssueRequest, KeyCheck, KeyFilter};
+pub use scan::{
+    FoundKey, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, key_pattern,
+};
 pub use usage::UsageContext;
 
 use crate::{Engine, Result, follow::Follower, world};
