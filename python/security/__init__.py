@@ -23,6 +23,7 @@ from security.modules.credentials import (
     revoke_api_key,
     rotate_api_key,
     rotate_credential,
+    scan_for_keys,
     schedule_credential_rotation,
     validate_credential,
     verify_api_key,
@@ -111,6 +112,7 @@ __all__ = [
     "revoke_api_key",
     "rotate_api_key",
     "list_api_keys",
+    "scan_for_keys",
     "get_audit_log",
     "verify_audit_log",
     # threat intelligence

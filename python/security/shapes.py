@@ -16,6 +16,7 @@ __all__ = [
     "ExportReport",
     "ExtractedIoc",
     "Finding",
+    "FoundKey",
     "ImportReport",
     "IngestReport",
     "IocRecord",
@@ -120,6 +121,20 @@ class Finding(TypedDict):
     last_seen: str
     evidence: list[str]
     client_ips: list[str]
+
+
+class FoundKey(TypedDict):
+    """An own API key that stands where it should not; without its secret."""
+
+    key: str
+    key_id: str
+    status: str
+    name: str | None
+    owner: str | None
+    file: str | None
+    line: int
+    column: int
+    offset: int
 
 
 class IocSource(TypedDict):

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     convert::{Given, Text, Texts, answer, optional, presented, seconds, to_map, to_python, usage},
     errors::{attached, detached},
+    key_scan,
     utils::revealed,
 };
 
@@ -410,6 +411,47 @@ pub(crate) fn list_api_keys(
     let filter = KeyFilter { owner, name, active, limit: None };
     let views = detached(py, || security::current()?.list_api_keys(&filter))?;
     to_python(py, &views)
+}
+
+/// Finds own API keys in a text, a file or a folder, and says which of them still open something.
+///
+/// Keys are told by shape and checksum, then looked up. A scan is no use of a key: nothing is recorded or alerted.
+/// Below a folder symbolic links are not followed; files with zero bytes at their beginning are passed over.
+///
+/// :param text_or_path: ``bytes`` are a text and path-like objects are a path. A ``str`` is a path if something exists
+///     there and it holds no line break, else a text: give ``pathlib.Path(...)`` where a wrong path must not pass
+///     for a clean text.
+/// :param binary: whether to look into binary files as well (``bool``).
+/// :param gzip: whether to unpack gzip files (``bool``), up to 1 GiB each.
+/// :param limit: the most findings (``int``); the scan ends there.
+/// :param on_skip: called with ``(file, problem)`` (``str``) for each file below a folder that cannot be read. When
+///     None, a ``RuntimeWarning`` says how many there were.
+/// :returns: ``list`` of ``dict`` in the order they were met: ``key`` (masked), ``key_id``, ``status`` (``live``,
+///     ``revoked``, ``expired``, ``superseded`` by a rotation, ``unknown``), ``name``, ``owner``, ``file`` (``str`` or None),
+///     ``line``, ``column`` (characters, from 1), ``offset`` (of ``str``: characters; of files and ``bytes``: bytes).
+/// :raises OSError: when the path itself cannot be read.
+/// :raises TypeError: for anything else than a text or path.
+/// :raises ValueError: for a limit below 1.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+#[pyo3(
+    signature = (text_or_path, *, binary = Given::of(false), gzip = Given::of(true), limit = Given::of(10_000), on_skip = None),
+    text_signature = "(text_or_path, *, binary=False, gzip=True, limit=10000, on_skip=None)"
+)]
+pub(crate) fn scan_for_keys<'py>(
+    py: Python<'py>,
+    text_or_path: &Bound<'py, PyAny>,
+    binary: Given<bool>,
+    gzip: Given<bool>,
+    limit: Given<i64>,
+    on_skip: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let options = security::KeyScanOptions {
+        binary: binary.value("binary")?,
+        gzip: gzip.value("gzip")?,
+        ..security::KeyScanOptions::default()
+    };
+    key_scan::run(py, text_or_path, options, limit.limit("limit")?, on_skip)
 }
 
 /// Gives the newest records of the audit trail: who did what to the engine.

@@ -95,7 +95,7 @@ pub(crate) fn run(arguments: &Arguments, session: &mut Session) -> Outcome {
     let bar = Bar::of_things(&session.output, "kB", None);
     let mut shown = Shown {
         output: &mut session.output,
-        table: Growing::new(&["STATUS", "KEY", "NAME", "OWNER", "WHERE"], &[10, 24, 12, 12]),
+        table: Growing::new(&["STATUS", "KEY", "NAME", "OWNER", "WHERE"], &[10, 25, 12, 12, 20]),
         bar,
         skip_unreadable: arguments.skip_unreadable,
         first_unreadable: None,
