@@ -60,11 +60,16 @@ impl Token {
     /// # Errors
     /// [`CredentialError::Prefix`] for a prefix of another shape.
     pub fn generate(prefix: &str, entropy: &mut dyn Entropy) -> Result<Self, CredentialError> {
+        Self::renew(prefix, &Self::new_id(entropy), entropy)
+    }
+
+    /// A new id alone.
+    pub fn new_id(entropy: &mut dyn Entropy) -> String {
         let mut random = [0; 12];
         entropy.fill(&mut random);
         let mut id = [0; ID];
         encode(&mut random, &mut id);
-        Self::renew(prefix, &id.map(char::from).iter().collect::<String>(), entropy)
+        id.map(char::from).iter().collect()
     }
 
     /// A token with a new secret for an id that exists.
