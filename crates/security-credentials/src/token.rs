@@ -63,6 +63,13 @@ impl Token {
         Self::renew(prefix, &Self::new_id(entropy), entropy)
     }
 
+    /// Refuses what cannot start a token.
+    /// # Errors
+    /// [`CredentialError::Prefix`].
+    pub fn check_prefix(prefix: &str) -> Result<(), CredentialError> {
+        check_prefix(prefix)
+    }
+
     /// A new id alone.
     pub fn new_id(entropy: &mut dyn Entropy) -> String {
         let mut random = [0; 12];

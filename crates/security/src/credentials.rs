@@ -3,6 +3,7 @@
 mod audit;
 mod document;
 mod heads;
+mod imported;
 mod issued;
 mod keys;
 mod scan;
@@ -15,10 +16,13 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use security_core::Domain;
-use security_credentials::{AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest};
+use security_credentials::{
+    AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest, ForeignRoute,
+};
 
 pub use audit::AuditFilter;
 pub(crate) use heads::Heads;
+pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyCheck, KeyFilter};
 pub use scan::{
     FoundKey, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, key_pattern,
@@ -37,6 +41,8 @@ pub(crate) struct CredentialCache {
     follower: Follower,
     documents: ArcSwap<Documents>,
     keys: RwLock<keys::Keys>,
+    imported: imported::KnownTexts,
+    slow_hashes: imported::Turnstile,
     /// A thread makes a new key table.
     building: Arc<AtomicBool>,
     /// It has made one, which the next refresh takes over.
@@ -50,6 +56,8 @@ pub(crate) struct CredentialCache {
 struct Documents {
     accepted: [AcceptedSet; CredentialKind::ALL.len()],
     records: Vec<CredentialRecord>,
+    /// How imported keys are looked up; nothing where there are none.
+    routes: Vec<ForeignRoute>,
 }
 
 impl Documents {
@@ -68,6 +76,8 @@ impl Default for CredentialCache {
             follower: Follower::new(Domain::Credentials),
             documents: ArcSwap::default(),
             keys: RwLock::default(),
+            imported: imported::KnownTexts::default(),
+            slow_hashes: imported::Turnstile::default(),
             building: Arc::default(),
             table_made: Arc::default(),
             tried_at: AtomicUsize::new(0),
@@ -136,7 +146,8 @@ impl Engine {
             drop(old);
             cache.tried_at.store(0, Ordering::Relaxed);
         }
-        cache.documents.store(Arc::new(Documents { accepted, records }));
+        let routes = self.files.store.foreign_routes()?;
+        cache.documents.store(Arc::new(Documents { accepted, records, routes }));
         self.renew_key_table();
         Ok(())
     }

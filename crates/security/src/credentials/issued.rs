@@ -12,7 +12,10 @@ use security_web::LimitScope;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{LONGEST_SECRET, UsageContext};
+use super::{
+    LONGEST_SECRET, UsageContext,
+    imported::{Presented, Question},
+};
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
 /// What a key to be issued is to be.
@@ -137,27 +140,47 @@ impl Engine {
             judged.note = (of_document == Verdict::InGrace).then_some("in_grace");
             return Ok(judged);
         }
-        let Some(token) = token else {
-            // No token of ours, or one with a typo: nothing to look up, and no record to compare with.
-            judged.note = Some(if of_document == Verdict::Superseded { "superseded" } else { "wrong" });
-            judged.is_document = true;
-            return Ok(judged);
-        };
-        judged.claimed = Some(token.id().to_owned());
         let wanted: Vec<&str> = scopes.iter().map(String::as_str).collect();
-        let (verdict, key) = self.judge_issued(token.id(), &digest, now, &wanted, client)?;
+        let found = match token {
+            Some(token) => {
+                let (verdict, key) = self.judge_issued(token.id(), &digest, now, &wanted, client)?;
+                Presented::Known(token.id().to_owned(), verdict, key)
+            }
+            None if documents.routes.is_empty() => Presented::Nobodys,
+            None => {
+                // Another shape is nothing malformed where keys of other systems are.
+                judged.reason = KeyReason::Unknown;
+                let asked = Question { presented, digest: &digest, now, scopes: &wanted, client };
+                self.judge_imported(&documents.routes, &asked)?
+            }
+        };
+        let (id, verdict, key) = match found {
+            Presented::Known(id, verdict, key) => (id, verdict, key),
+            Presented::Nobodys => {
+                // No token of ours, or one with a typo: nothing to look up, and no record to compare with.
+                judged.note = Some(if of_document == Verdict::Superseded { "superseded" } else { "wrong" });
+                judged.is_document = true;
+                return Ok(judged);
+            }
+            Presented::Busy => {
+                judged.reason = KeyReason::RateLimited;
+                judged.retry_after = Some(1);
+                return Ok(judged);
+            }
+        };
         judged.reason = verdict.reason;
         judged.note = note(verdict);
         if verdict.reason == KeyReason::Ok
             && let Some(KeyRate::Limited(rate)) = key.as_ref().and_then(|key| key.rate_limit)
         {
-            let scope = LimitScope::Key(token.id());
+            let scope = LimitScope::Key(&id);
             let admission = security_web::admit(&self.words, self.limit_seed, scope, rate, now);
             if !admission.admitted {
                 judged.reason = KeyReason::RateLimited;
                 judged.retry_after = Some(admission.retry_after_micros.div_ceil(1_000_000));
             }
         }
+        judged.claimed = Some(id);
         judged.key = key;
         Ok(judged)
     }
@@ -356,7 +379,12 @@ fn note(verdict: KeyVerdict) -> Option<&'static str> {
     }
 }
 
-fn line(key: &IssuedKey, event: CredentialEvent, request_id: &str, details: &Value) -> HistoryEntry {
+pub(super) fn line(
+    key: &IssuedKey,
+    event: CredentialEvent,
+    request_id: &str,
+    details: &Value,
+) -> HistoryEntry {
     HistoryEntry {
         at: world::now(),
         credential: key.id.clone(),
