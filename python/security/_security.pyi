@@ -18,6 +18,7 @@ from security.shapes import (
     IngestReport,
     IocRecord,
     IssuedApiKey,
+    KeyImportReport,
     RequestDecision,
     RuleLoad,
     RuleTrial,
@@ -70,6 +71,7 @@ __all__ = [
     "get_recent_usage",
     "get_taxii_collection",
     "identify_ioc_type",
+    "import_api_keys",
     "import_indicators",
     "import_stix_indicators",
     "init_credential_metadata",
@@ -158,6 +160,9 @@ def check_api_key(
 def revoke_api_key(key_id: str, reason: str = "") -> ApiKey: ...
 def rotate_api_key(key_id: str, grace_seconds: float | timedelta = 0) -> IssuedApiKey: ...
 def list_api_keys(*, owner: str | None = None, name: str | None = None, active: bool | None = None) -> list[ApiKey]: ...
+def import_api_keys(
+    records_or_path: Iterable[Mapping[str, Any]] | str | PathLike[str], *, prefix: str = "sk"
+) -> KeyImportReport: ...
 def scan_for_keys(
     text_or_path: str | bytes | PathLike[str],
     *,

@@ -21,6 +21,7 @@ __all__ = [
     "IngestReport",
     "IocRecord",
     "IssuedApiKey",
+    "KeyImportReport",
     "RequestDecision",
     "RequestReason",
     "RuleLoad",
@@ -236,6 +237,20 @@ class RequestReason(TypedDict):
 
 class _OfRefusals(TypedDict, total=False):
     body: dict[str, Any]
+
+
+class _KeyRejection(TypedDict):
+    record: int
+    reason: str
+
+
+class KeyImportReport(TypedDict):
+    """What an import of API keys did."""
+
+    imported: int
+    present: int
+    rejected: int
+    rejections: list[_KeyRejection]
 
 
 class RequestDecision(_OfRefusals):

@@ -21,8 +21,8 @@ use crate::{
 const EXIT_CODES: &str = "\
 Exit codes:
    0  clean: done, and nothing that somebody should look at
-   1  failed: it could not be done, or a check did not hold (key verify, key scan,
-      audit verify, identify)
+   1  failed: it could not be done, or a check did not hold (key verify,
+      key scan, key import, audit verify, identify)
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
   10  found: ioc check met a listed value, detect raised an alert, rule test matched,
@@ -50,7 +50,7 @@ struct CommandLine {
 enum Verb {
     /// Make the data directory and say what is set up
     Init,
-    /// API keys: verify, issue, list, revoke, rotate, scan, patterns
+    /// API keys: verify, issue, list, revoke, rotate, import, scan, patterns
     #[command(subcommand)]
     Key(key::Verb),
     /// Replace one of the five credentials by a new value

@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 43] = [
+const VERBS: [&[&str]; 44] = [
     &[],
     &["init"],
     &["key"],
@@ -24,6 +24,7 @@ const VERBS: [&[&str]; 43] = [
     &["key", "list"],
     &["key", "revoke"],
     &["key", "rotate"],
+    &["key", "import"],
     &["key", "scan"],
     &["key", "patterns"],
     &["rotate"],

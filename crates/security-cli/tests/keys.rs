@@ -1,4 +1,4 @@
-//! `security key scan` and `security key patterns`.
+//! `security key scan`, `security key patterns` and `security key import`.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
 
@@ -68,4 +68,26 @@ fn patterns_match_what_is_issued() {
     assert!(regex::Regex::new(rules["rules"][0]["regex"].as_str().unwrap()).unwrap().is_match(&key));
     assert!(key.contains(rules["rules"][0]["keywords"][0].as_str().unwrap()));
     place.run(&["key", "patterns", "github", "--prefix", "S.K"]).exits(2);
+}
+
+#[test]
+fn keys_of_another_system_are_valid_once_imported() {
+    let place = Place::new();
+    // SHA-256 of `acme.Zk3hTq9vXw2LmN8rB5yC`.
+    let hash = "ad252ea04adcc306bed7e62ae22586b4a7c8ac04f6ff03cf29827e855d7346b6";
+    let records = format!(
+        "{{\"name\": \"billing\", \"hash\": \"{hash}\", \"scopes\": [\"read\"]}}\n{{\"name\": \"x\"}}\n"
+    );
+    place.write("keys.jsonl", &records);
+    let ran = seen(&place, "key_import", &["key", "import", "keys.jsonl"], "").exits(1);
+    assert!(!ran.stdout.contains(hash) && !ran.stderr.contains(hash));
+    let key = "acme.Zk3hTq9vXw2LmN8rB5yC";
+    place.run_with(&["key", "verify", "--scope", "read"], key).exits(0);
+    place.run_with(&["key", "verify", "--scope", "write"], key).exits(1);
+    let again =
+        place.run_with(&["key", "import", "-", "--json"], records.lines().next().unwrap()).exits(0).record();
+    assert_eq!((&again["imported"], &again["present"]), (&0.into(), &1.into()));
+    place.run(&["key", "import", "missing.json"]).exits(3);
+    let error = place.run_with(&["key", "import", "-", "--json"], "no json").exits(2).error();
+    assert!(error["message"].as_str().unwrap().starts_with("FILE: record 1"), "{error}");
 }

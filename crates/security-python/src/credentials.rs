@@ -1,12 +1,18 @@
 //! `security.modules.credentials`: the application's own credentials, and the keys it issues.
 
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyBytes, PyDict},
+};
 use security::{CredentialKind, IssueRequest, KeyFilter};
 use serde_json::{Map, Value};
 
 use crate::{
-    convert::{Given, Text, Texts, answer, optional, presented, seconds, to_map, to_python, usage},
-    errors::{attached, detached},
+    convert::{
+        Given, Text, Texts, answer, named, optional, presented, seconds, to_json, to_map, to_python, usage,
+    },
+    errors::{attached, checked, detached},
     key_scan,
     utils::revealed,
 };
@@ -26,7 +32,7 @@ pub(crate) fn verify_api_key(
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<bool> {
     let (presented, context) = (presented(api_key), usage(options));
-    attached(py, || security::current()?.verify_api_key(&presented, context))
+    checked(py, |engine| engine.verify_api_key(&presented, context))
 }
 
 fn verify(
@@ -342,7 +348,7 @@ pub(crate) fn check_api_key<'py>(
     let client_ip = optional("client_ip", client_ip, Given::text)?;
     let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default(), usage(options));
     context.client_ip = client_ip.or(context.client_ip);
-    let check = attached(py, || security::current()?.check_api_key(&presented, &scopes, context))?;
+    let check = checked(py, |engine| engine.check_api_key(&presented, &scopes, context))?;
     answer(py, "KeyCheck", &check)
 }
 
@@ -411,6 +417,54 @@ pub(crate) fn list_api_keys(
     let filter = KeyFilter { owner, name, active, limit: None };
     let views = detached(py, || security::current()?.list_api_keys(&filter))?;
     to_python(py, &views)
+}
+
+/// Takes over API keys that another system issued, by the hashes that it kept of them: nobody needs a new key.
+///
+/// From then on they are keys like those issued here: checked, listed, limited, revoked; a rotation gives one of the
+/// usual form. An import may be repeated: keys that are there already stay as they are.
+///
+/// A record has ``name`` and ``hash`` (``str``): SHA-256 or SHA-512 of the key in hex or Base64, also as
+/// ``sha256$salt$digest`` or ``sha256:digest``, or a PHC string of Argon2. ``algorithm`` (``sha256``, ``sha512``,
+/// ``argon2``) is needed where the hash leaves it open, ``salt`` is what was hashed before the key. Argon2 and salted
+/// hashes need ``key_prefix``, the text that this key and no other begins with; ``hash_covers`` is ``key`` or ``secret``,
+/// what follows ``key_prefix``. An Argon2 hash is computed once, at the key's first use. Further: ``owner``, ``scopes``,
+/// ``created_at``, ``expires_at``, ``allowed_networks``, ``rate_limit``, ``canary``, ``metadata``, as for
+/// :func:`issue_api_key`; times are RFC 3339 or ``datetime``.
+///
+/// :param records_or_path: an iterable of such ``dict``, or a path (``str`` or path-like) to a file of JSON lines or one
+///     JSON array.
+/// :param prefix: what these keys begin with once they are rotated (``str``).
+/// :returns: ``dict``: ``imported``, ``present`` (were there already), ``rejected`` (``int``), ``rejections`` (the first
+///     100, ``list`` of ``{record, reason}``; records count from 1).
+/// :raises ValueError: for a prefix of another shape, or a file that is no JSON; what came before it is imported.
+/// :raises TypeError: for what is neither records nor a path.
+/// :raises OSError: when the file cannot be read.
+/// :raises StoreError: when the keys cannot be stored.
+#[pyfunction]
+#[pyo3(signature = (records_or_path, *, prefix = None), text_signature = "(records_or_path, *, prefix='sk')")]
+pub(crate) fn import_api_keys<'py>(
+    py: Python<'py>,
+    records_or_path: &Bound<'py, PyAny>,
+    prefix: Option<Given<Text>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    const ARGUMENT: &str = "records_or_path";
+    let prefix = optional("prefix", prefix, Given::text)?;
+    let report = if let Ok(path) = records_or_path.extract::<std::path::PathBuf>() {
+        let file = std::fs::File::open(&path).map_err(|error| crate::intel::at(&path, error))?;
+        let input = std::io::BufReader::with_capacity(1 << 16, file);
+        detached(py, || security::current()?.import_api_key_file(input, prefix.as_deref()))?
+    } else {
+        if records_or_path.is_instance_of::<PyDict>() || records_or_path.is_instance_of::<PyBytes>() {
+            return Err(PyTypeError::new_err(format!(
+                "argument '{ARGUMENT}': a list of dict, or a path, is needed"
+            )));
+        }
+        let records = records_or_path.try_iter().map_err(|error| named(py, ARGUMENT, error))?;
+        let records = records.map(|record| to_json(ARGUMENT, &record?)).collect::<PyResult<Vec<Value>>>()?;
+        detached(py, || security::current()?.import_api_keys(records, prefix.as_deref()))?
+    };
+    to_python(py, &report)
 }
 
 /// Finds own API keys in a text, a file or a folder, and says which of them still open something.

@@ -26,7 +26,7 @@ const FLOORS: [(&str, u8); 14] = [
 const BETWEEN_FACES: [(&str, &str); 1] = [("security-python", "security-cli")];
 
 /// Who may depend on what from outside.
-const RESERVED: [(&str, &[&str]); 13] = [
+const RESERVED: [(&str, &[&str]); 14] = [
     ("pyo3", &["security-python"]),
     ("clap", &["security-cli"]),
     ("indicatif", &["security-cli"]),
@@ -34,6 +34,7 @@ const RESERVED: [(&str, &[&str]); 13] = [
     ("ureq", &["security-taxii"]),
     ("sha2", &["security-credentials"]),
     ("hmac", &["security-credentials"]),
+    ("argon2", &["security-credentials"]),
     ("chacha20poly1305", &["security-credentials"]),
     ("memmap2", &["security-shared"]),
     // The example serves with them; the engine itself knows of `tower` only the two traits, behind a feature.

@@ -97,7 +97,8 @@ pub(super) struct Question<'q> {
 impl Engine {
     /// Whether checking a key may take tens of milliseconds: some imported keys have a slow hash until their first use.
     pub fn may_hash_slowly(&self) -> bool {
-        self.credentials.documents.load().routes.iter().any(|route| matches!(route, ForeignRoute::Prefix(_)))
+        let is_slow = |route: &ForeignRoute| matches!(route, ForeignRoute::Prefix(_));
+        self.documents().is_ok_and(|documents| documents.routes.iter().any(is_slow))
     }
 
     /// Judges a key that has not our shape.
