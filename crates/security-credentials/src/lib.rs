@@ -37,7 +37,7 @@ mod envelope;
 mod master_key;
 mod secret_name;
 
-mod detectors;
+mod detector;
 mod history;
 mod suspicion;
 mod usage;
@@ -48,6 +48,7 @@ mod port;
 pub use accepted::{AcceptedSet, Verdict};
 pub use audit_head::{AuditHead, HeadFault, HeadKey, HistoryMark, JournalEnd};
 pub use chain::ChainLink;
+pub use detector::Detector;
 pub use digest::{Digest, Pepper};
 pub use document::{Accepted, CredentialRecord, KnownValue, Observed, Origin};
 pub use draft::KeyDraft;

@@ -190,6 +190,10 @@ impl Engine {
         let kind = if judged.is_document { "API_KEY" } else { "ISSUED_KEY" };
         let reason = judged.note.or((!valid).then_some(judged.reason.as_str()));
         let address = context.client_ip.clone();
+        let mut context = context;
+        if judged.key.as_deref().is_some_and(|key| key.canary) {
+            context.extra.insert("canary".into(), true.into());
+        }
         let request_id = self.record_use(kind, "verify", valid, reason, judged.claimed.as_deref(), context);
         if let Some(key) = judged.key.as_deref().filter(|key| key.canary) {
             self.canary_used(key, &request_id, address.as_deref());
