@@ -5,6 +5,7 @@
 
 mod kind;
 
+mod breached;
 mod generate;
 mod mask;
 mod strength;
@@ -47,6 +48,7 @@ mod port;
 
 pub use accepted::{AcceptedSet, Verdict};
 pub use audit_head::{AuditHead, HeadFault, HeadKey, HistoryMark, JournalEnd};
+pub use breached::{BreachedFilter, BreachedFilterError, BreachedHash, BreachedWriter};
 pub use chain::ChainLink;
 pub use detector::Detector;
 pub use digest::{Digest, Pepper};

@@ -26,12 +26,13 @@ const FLOORS: [(&str, u8); 14] = [
 const BETWEEN_FACES: [(&str, &str); 1] = [("security-python", "security-cli")];
 
 /// Who may depend on what from outside.
-const RESERVED: [(&str, &[&str]); 14] = [
+const RESERVED: [(&str, &[&str]); 15] = [
     ("pyo3", &["security-python"]),
     ("clap", &["security-cli"]),
     ("indicatif", &["security-cli"]),
     ("rusqlite", &["security-store"]),
     ("ureq", &["security-taxii"]),
+    ("sha1", &["security-credentials"]),
     ("sha2", &["security-credentials"]),
     ("hmac", &["security-credentials"]),
     ("argon2", &["security-credentials"]),
