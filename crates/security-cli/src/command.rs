@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     alerts,
     arguments::Global,
-    audit, config, defang, detect, extract, identify, init, intel, ioc, key,
+    audit, breached, config, defang, detect, extract, identify, init, intel, ioc, key,
     output::{Exit, Failure, Outcome, tell},
     policy, rotate, rule,
     session::Session,
@@ -26,7 +26,8 @@ Exit codes:
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
   10  found: ioc check met a listed value, detect raised an alert, rule test matched,
-      suspicion has findings, policy explain would turn the request away
+      suspicion has findings, breached check knows the password, policy explain would turn the
+      request away
 
 Environment:
   SECURITY_DATA_DIR, SECURITY_CONFIG   as the options above
@@ -55,6 +56,9 @@ enum Verb {
     Key(key::Verb),
     /// Replace one of the five credentials by a new value
     Rotate(rotate::Arguments),
+    /// Passwords that are known from breaches: build, check
+    #[command(subcommand)]
+    Breached(breached::Verb),
     /// Show the latest uses of credentials
     Usage(usage::Arguments),
     /// Look for suspicious use of credentials
@@ -132,6 +136,7 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Init => init::run(session),
         Verb::Key(verb) => key::run(verb, session),
         Verb::Rotate(arguments) => rotate::run(&arguments, session),
+        Verb::Breached(verb) => breached::run(verb, session),
         Verb::Usage(arguments) => usage::run(&arguments, session),
         Verb::Suspicion => suspicion::run(session),
         Verb::Audit(verb) => audit::run(verb, session),

@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 44] = [
+const VERBS: [&[&str]; 47] = [
     &[],
     &["init"],
     &["key"],
@@ -28,6 +28,9 @@ const VERBS: [&[&str]; 44] = [
     &["key", "scan"],
     &["key", "patterns"],
     &["rotate"],
+    &["breached"],
+    &["breached", "build"],
+    &["breached", "check"],
     &["usage"],
     &["suspicion"],
     &["audit"],

@@ -1,4 +1,4 @@
-//! `security key scan`, `security key patterns` and `security key import`.
+//! `security key scan`, `security key patterns`, `security key import` and `security breached`.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
 
@@ -90,4 +90,32 @@ fn keys_of_another_system_are_valid_once_imported() {
     place.run(&["key", "import", "missing.json"]).exits(3);
     let error = place.run_with(&["key", "import", "-", "--json"], "no json").exits(2).error();
     assert!(error["message"].as_str().unwrap().starts_with("FILE: record 1"), "{error}");
+}
+
+#[test]
+fn breached_passwords_are_known_once_their_list_is_built() {
+    let place = Place::new();
+    let error = place.run_with(&["breached", "check", "--json"], "password").exits(1).error();
+    assert_eq!(error["code"], "breached-no-filter");
+    // SHA-1 of `password` and of `hunter2`, not in their order.
+    let list =
+        "F3BBBD66A63D4BF1747940578EC3D0103530E21D:17\r\n5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8:9545824\n";
+    place.write("list.txt", list);
+    let report = place.run(&["breached", "build", "list.txt", "--json"]).exits(0).record();
+    assert_eq!((&report["entries"], &report["lines"]), (&2.into(), &2.into()));
+    for password in ["password", "hunter2\n"] {
+        place.run_with(&["breached", "check"], password).exits(10);
+    }
+    assert_eq!(
+        place.run_with(&["breached", "check"], "correct horse battery").exits(0).stdout,
+        "not known\n"
+    );
+    place.run(&["breached", "build", "list.txt", "--min-count", "100", "--output", "other"]).exits(0);
+    place.write("security.toml", "breached_passwords = \"other\"\n");
+    place.run_with(&["breached", "check"], "hunter2").exits(0);
+    std::fs::write(place.path().join("other"), "damaged").unwrap();
+    let error = place.run_with(&["breached", "check", "--json"], "password").exits(1).error();
+    assert!(error["hint"].as_str().unwrap().contains("breached build"), "{error}");
+    let error = place.run_with(&["breached", "build", "-", "--json"], "password\n").exits(2).error();
+    assert!(error["message"].as_str().unwrap().contains("line 1"), "{error}");
 }

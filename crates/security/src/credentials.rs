@@ -1,6 +1,7 @@
 //! `security.modules.credentials`: the document's credentials, issued keys, usage, suspicion, audit.
 
 mod audit;
+mod breached;
 mod document;
 mod heads;
 mod imported;
@@ -21,6 +22,8 @@ use security_credentials::{
 };
 
 pub use audit::AuditFilter;
+pub(crate) use breached::BreachedInUse;
+pub use breached::BreachedReport;
 pub(crate) use heads::Heads;
 pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyCheck, KeyFilter};

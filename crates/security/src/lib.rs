@@ -37,8 +37,8 @@ pub use error::{Error, Result};
 pub use process::{close, current, initialize, opened};
 
 pub use credentials::{
-    AuditFilter, FoundKey, IssueRequest, KeyCheck, KeyFilter, KeyImportReport, KeyRejection, KeyScanListener,
-    KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, UsageContext, key_pattern,
+    AuditFilter, BreachedReport, FoundKey, IssueRequest, KeyCheck, KeyFilter, KeyImportReport, KeyRejection,
+    KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, UsageContext, key_pattern,
 };
 pub use explain::GivenRequest;
 pub use intel::{
