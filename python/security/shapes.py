@@ -112,6 +112,7 @@ class ExpirationReport(_ExpirationOfKey):
 class Finding(TypedDict):
     """Suspicious use of credentials."""
 
+    id: str
     type: str
     severity: str
     credential_type: str

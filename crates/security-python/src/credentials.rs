@@ -154,11 +154,13 @@ pub(crate) fn get_recent_usage(py: Python<'_>, limit: Given<i64>) -> PyResult<Bo
     to_python(py, &records)
 }
 
-/// Looks for suspicious use of credentials: guessing, bursts, strange hours, new addresses, use of ended keys.
+/// Looks for suspicious use of credentials: guessing, stuffing (one address, many keys), spraying (one key, many
+/// addresses), new addresses, sleepers, strange hours, jumps in volume, use of ended keys, of old values in grace, and
+/// of canaries. It finds; nothing is blocked.
 ///
-/// :returns: ``list`` of ``dict``, worst first: ``type``, ``severity``, ``credential_type``, ``key_id``,
-///     ``description`` (``str``), ``count`` (``int``), ``first_seen``, ``last_seen`` (RFC 3339), ``evidence``
-///     (request ids), ``client_ips``.
+/// :returns: ``list`` of ``dict``, worst first: ``id`` (``str``, the same whenever the same matter is found), ``type``,
+///     ``severity``, ``credential_type``, ``key_id``, ``description`` (``str``), ``count`` (``int``), ``first_seen``,
+///     ``last_seen`` (RFC 3339), ``evidence`` (request ids), ``client_ips``.
 /// :raises StoreError: when the records cannot be read.
 #[pyfunction]
 pub(crate) fn analyze_for_suspicious_activity(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -166,14 +168,17 @@ pub(crate) fn analyze_for_suspicious_activity(py: Python<'_>) -> PyResult<Bound<
     to_python(py, &findings)
 }
 
-/// Judges how hard a credential would be to guess; it is neither stored nor recorded.
+/// Judges how hard a credential would be to guess, and whether it is known from breaches where a filter is in place
+/// (``security breached build``); it is neither stored nor recorded.
 ///
 /// :param credential: the candidate (``str`` or ``bytes``; anything else is judged as empty).
 /// :param credential_type: ``api_key`` or ``API_KEY`` and so on (``str``).
 /// :param request_id: given back (``str``); made when None.
 /// :returns: :class:`StrengthReport`, true when valid: ``valid``, ``score`` (0 to 4), ``entropy_bits``, ``length``
-///     (characters), ``problems``, ``suggestions``, ``credential_type``, ``request_id``.
+///     (characters), ``breached`` (``bool``, or None without a filter), ``problems``, ``suggestions``,
+///     ``credential_type``, ``request_id``.
 /// :raises ValueError: for an unknown type.
+/// :raises StoreError: for a filter that cannot be used.
 #[pyfunction]
 #[pyo3(signature = (credential, credential_type, request_id = None))]
 pub(crate) fn validate_credential<'py>(
