@@ -1,4 +1,5 @@
 //! Own keys found in texts, files and folders.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
     fs,

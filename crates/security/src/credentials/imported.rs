@@ -58,10 +58,13 @@ pub struct KeyRejection {
 /// Ids of imported keys by the digests of their texts, and the digests that these keys are judged by. A text belongs
 /// to one key for ever and every use is judged anew, so nothing here ever becomes wrong.
 #[derive(Debug, Default)]
-pub(super) struct KnownTexts(RwLock<HashMap<[u8; 32], (Box<str>, Digest)>>);
+pub(super) struct KnownTexts(RwLock<HashMap<[u8; 32], KnownText>>);
+
+/// The key's id, and the digest that it is judged by.
+type KnownText = (Box<str>, Digest);
 
 impl KnownTexts {
-    fn find(&self, text: &Digest) -> Option<(Box<str>, Digest)> {
+    fn find(&self, text: &Digest) -> Option<KnownText> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(text.as_bytes()).cloned()
     }
 
