@@ -13,10 +13,12 @@ from security.shapes import (
     ExportReport,
     ExtractedIoc,
     Finding,
+    FoundKey,
     ImportReport,
     IngestReport,
     IocRecord,
     IssuedApiKey,
+    KeyImportReport,
     RequestDecision,
     RuleLoad,
     RuleTrial,
@@ -69,6 +71,7 @@ __all__ = [
     "get_recent_usage",
     "get_taxii_collection",
     "identify_ioc_type",
+    "import_api_keys",
     "import_indicators",
     "import_stix_indicators",
     "init_credential_metadata",
@@ -85,6 +88,7 @@ __all__ = [
     "revoke_api_key",
     "rotate_api_key",
     "rotate_credential",
+    "scan_for_keys",
     "schedule_credential_rotation",
     "search_intelligence",
     "shut_down",
@@ -156,6 +160,17 @@ def check_api_key(
 def revoke_api_key(key_id: str, reason: str = "") -> ApiKey: ...
 def rotate_api_key(key_id: str, grace_seconds: float | timedelta = 0) -> IssuedApiKey: ...
 def list_api_keys(*, owner: str | None = None, name: str | None = None, active: bool | None = None) -> list[ApiKey]: ...
+def import_api_keys(
+    records_or_path: Iterable[Mapping[str, Any]] | str | PathLike[str], *, prefix: str = "sk"
+) -> KeyImportReport: ...
+def scan_for_keys(
+    text_or_path: str | bytes | PathLike[str],
+    *,
+    binary: bool = False,
+    gzip: bool = True,
+    limit: int = 10_000,
+    on_skip: Callable[[str, str], object] | None = None,
+) -> list[FoundKey]: ...
 def get_audit_log(limit: int = 100, **filters: object) -> list[AuditRecord]: ...
 def verify_audit_log() -> ChainReport: ...
 

@@ -55,8 +55,8 @@ class StrengthReport(Answer):
     """What ``validate_credential`` says; true when there are no problems.
 
     Entries: ``valid`` (``bool``), ``credential_type`` (``str``), ``score`` (``int``, 0 to 4), ``entropy_bits``
-    (``float``), ``length`` (``int``, characters), ``problems`` and ``suggestions`` (``list`` of ``str``),
-    ``request_id`` (``str``).
+    (``float``), ``length`` (``int``, characters), ``breached`` (``bool``, or None without a filter), ``problems`` and
+    ``suggestions`` (``list`` of ``str``), ``request_id`` (``str``).
     """
 
     __slots__ = ()

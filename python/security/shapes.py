@@ -16,10 +16,12 @@ __all__ = [
     "ExportReport",
     "ExtractedIoc",
     "Finding",
+    "FoundKey",
     "ImportReport",
     "IngestReport",
     "IocRecord",
     "IssuedApiKey",
+    "KeyImportReport",
     "RequestDecision",
     "RequestReason",
     "RuleLoad",
@@ -110,6 +112,7 @@ class ExpirationReport(_ExpirationOfKey):
 class Finding(TypedDict):
     """Suspicious use of credentials."""
 
+    id: str
     type: str
     severity: str
     credential_type: str
@@ -120,6 +123,20 @@ class Finding(TypedDict):
     last_seen: str
     evidence: list[str]
     client_ips: list[str]
+
+
+class FoundKey(TypedDict):
+    """An own API key that stands where it should not; without its secret."""
+
+    key: str
+    key_id: str
+    status: str
+    name: str | None
+    owner: str | None
+    file: str | None
+    line: int
+    column: int
+    offset: int
 
 
 class IocSource(TypedDict):
@@ -221,6 +238,20 @@ class RequestReason(TypedDict):
 
 class _OfRefusals(TypedDict, total=False):
     body: dict[str, Any]
+
+
+class _KeyRejection(TypedDict):
+    record: int
+    reason: str
+
+
+class KeyImportReport(TypedDict):
+    """What an import of API keys did."""
+
+    imported: int
+    present: int
+    rejected: int
+    rejections: list[_KeyRejection]
 
 
 class RequestDecision(_OfRefusals):

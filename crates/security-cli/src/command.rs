@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     alerts,
     arguments::Global,
-    audit, config, defang, detect, extract, identify, init, intel, ioc, key,
+    audit, breached, config, defang, detect, extract, identify, init, intel, ioc, key,
     output::{Exit, Failure, Outcome, tell},
     policy, rotate, rule,
     session::Session,
@@ -21,11 +21,13 @@ use crate::{
 const EXIT_CODES: &str = "\
 Exit codes:
    0  clean: done, and nothing that somebody should look at
-   1  failed: it could not be done, or a check did not hold (key verify, audit verify, identify)
+   1  failed: it could not be done, or a check did not hold (key verify, key scan,
+      key import, audit verify, identify)
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
   10  found: ioc check met a listed value, detect raised an alert, rule test matched,
-      suspicion has findings, policy explain would turn the request away
+      suspicion has findings, policy explain would turn the request away,
+      breached check knows the password
 
 Environment:
   SECURITY_DATA_DIR, SECURITY_CONFIG   as the options above
@@ -49,11 +51,14 @@ struct CommandLine {
 enum Verb {
     /// Make the data directory and say what is set up
     Init,
-    /// API keys: verify, issue, list, revoke, rotate
+    /// API keys: verify, issue, list, revoke, rotate, import, scan, patterns
     #[command(subcommand)]
     Key(key::Verb),
     /// Replace one of the five credentials by a new value
     Rotate(rotate::Arguments),
+    /// Passwords that are known from breaches: build, check
+    #[command(subcommand)]
+    Breached(breached::Verb),
     /// Show the latest uses of credentials
     Usage(usage::Arguments),
     /// Look for suspicious use of credentials
@@ -131,6 +136,7 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Init => init::run(session),
         Verb::Key(verb) => key::run(verb, session),
         Verb::Rotate(arguments) => rotate::run(&arguments, session),
+        Verb::Breached(verb) => breached::run(verb, session),
         Verb::Usage(arguments) => usage::run(&arguments, session),
         Verb::Suspicion => suspicion::run(session),
         Verb::Audit(verb) => audit::run(verb, session),

@@ -1,6 +1,9 @@
-//! `security key`: verify, issue, list, revoke, rotate.
+//! `security key`: verify, issue, list, revoke, rotate, import, scan, patterns.
 
-use std::{path::PathBuf, time::Duration};
+mod patterns;
+mod scan;
+
+use std::{io::BufReader, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use security::{IssueRequest, KeyFilter, UsageContext};
@@ -8,7 +11,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     arguments::{duration, pair},
+    input::Input,
     output::{Exit, Failure, Outcome, Table, field, moment, value_of},
+    progress::Bar,
     secret_input,
     session::Session,
 };
@@ -25,6 +30,12 @@ pub(crate) enum Verb {
     Revoke(Revoke),
     /// Give a key a new secret; its id and settings stay
     Rotate(Rotate),
+    /// Take over keys that another system issued, by the hashes that it kept of them
+    Import(Import),
+    /// Look for own keys in files and folders; exit code 1 when one is live
+    Scan(scan::Arguments),
+    /// Show the shape of own keys for a secret scanner
+    Patterns(patterns::Arguments),
 }
 
 #[derive(Debug, Args)]
@@ -118,6 +129,28 @@ pub(crate) struct Rotate {
     grace: Duration,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file is JSON lines, or one JSON array, of objects with `name` and `hash`: SHA-256 or SHA-512 of the key in hex
+or Base64, also as `sha256$salt$digest` or `sha256:digest`, or a PHC string of Argon2. Further fields:
+  algorithm         sha256, sha512 or argon2, where the hash leaves it open
+  salt              what was hashed before the key
+  key_prefix        the text that this key and no other begins with; Argon2 and salted hashes need it
+  hash_covers       `key` (the whole), or `secret`: what follows key_prefix
+  owner, scopes, created_at, expires_at (RFC 3339), allowed_networks, rate_limit, canary, metadata
+An import may be repeated. The exit code is 1 when a record was rejected.
+
+Example:
+  echo '{\"name\": \"billing\", \"scopes\": [\"orders:read\"], \"hash\": \"sha256:9f86d0...\"}' | security key import -")]
+pub(crate) struct Import {
+    /// The records; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What these keys begin with once they are rotated [default: sk]
+    #[arg(long)]
+    prefix: Option<String>,
+}
+
 pub(crate) fn run(verb: Verb, session: &mut Session) -> Outcome {
     match verb {
         Verb::Verify(arguments) => verify(arguments, session),
@@ -125,6 +158,9 @@ pub(crate) fn run(verb: Verb, session: &mut Session) -> Outcome {
         Verb::List(arguments) => list(arguments, session),
         Verb::Revoke(arguments) => revoke(&arguments, session),
         Verb::Rotate(arguments) => rotate(&arguments, session),
+        Verb::Import(arguments) => import(&arguments, session),
+        Verb::Scan(arguments) => scan::run(&arguments, session),
+        Verb::Patterns(arguments) => patterns::run(&arguments, session),
     }
 }
 
@@ -196,6 +232,30 @@ fn show_once(act: &str, view: &Value, key: &security::Secret, session: &mut Sess
         session.output.secret(key)?;
     }
     Ok(Exit::Clean)
+}
+
+fn import(arguments: &Import, session: &mut Session) -> Outcome {
+    let input = Input::open(&arguments.file, &mut session.output)?;
+    let engine = session.engine()?;
+    let bar = Bar::of_bytes(&session.output, &input.name, input.size);
+    let reader = BufReader::with_capacity(64 << 10, bar.reading(input.reader));
+    let report = engine.import_api_key_file(reader, arguments.prefix.as_deref())?;
+    drop(bar);
+    let exit = if report.rejected == 0 { Exit::Clean } else { Exit::Failed };
+    let report = value_of(&report)?;
+    if session.output.is_json() {
+        session.output.record(&report)?;
+        return Ok(exit);
+    }
+    for rejection in report["rejections"].as_array().into_iter().flatten() {
+        let told = format!("record {}: {}", field(rejection, "record"), field(rejection, "reason"));
+        session.output.remark(&told);
+    }
+    let [imported, present, rejected] = ["imported", "present", "rejected"].map(|name| field(&report, name));
+    session
+        .output
+        .line(&format!("{imported} imported, {present} were there already, {rejected} rejected"))?;
+    Ok(exit)
 }
 
 fn list(arguments: List, session: &mut Session) -> Outcome {

@@ -15,6 +15,7 @@ mod session;
 
 mod alerts;
 mod audit;
+mod breached;
 mod config;
 mod defang;
 mod detect;

@@ -100,6 +100,7 @@ fn option_of(argument: &str) -> &str {
         "priority_level" => "--priority",
         "server_url" => "--url",
         "config_name" => "name",
+        "records_or_path" | "list" => "FILE",
         "ioc_type" | "credential_type" => "type",
         other => other,
     }

@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 41] = [
+const VERBS: [&[&str]; 47] = [
     &[],
     &["init"],
     &["key"],
@@ -24,7 +24,13 @@ const VERBS: [&[&str]; 41] = [
     &["key", "list"],
     &["key", "revoke"],
     &["key", "rotate"],
+    &["key", "import"],
+    &["key", "scan"],
+    &["key", "patterns"],
     &["rotate"],
+    &["breached"],
+    &["breached", "build"],
+    &["breached", "check"],
     &["usage"],
     &["suspicion"],
     &["audit"],

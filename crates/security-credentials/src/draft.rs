@@ -107,6 +107,7 @@ impl IssuedKey {
             digest,
             previous: None,
             revoked: None,
+            foreign: None,
         })
     }
 }

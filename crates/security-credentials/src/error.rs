@@ -111,6 +111,12 @@ pub enum CredentialError {
         "the stored secret does not open: it was encrypted under another key or for another place, or has changed"
     )]
     Sealed,
+    /// The hash of a key from elsewhere cannot be taken; the hash itself is not told.
+    #[error("hash {0}")]
+    ForeignHash(&'static str),
+    /// A record of a key from elsewhere does not say what is needed, or contradicts itself.
+    #[error("{0}")]
+    ForeignRecord(String),
     /// The text is no link of a hash chain.
     #[error("`{0}` is no chain link; accepted are 64 lower-case hex digits")]
     ChainLink(String),
@@ -137,6 +143,8 @@ impl Coded for CredentialError {
             Self::SecretName(_) => "credential-secret-name",
             Self::MasterKey => "credential-master-key",
             Self::Sealed => "credential-sealed",
+            Self::ForeignHash(_) => "credential-foreign-hash",
+            Self::ForeignRecord(_) => "credential-foreign-record",
             Self::ChainLink(_) => "credential-chain-link",
         }
     }

@@ -1,13 +1,20 @@
-//! 32 bytes as 64 lower-case hex digits and back.
+//! Bytes as lower-case hex digits and back.
 
-/// The digits of the bytes.
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// The digits of 32 bytes.
 pub(crate) fn encode(bytes: &[u8; 32]) -> String {
-    digits(bytes).map(char::from).iter().collect()
+    encode_all(bytes)
 }
 
-/// The digits of the bytes, as ASCII.
+/// The digits of the bytes.
+pub(crate) fn encode_all(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// The digits of 32 bytes, as ASCII.
 pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut digits = [0; 64];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
@@ -19,16 +26,29 @@ pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
 /// The bytes of exactly 64 lower-case digits; one value has one text, so that texts can be compared.
 pub(crate) fn decode(text: &str) -> Option<[u8; 32]> {
     let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = of_pair(pair)?;
+    }
+    Some(bytes)
+}
+
+/// The bytes of an even number of lower-case digits.
+pub(crate) fn decode_all(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks_exact(2);
+    if !pairs.remainder().is_empty() {
+        return None;
+    }
+    pairs.map(of_pair).collect()
+}
+
+fn of_pair(pair: &[u8]) -> Option<u8> {
     let value = |digit: u8| match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),
         _ => None,
     };
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = value(pair[0])? << 4 | value(pair[1])?;
-    }
-    Some(bytes)
+    Some(value(pair[0])? << 4 | value(pair[1])?)
 }
 
 #[cfg(test)]

@@ -11,6 +11,10 @@ pub enum CredentialEvent {
     Seen,
     /// A key was issued.
     Issued,
+    /// A key that another system issued was taken over.
+    Imported,
+    /// An imported key was used for the first time; its own hash has given way to our digest.
+    Rehashed,
     /// A new value was made.
     Rotated,
     /// A rotation was planned.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use security_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CredentialError, Digest, KeyRate, label};
+use crate::{CredentialError, Digest, ForeignHash, KeyRate, label};
 
 /// What is stored of an issued key: everything but its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,10 @@ pub struct IssuedKey {
     pub previous: Option<(Digest, Timestamp)>,
     /// When and why it was revoked.
     pub revoked: Option<(Timestamp, String)>,
+    /// Of an imported key that was not used yet: the hash of its token, whose digest is not known. It stands for that
+    /// digest, of the token in force or of the one before, which is [`Digest::DECOY`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<ForeignHash>,
 }
 
 impl IssuedKey {
@@ -61,9 +65,26 @@ impl IssuedKey {
         // Without grace the old token ends for ever, also if the clock is set back afterwards.
         let until = if grace.is_zero() { Timestamp::MIN } else { now.plus(grace) };
         self.previous = Some((self.digest, until));
+        if self.digest != Digest::DECOY {
+            // Whatever the hash stood for is over.
+            self.foreign = None;
+        }
         self.digest = digest;
         self.version += 1;
         Ok(())
+    }
+
+    /// Puts the digest of an imported key's token, which has passed its foreign hash, in that hash's place.
+    pub fn rehash(&mut self, digest: Digest) {
+        if self.foreign.take().is_none() {
+            return;
+        }
+        if self.digest == Digest::DECOY {
+            self.digest = digest;
+        } else if let Some((previous, _)) = self.previous.as_mut().filter(|(old, _)| *old == Digest::DECOY) {
+            *previous = digest;
+        }
+        self.version += 1;
     }
 
     /// Revokes the key, for ever; tells whether that changed anything. A key that is revoked already keeps the
@@ -128,6 +149,28 @@ mod tests {
         assert_eq!(key.revoke(at(1), "left the company"), Ok(true));
         assert_eq!(key.revoke(at(2), "again"), Ok(false));
         assert_eq!((key.version, key.revoked), (2, Some((at(1), "left the company".into()))));
+    }
+
+    #[test]
+    fn a_foreign_hash_stands_for_the_digest_that_is_not_known() {
+        let hash: ForeignHash =
+            serde_json::from_str(r#"{"form":{"sha256":["salt","00"]},"skipped":0}"#).unwrap();
+        let imported = IssuedKey { digest: Digest::DECOY, foreign: Some(hash), ..key() };
+        let mut used = imported.clone();
+        used.rehash(digest(1));
+        assert_eq!((used.digest, &used.foreign, used.version), (digest(1), &None, 2));
+        used.rehash(digest(9));
+        assert_eq!((used.digest, used.version), (digest(1), 2));
+        // Rotated before its first use: the hash stands for the token before, and ends with it.
+        let mut rotated = imported.clone();
+        rotated.rotate(digest(2), at(10), Duration::from_secs(5)).unwrap();
+        let mut in_grace = rotated.clone();
+        in_grace.rehash(digest(1));
+        assert_eq!((in_grace.digest, in_grace.previous), (digest(2), Some((digest(1), at(15)))));
+        rotated.rotate(digest(3), at(11), Duration::ZERO).unwrap();
+        assert_eq!((rotated.digest, rotated.foreign), (digest(3), None));
+        let json = serde_json::to_string(&imported).unwrap();
+        assert_eq!(serde_json::from_str::<IssuedKey>(&json).unwrap(), imported);
     }
 
     #[test]

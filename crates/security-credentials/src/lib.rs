@@ -5,6 +5,7 @@
 
 mod kind;
 
+mod breached;
 mod generate;
 mod mask;
 mod strength;
@@ -21,6 +22,8 @@ mod expiration;
 mod policy;
 
 mod draft;
+mod foreign;
+mod import;
 mod issued;
 mod judge;
 mod key_facts;
@@ -31,12 +34,13 @@ mod key_view;
 mod label;
 mod network;
 mod token;
+mod token_scan;
 
 mod envelope;
 mod master_key;
 mod secret_name;
 
-mod detectors;
+mod detector;
 mod history;
 mod suspicion;
 mod usage;
@@ -46,15 +50,19 @@ mod port;
 
 pub use accepted::{AcceptedSet, Verdict};
 pub use audit_head::{AuditHead, HeadFault, HeadKey, HistoryMark, JournalEnd};
+pub use breached::{BreachedFilter, BreachedFilterError, BreachedHash, BreachedWriter};
 pub use chain::ChainLink;
+pub use detector::Detector;
 pub use digest::{Digest, Pepper};
 pub use document::{Accepted, CredentialRecord, KnownValue, Observed, Origin};
 pub use draft::KeyDraft;
 pub use envelope::{Envelope, SecretValue};
 pub use error::CredentialError;
 pub use expiration::{ExpirationReport, ExpirationStatus};
+pub use foreign::{ForeignHash, ForeignRoute};
 pub use generate::{Complexity, generate};
 pub use history::{CredentialEvent, HistoryEntry};
+pub use import::{ImportRecord, ImportedKey};
 pub use issued::IssuedKey;
 pub use judge::{KeyReason, KeyVerdict};
 pub use key_facts::KeyFacts;
@@ -72,4 +80,5 @@ pub use secret_name::SecretName;
 pub use strength::{StrengthReport, validate};
 pub use suspicion::{Finding, FindingType, Thresholds, analyse};
 pub use token::{FoundToken, ParsedToken, Token, find_tokens, redact_tokens};
+pub use token_scan::{TokenPlace, TokenScanner};
 pub use usage::{Outcome, UsageRecord};

@@ -18,10 +18,25 @@ pub struct StrengthReport {
     pub entropy_bits: f64,
     /// Number of characters, or of bytes when it is no UTF-8.
     pub length: usize,
+    /// Whether it is known from breaches; `None` where no list is at hand.
+    pub breached: Option<bool>,
     /// What makes it invalid.
     pub problems: Vec<String>,
     /// What would make it better.
     pub suggestions: Vec<String>,
+}
+
+impl StrengthReport {
+    /// Takes note of whether the candidate is known from breaches, which makes it invalid (NIST SP 800-63B-4
+    /// §3.1.1.2).
+    pub fn note_breached(&mut self, breached: bool) {
+        self.breached = Some(breached);
+        if breached {
+            self.problems.push("it is among the passwords that are known from breaches".to_owned());
+            self.suggestions.push("Take one that was never used anywhere, best a generated one".to_owned());
+            self.valid = false;
+        }
+    }
 }
 
 /// NIST SP 800-63B-4 §3.1.1.2: at least 15 characters where a password is the only factor.
@@ -46,6 +61,7 @@ pub fn validate(candidate: &[u8], kind: CredentialKind, policy: &RotationPolicy)
         score: 0,
         entropy_bits: 0.0,
         length: candidate.len(),
+        breached: None,
         problems: Vec::new(),
         suggestions: Vec::new(),
     };

@@ -1,15 +1,11 @@
 //! What looks wrong in how credentials were used.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use security_core::{Severity, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{UsageRecord, detectors};
+use crate::{Detector, UsageRecord};
 
 /// From where on a use is suspicious. A threshold of `0` turns its detector off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +23,10 @@ pub struct Thresholds {
     pub stuffed_keys: usize,
     /// Its window in seconds: 3600.
     pub stuffed_keys_window_seconds: u32,
+    /// Different addresses that one key failed from within the window: 10. Keys that have ended do not count.
+    pub sprayed_addresses: usize,
+    /// Its window in seconds: 3600.
+    pub sprayed_addresses_window_seconds: u32,
     /// Successes after which a credential's addresses count as known: 50.
     pub new_address_baseline: usize,
     /// A credential with more known addresses than this is used from anywhere, and a new one is no news: 10.
@@ -35,6 +35,18 @@ pub struct Thresholds {
     pub ended_uses: usize,
     /// Successes of one credential within one second that are still possible; one more is not: 200.
     pub successes_per_second: usize,
+    /// Uses of the old value in the grace after a rotation: 1.
+    pub grace_uses: usize,
+    /// Days without a use after which the next one is news: 45, so that what happens once a month is none.
+    pub dormant_days: u32,
+    /// Whether uses at hours of the day that a credential never had are told: yes. It must have been used on seven
+    /// days, in no more than twelve of their hours (UTC).
+    pub unusual_hours: bool,
+    /// How many times more than the most of an hour so far the uses of an hour must be: 5. Credentials are watched for
+    /// two days before.
+    pub volume_factor: u32,
+    /// So many uses of an hour are never too many: 500.
+    pub volume_least: u32,
     /// Seconds before now in which something must have happened to be reported: 86400. Older records only tell
     /// what is usual.
     pub look_back_seconds: u32,
@@ -42,6 +54,8 @@ pub struct Thresholds {
     pub max_records: usize,
     /// Findings given, the worst ones: 200.
     pub max_findings: usize,
+    /// Credentials, and addresses, that are remembered: 65536.
+    pub tracked: usize,
 }
 
 impl Default for Thresholds {
@@ -53,13 +67,21 @@ impl Default for Thresholds {
             failure_burst_window_seconds: 60,
             stuffed_keys: 5,
             stuffed_keys_window_seconds: 3600,
+            sprayed_addresses: 10,
+            sprayed_addresses_window_seconds: 3600,
             new_address_baseline: 50,
             new_address_most_known: 10,
             ended_uses: 1,
             successes_per_second: 200,
+            grace_uses: 1,
+            dormant_days: 45,
+            unusual_hours: true,
+            volume_factor: 5,
+            volume_least: 500,
             look_back_seconds: 86_400,
             max_records: 100_000,
             max_findings: 200,
+            tracked: 65_536,
         }
     }
 }
@@ -84,11 +106,25 @@ pub enum FindingType {
     SupersededCredentialUse,
     /// A credential is used faster than its owner can. Medium.
     ImpossibleRate,
+    /// One key is tried from many addresses. High.
+    Spraying,
+    /// The old value is used in the grace after a rotation: whoever does so will be refused soon. Low.
+    GraceUse,
+    /// A credential is used again after a long time. Medium.
+    DormantAwake,
+    /// A credential is used at an hour of the day at which it never was. Low.
+    UnusualHour,
+    /// A credential is used far more often in an hour than ever. Medium.
+    VolumeJump,
+    /// A key is used that nobody has a reason to use. Critical.
+    CanaryUse,
 }
 
 /// Something that looks wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
+    /// The same whenever the same matter is found: the kind, the credential and the address it is about.
+    pub id: String,
     /// What.
     #[serde(rename = "type")]
     pub finding_type: FindingType,
@@ -121,63 +157,33 @@ impl Finding {
 ///
 /// Addresses are compared as limits count them: IPv4 by the address, IPv6 by its /64. Records without an address
 /// count as coming from one unknown place for failures, and are left out where the place itself is the matter.
-/// Takes time and memory for [`Thresholds::max_records`] records at most, whatever is given.
+/// Takes time and memory for [`Thresholds::max_records`] records at most, whatever is given. It is a [`Detector`] over
+/// the records in the order of their time; `seed` as there.
 pub fn analyse(
     records: impl IntoIterator<Item = UsageRecord>,
     thresholds: &Thresholds,
+    seed: u64,
     now: Timestamp,
 ) -> Vec<Finding> {
     let mut records: Vec<UsageRecord> = records.into_iter().take(thresholds.max_records).collect();
     records.sort_by_key(|record| record.at);
-    let mut findings = detectors::run(&records, thresholds);
+    let mut detector = Detector::new(thresholds.clone(), seed);
+    records.iter().for_each(|record| detector.feed(record));
     let since = now.minus(Duration::from_secs(thresholds.look_back_seconds.into()));
-    findings.retain(|finding| finding.last_seen >= since);
+    let mut findings = detector.findings(since);
     // Every field that tells two findings apart is in the order, so that equal records give equal lists.
     findings.sort_by(|a, b| {
         let worst = (b.severity, b.count, b.last_seen).cmp(&(a.severity, a.count, a.last_seen));
         let names = |finding: &Finding| {
-            (finding.finding_type, finding.credential_type.clone(), finding.key_id.clone())
+            (
+                finding.finding_type,
+                finding.credential_type.clone(),
+                finding.key_id.clone(),
+                finding.id.clone(),
+            )
         };
         worst.then_with(|| names(a).cmp(&names(b))).then_with(|| a.client_ips.cmp(&b.client_ips))
     });
     findings.truncate(thresholds.max_findings);
     findings
-}
-
-/// The finding that some records make up, oldest first; `None` of no records.
-pub(crate) fn finding(
-    finding_type: FindingType,
-    severity: Severity,
-    records: &[&UsageRecord],
-    key_id: Option<&str>,
-    description: String,
-) -> Option<Finding> {
-    let (first, last) = (records.first()?, records.last()?);
-    let mut evidence: Vec<String> = Vec::new();
-    for record in records.iter().rev() {
-        if evidence.len() < Finding::MAX_EVIDENCE && evidence.last() != Some(&record.request_id) {
-            evidence.push(record.request_id.clone());
-        }
-    }
-    let client_ips: BTreeSet<IpAddr> = records.iter().filter_map(|record| record.client_ip).collect();
-    Some(Finding {
-        finding_type,
-        severity,
-        credential_type: most_frequent(records).to_owned(),
-        key_id: key_id.map(str::to_owned),
-        description,
-        count: records.len(),
-        first_seen: first.at,
-        last_seen: last.at,
-        evidence,
-        client_ips: client_ips.into_iter().take(Finding::MAX_EVIDENCE).collect(),
-    })
-}
-
-fn most_frequent<'a>(records: &[&'a UsageRecord]) -> &'a str {
-    let mut counts = BTreeMap::<&str, usize>::new();
-    for record in records {
-        *counts.entry(&record.credential_type).or_default() += 1;
-    }
-    counts.into_iter().max_by_key(|(_, count)| *count).map_or("", |(name, _)| name)
 }

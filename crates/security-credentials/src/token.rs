@@ -47,6 +47,8 @@ const MAX_PREFIX: usize = 16;
 pub(crate) const ID: usize = 17;
 const SECRET: usize = 33;
 const CHECKSUM: usize = 6;
+/// Places looked at together.
+const BLOCK: usize = 64;
 /// An id's last digits that are counted as one 64-bit number, and how much one unit above them is.
 const LOW_DIGITS: usize = 10;
 const LOW_UNIT: u64 = 62_u64.pow(10);
@@ -58,11 +60,23 @@ impl Token {
     /// # Errors
     /// [`CredentialError::Prefix`] for a prefix of another shape.
     pub fn generate(prefix: &str, entropy: &mut dyn Entropy) -> Result<Self, CredentialError> {
+        Self::renew(prefix, &Self::new_id(entropy), entropy)
+    }
+
+    /// Refuses what cannot start a token.
+    /// # Errors
+    /// [`CredentialError::Prefix`].
+    pub fn check_prefix(prefix: &str) -> Result<(), CredentialError> {
+        check_prefix(prefix)
+    }
+
+    /// A new id alone.
+    pub fn new_id(entropy: &mut dyn Entropy) -> String {
         let mut random = [0; 12];
         entropy.fill(&mut random);
         let mut id = [0; ID];
         encode(&mut random, &mut id);
-        Self::renew(prefix, &id.map(char::from).iter().collect::<String>(), entropy)
+        id.map(char::from).iter().collect()
     }
 
     /// A token with a new secret for an id that exists.
@@ -168,6 +182,23 @@ impl<'a> ParsedToken<'a> {
         self.id
     }
 
+    /// The token as people may see it: `sk_<id>_****`.
+    pub fn masked(&self) -> String {
+        format!("{}_{}_****", self.prefix, self.id)
+    }
+
+    /// The regular expression of a token's shape, for secret scanners that cannot compute the checksum: RE2,
+    /// Hyperscan, PCRE and Python read it alike. One prefix, or all.
+    /// # Errors
+    /// [`CredentialError::Prefix`] for a prefix of another shape.
+    pub fn pattern(prefix: Option<&str>) -> Result<String, CredentialError> {
+        let prefix = match prefix {
+            Some(prefix) => check_prefix(prefix).map(|()| prefix.to_owned())?,
+            None => format!("[a-z][a-z0-9]{{0,{}}}", MAX_PREFIX - 1),
+        };
+        Ok(format!("{prefix}_[0-9A-Za-z]{{{ID}}}_[0-9A-Za-z]{{{}}}", SECRET + CHECKSUM))
+    }
+
     /// The whole token, whose digest is compared. It holds the secret.
     pub fn expose(&self) -> &'a [u8] {
         self.text
@@ -177,7 +208,7 @@ impl<'a> ParsedToken<'a> {
 /// Shows the prefix and the id.
 impl fmt::Debug for ParsedToken<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ParsedToken({}_{}_****)", self.prefix, self.id)
+        write!(f, "ParsedToken({})", self.masked())
     }
 }
 
@@ -185,28 +216,62 @@ impl fmt::Debug for ParsedToken<'_> {
 /// once in hundreds of millions of texts of the very same shape. They are found without white space around
 /// them too, as after the `\n` of a JSON string.
 pub fn find_tokens(text: &str) -> Vec<FoundToken> {
-    let bytes = text.as_bytes();
-    let mut found: Vec<FoundToken> = Vec::new();
-    let mut free_from = 0;
-    for (underscore, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'_') {
-        let end = underscore + AFTER_PREFIX;
-        if underscore < free_from || end > bytes.len() {
-            continue;
+    let mut found = Vec::new();
+    each_token(text.as_bytes(), 0, 0, &mut |start, token| {
+        let (prefix, id) = (token.prefix().to_owned(), token.id().to_owned());
+        found.push(FoundToken { start, end: start + token.expose().len(), prefix, id });
+    });
+    found
+}
+
+/// Calls `found` with every token that ends behind `seen` and begins at `free_from` or later, in order, and with
+/// where it begins.
+pub(crate) fn each_token<'a>(
+    bytes: &'a [u8],
+    seen: usize,
+    mut free_from: usize,
+    found: &mut dyn FnMut(usize, ParsedToken<'a>),
+) {
+    let first = (seen + 1).saturating_sub(AFTER_PREFIX);
+    // Beyond this no token has room behind its prefix.
+    let Some(places) = (bytes.len() + 1).checked_sub(AFTER_PREFIX + first) else { return };
+    let mut at_underscore = |underscore: usize| {
+        if underscore >= free_from
+            && let Some((start, token)) = token_at(bytes, underscore, free_from)
+        {
+            found(start, token);
+            free_from = underscore + AFTER_PREFIX;
         }
-        // Which of the characters before the underscore are the prefix, the checksum tells.
-        let earliest = underscore.saturating_sub(MAX_PREFIX).max(free_from);
-        // The cheap test of the shape, once for all prefixes.
-        if bytes[underscore + 1 + ID] != b'_' || !is_base62(&bytes[underscore + 2 + ID..end]) {
-            continue;
-        }
-        let parse = |start: usize| Some((start, ParsedToken::parse(&bytes[start..end])?));
-        if let Some((start, token)) = (earliest..underscore).find_map(parse) {
-            let (prefix, id) = (token.prefix().to_owned(), token.id().to_owned());
-            found.push(FoundToken { start, end, prefix, id });
-            free_from = end;
+    };
+    let (ones, others) = (&bytes[first..first + places], &bytes[first + ID + 1..first + ID + 1 + places]);
+    // Two underscores at the right distance are rare, and a loop without branches looks for them at once in as many
+    // places as the machine's registers hold.
+    for (block, (ones, others)) in ones.chunks(BLOCK).zip(others.chunks(BLOCK)).enumerate() {
+        let both = |(one, other): (&u8, &u8)| (*one == b'_') & (*other == b'_');
+        if ones.iter().zip(others).fold(false, |any, pair| any | both(pair)) {
+            let hits = ones.iter().zip(others).enumerate().filter(|(_, pair)| both(*pair));
+            hits.for_each(|(at, _)| at_underscore(first + block * BLOCK + at));
         }
     }
-    found
+}
+
+/// The token whose prefix ends before `underscore`, which has another one at the right distance behind it.
+fn token_at(bytes: &[u8], underscore: usize, free_from: usize) -> Option<(usize, ParsedToken<'_>)> {
+    let (id_at, secret_at) = (underscore + 1, underscore + 2 + ID);
+    let end = underscore + AFTER_PREFIX;
+    if !is_base62(&bytes[id_at..id_at + ID]) || !is_base62(&bytes[secret_at..end]) {
+        return None;
+    }
+    let earliest = underscore.saturating_sub(MAX_PREFIX).max(free_from);
+    let before = &bytes[earliest..underscore];
+    let length = before.iter().rev().take_while(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    // Which of these characters are the prefix, the checksum tells.
+    let mut starts = underscore - length.count()..underscore;
+    let start = starts.find(|start| {
+        let (body, check) = bytes[*start..end].split_at(end - start - CHECKSUM);
+        bytes[*start].is_ascii_lowercase() && checksum(body) == *check
+    })?;
+    Some((start, ParsedToken::parse(&bytes[start..end])?))
 }
 
 /// The text with the secret part of every token in it replaced by `****`.

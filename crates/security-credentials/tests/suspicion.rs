@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use security_core::{Severity, Timestamp};
-use security_credentials::{Finding, FindingType, Outcome, Thresholds, UsageRecord, analyse};
+use security_credentials::{Finding, FindingType, Outcome, Thresholds, UsageRecord};
 
 fn at(milliseconds: u64) -> Timestamp {
     Timestamp::from_seconds(1_800_000_000).plus(Duration::from_millis(milliseconds))
@@ -32,6 +32,14 @@ fn with_key(mut record: UsageRecord, key_id: &str, reason: &str) -> UsageRecord 
     record.key_id = Some(key_id.into());
     record.reason = Some(reason.into());
     record
+}
+
+fn analyse(
+    records: impl IntoIterator<Item = UsageRecord>,
+    thresholds: &Thresholds,
+    now: Timestamp,
+) -> Vec<Finding> {
+    security_credentials::analyse(records, thresholds, 7, now)
 }
 
 fn find(records: &[UsageRecord]) -> Vec<Finding> {

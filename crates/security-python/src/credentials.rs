@@ -1,18 +1,21 @@
 //! `security.modules.credentials`: the application's own credentials, and the keys it issues.
 
 use pyo3::{
+    exceptions::PyTypeError,
     intern,
     prelude::*,
-    types::{PyDict, PyList, PyString},
+    types::{PyBytes, PyDict, PyList, PyString},
 };
 use security::{CredentialKind, IssueRequest, KeyCheck, KeyFilter, KeyReason};
 use serde_json::{Map, Value};
 
 use crate::{
     convert::{
-        Given, Text, Texts, answer, answer_of, optional, presented, seconds, to_map, to_python, usage,
+        Given, Text, Texts, answer, answer_of, named, optional, presented, seconds, to_json, to_map,
+        to_python, usage,
     },
-    errors::{attached, detached},
+    errors::{attached, checked, detached},
+    key_scan,
     utils::revealed,
 };
 
@@ -31,7 +34,7 @@ pub(crate) fn verify_api_key(
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<bool> {
     let (presented, context) = (presented(api_key), usage(options));
-    attached(py, || security::current()?.verify_api_key(&presented, context))
+    checked(py, |engine| engine.verify_api_key(&presented, context))
 }
 
 fn verify(
@@ -153,11 +156,13 @@ pub(crate) fn get_recent_usage(py: Python<'_>, limit: Given<i64>) -> PyResult<Bo
     to_python(py, &records)
 }
 
-/// Looks for suspicious use of credentials: guessing, bursts, strange hours, new addresses, use of ended keys.
+/// Looks for suspicious use of credentials: guessing, stuffing (one address, many keys), spraying (one key, many
+/// addresses), new addresses, sleepers, strange hours, jumps in volume, use of ended keys, of old values in grace, and
+/// of canaries. It finds; nothing is blocked.
 ///
-/// :returns: ``list`` of ``dict``, worst first: ``type``, ``severity``, ``credential_type``, ``key_id``,
-///     ``description`` (``str``), ``count`` (``int``), ``first_seen``, ``last_seen`` (RFC 3339), ``evidence``
-///     (request ids), ``client_ips``.
+/// :returns: ``list`` of ``dict``, worst first: ``id`` (``str``, the same whenever the same matter is found), ``type``,
+///     ``severity``, ``credential_type``, ``key_id``, ``description`` (``str``), ``count`` (``int``), ``first_seen``,
+///     ``last_seen`` (RFC 3339), ``evidence`` (request ids), ``client_ips``.
 /// :raises StoreError: when the records cannot be read.
 #[pyfunction]
 pub(crate) fn analyze_for_suspicious_activity(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -165,14 +170,17 @@ pub(crate) fn analyze_for_suspicious_activity(py: Python<'_>) -> PyResult<Bound<
     to_python(py, &findings)
 }
 
-/// Judges how hard a credential would be to guess; it is neither stored nor recorded.
+/// Judges how hard a credential would be to guess, and whether it is known from breaches where a filter is in place
+/// (``security breached build``); it is neither stored nor recorded.
 ///
 /// :param credential: the candidate (``str`` or ``bytes``; anything else is judged as empty).
 /// :param credential_type: ``api_key`` or ``API_KEY`` and so on (``str``).
 /// :param request_id: given back (``str``); made when None.
 /// :returns: :class:`StrengthReport`, true when valid: ``valid``, ``score`` (0 to 4), ``entropy_bits``, ``length``
-///     (characters), ``problems``, ``suggestions``, ``credential_type``, ``request_id``.
+///     (characters), ``breached`` (``bool``, or None without a filter), ``problems``, ``suggestions``,
+///     ``credential_type``, ``request_id``.
 /// :raises ValueError: for an unknown type.
+/// :raises StoreError: for a filter that cannot be used.
 #[pyfunction]
 #[pyo3(signature = (credential, credential_type, request_id = None))]
 pub(crate) fn validate_credential<'py>(
@@ -347,7 +355,7 @@ pub(crate) fn check_api_key<'py>(
     let client_ip = optional("client_ip", client_ip, Given::text)?;
     let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default(), usage(options));
     context.client_ip = client_ip.or(context.client_ip);
-    let check = attached(py, || security::current()?.check_api_key(&presented, &scopes, context))?;
+    let check = checked(py, |engine| engine.check_api_key(&presented, &scopes, context))?;
     key_check(py, &check)
 }
 
@@ -435,6 +443,95 @@ pub(crate) fn list_api_keys(
     let filter = KeyFilter { owner, name, active, limit: None };
     let views = detached(py, || security::current()?.list_api_keys(&filter))?;
     to_python(py, &views)
+}
+
+/// Takes over API keys that another system issued, by the hashes that it kept of them: nobody needs a new key.
+///
+/// From then on they are keys like those issued here: checked, listed, limited, revoked; a rotation gives one of the
+/// usual form. An import may be repeated: keys that are there already stay as they are.
+///
+/// A record has ``name`` and ``hash`` (``str``): SHA-256 or SHA-512 of the key in hex or Base64, also as
+/// ``sha256$salt$digest`` or ``sha256:digest``, or a PHC string of Argon2. ``algorithm`` (``sha256``, ``sha512``,
+/// ``argon2``) is needed where the hash leaves it open, ``salt`` is what was hashed before the key. Argon2 and salted
+/// hashes need ``key_prefix``, the text that this key and no other begins with; ``hash_covers`` is ``key`` or ``secret``,
+/// what follows ``key_prefix``. An Argon2 hash is computed once, at the key's first use. Further: ``owner``, ``scopes``,
+/// ``created_at``, ``expires_at``, ``allowed_networks``, ``rate_limit``, ``canary``, ``metadata``, as for
+/// :func:`issue_api_key`; times are RFC 3339 or ``datetime``.
+///
+/// :param records_or_path: an iterable of such ``dict``, or a path (``str`` or path-like) to a file of JSON lines or one
+///     JSON array.
+/// :param prefix: what these keys begin with once they are rotated (``str``).
+/// :returns: ``dict``: ``imported``, ``present`` (were there already), ``rejected`` (``int``), ``rejections`` (the first
+///     100, ``list`` of ``{record, reason}``; records count from 1).
+/// :raises ValueError: for a prefix of another shape, or a file that is no JSON; what came before it is imported.
+/// :raises TypeError: for what is neither records nor a path.
+/// :raises OSError: when the file cannot be read.
+/// :raises StoreError: when the keys cannot be stored.
+#[pyfunction]
+#[pyo3(signature = (records_or_path, *, prefix = None), text_signature = "(records_or_path, *, prefix='sk')")]
+pub(crate) fn import_api_keys<'py>(
+    py: Python<'py>,
+    records_or_path: &Bound<'py, PyAny>,
+    prefix: Option<Given<Text>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    const ARGUMENT: &str = "records_or_path";
+    let prefix = optional("prefix", prefix, Given::text)?;
+    let report = if let Ok(path) = records_or_path.extract::<std::path::PathBuf>() {
+        let file = std::fs::File::open(&path).map_err(|error| crate::intel::at(&path, error))?;
+        let input = std::io::BufReader::with_capacity(1 << 16, file);
+        detached(py, || security::current()?.import_api_key_file(input, prefix.as_deref()))?
+    } else {
+        if records_or_path.is_instance_of::<PyDict>() || records_or_path.is_instance_of::<PyBytes>() {
+            return Err(PyTypeError::new_err(format!(
+                "argument '{ARGUMENT}': a list of dict, or a path, is needed"
+            )));
+        }
+        let records = records_or_path.try_iter().map_err(|error| named(py, ARGUMENT, error))?;
+        let records = records.map(|record| to_json(ARGUMENT, &record?)).collect::<PyResult<Vec<Value>>>()?;
+        detached(py, || security::current()?.import_api_keys(records, prefix.as_deref()))?
+    };
+    to_python(py, &report)
+}
+
+/// Finds own API keys in a text, a file or a folder, and says which of them still open something.
+///
+/// Keys are told by shape and checksum, then looked up. A scan is no use of a key: nothing is recorded or alerted.
+/// Below a folder symbolic links are not followed; files with zero bytes at their beginning are passed over.
+///
+/// :param text_or_path: ``bytes`` are a text and path-like objects are a path. A ``str`` is a path if something exists
+///     there and it holds no line break, else a text: give ``pathlib.Path(...)`` where a wrong path must not pass
+///     for a clean text.
+/// :param binary: whether to look into binary files as well (``bool``).
+/// :param gzip: whether to unpack gzip files (``bool``), up to 1 GiB each.
+/// :param limit: the most findings (``int``); the scan ends there.
+/// :param on_skip: called with ``(file, problem)`` (``str``) for each file below a folder that cannot be read. When
+///     None, a ``RuntimeWarning`` says how many there were.
+/// :returns: ``list`` of ``dict`` in the order they were met: ``key`` (masked), ``key_id``, ``status`` (``live``,
+///     ``revoked``, ``expired``, ``superseded`` by a rotation, ``unknown``), ``name``, ``owner``, ``file`` (``str`` or None),
+///     ``line``, ``column`` (characters, from 1), ``offset`` (of ``str``: characters; of files and ``bytes``: bytes).
+/// :raises OSError: when the path itself cannot be read.
+/// :raises TypeError: for anything else than a text or path.
+/// :raises ValueError: for a limit below 1.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+#[pyo3(
+    signature = (text_or_path, *, binary = Given::of(false), gzip = Given::of(true), limit = Given::of(10_000), on_skip = None),
+    text_signature = "(text_or_path, *, binary=False, gzip=True, limit=10000, on_skip=None)"
+)]
+pub(crate) fn scan_for_keys<'py>(
+    py: Python<'py>,
+    text_or_path: &Bound<'py, PyAny>,
+    binary: Given<bool>,
+    gzip: Given<bool>,
+    limit: Given<i64>,
+    on_skip: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let options = security::KeyScanOptions {
+        binary: binary.value("binary")?,
+        gzip: gzip.value("gzip")?,
+        ..security::KeyScanOptions::default()
+    };
+    key_scan::run(py, text_or_path, options, limit.limit("limit")?, on_skip)
 }
 
 /// Gives the newest records of the audit trail: who did what to the engine.

@@ -19,6 +19,18 @@ pub(crate) fn attached<T>(py: Python<'_>, work: impl FnOnce() -> security::Resul
     caught(work).map_err(|failure| failure.raise(py))
 }
 
+/// Runs a check of a key: it takes a microsecond, but for imported keys whose hash is slow.
+pub(crate) fn checked<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce(&security::Engine) -> security::Result<T> + Send,
+) -> PyResult<T> {
+    let engine = attached(py, security::current)?;
+    match engine.may_hash_slowly() {
+        true => detached(py, || work(&engine)),
+        false => attached(py, || work(&engine)),
+    }
+}
+
 /// Why there is no result.
 #[derive(Debug)]
 enum Failure {

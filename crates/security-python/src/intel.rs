@@ -328,7 +328,7 @@ impl Interrupt {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(raised);
     }
 
-    fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
@@ -353,7 +353,7 @@ impl Interrupt {
         });
     }
 
-    fn run(&self, work: impl FnOnce(Python<'_>) -> PyResult<()>) {
+    pub(crate) fn run(&self, work: impl FnOnce(Python<'_>) -> PyResult<()>) {
         if self.is_set() {
             return;
         }
@@ -385,7 +385,7 @@ impl Read for Source {
 }
 
 /// An `OSError` that names the file.
-fn at(path: &std::path::Path, error: io::Error) -> PyErr {
+pub(crate) fn at(path: &std::path::Path, error: io::Error) -> PyErr {
     match error.raw_os_error() {
         Some(number) => {
             let text = error.to_string();

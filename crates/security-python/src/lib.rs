@@ -6,6 +6,7 @@ mod errors;
 mod credentials;
 mod inspection;
 mod intel;
+mod key_scan;
 mod middleware;
 mod response_headers;
 mod setup;
@@ -19,10 +20,10 @@ mod _security {
     #[pymodule_export]
     use super::credentials::{
         analyze_for_suspicious_activity, check_api_key, check_credential_expiration, get_audit_log,
-        get_recent_usage, init_credential_metadata, issue_api_key, list_api_keys, log_credential_usage,
-        revoke_api_key, rotate_api_key, rotate_credential, schedule_credential_rotation, validate_credential,
-        verify_api_key, verify_audit_log, verify_db_password, verify_logging_api_key, verify_mail_api_key,
-        verify_secret_token,
+        get_recent_usage, import_api_keys, init_credential_metadata, issue_api_key, list_api_keys,
+        log_credential_usage, revoke_api_key, rotate_api_key, rotate_credential, scan_for_keys,
+        schedule_credential_rotation, validate_credential, verify_api_key, verify_audit_log,
+        verify_db_password, verify_logging_api_key, verify_mail_api_key, verify_secret_token,
     };
     #[pymodule_export]
     use super::inspection::inspect_request;

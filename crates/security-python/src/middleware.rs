@@ -10,7 +10,7 @@ use security::{Decision, RequestView};
 
 use crate::{
     convert::{Given, Text, Texts, to_python, utf8},
-    errors::{attached, detached, raise},
+    errors::{attached, checked, detached, raise},
     response_headers::{Form, merged},
 };
 
@@ -107,7 +107,7 @@ impl RequestState {
     /// :returns: as :meth:`refusal`; nothing is verified or counted twice.
     /// :raises StoreError: when the store cannot be read: nothing is accepted then.
     fn require<'py>(&self, py: Python<'py>, scopes: Texts) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let refusal = attached(py, || self.0.refusal_for(&*security::current()?, &scopes.0))?;
+        let refusal = checked(py, |engine| self.0.refusal_for(engine, &scopes.0))?;
         refusal.map(|decision: Decision| to_python(py, &decision)).transpose()
     }
 

@@ -105,6 +105,7 @@ struct File {
     credentials: BTreeMap<CredentialKind, String>,
     policies: RotationPolicies,
     suspicion: Thresholds,
+    breached_passwords: Option<PathBuf>,
     web: Policy,
     journal: JournalSettings,
     taxii: TaxiiSettings,
@@ -177,6 +178,8 @@ pub struct Settings {
     pub policies: RotationPolicies,
     /// When usage is suspicious.
     pub suspicion: Thresholds,
+    /// The filter of breached passwords, absolute. Where none is configured it is one that may be there or not.
+    pub breached_passwords: Sourced<PathBuf>,
     /// The web layer's policy.
     pub web: Policy,
     /// How records are written.
@@ -218,6 +221,18 @@ impl Settings {
         let absolute = std::path::absolute(&data_dir.value).map_err(|error| {
             Error::Configuration(format!("data_dir `{}`: {error}", data_dir.value.display()))
         })?;
+
+        let breached_passwords = match &file.breached_passwords {
+            None => Sourced {
+                value: absolute.join("credentials").join("breached.filter"),
+                source: Source::Default,
+            },
+            Some(path) => Sourced {
+                value: std::path::absolute(path)
+                    .map_err(|error| Error::Configuration(format!("breached_passwords: {error}")))?,
+                source: file_source(),
+            },
+        };
 
         let mut credentials = Vec::new();
         for kind in CredentialKind::ALL {
@@ -261,6 +276,7 @@ impl Settings {
             credentials,
             policies: file.policies,
             suspicion: file.suspicion,
+            breached_passwords,
             web: file.web,
             journal: file.journal,
             taxii,
@@ -295,6 +311,8 @@ impl Settings {
                 None => unset(kind.as_str()),
             });
         }
+        let filter = &self.breached_passwords;
+        lines.push(line("breached_passwords", filter.value.display().to_string(), &filter.source));
         let shown = [
             ("TAXII_SERVER_URL", &self.taxii.server_url),
             ("TAXII_USERNAME", &self.taxii.username),

@@ -1,11 +1,14 @@
 //! `security.modules.credentials`: the document's credentials, issued keys, usage, suspicion, audit.
 
 mod audit;
+mod breached;
 mod check;
 mod document;
 mod heads;
+mod imported;
 mod issued;
 mod keys;
+mod scan;
 mod usage;
 
 use std::sync::{
@@ -15,12 +18,20 @@ use std::sync::{
 
 use arc_swap::ArcSwap;
 use security_core::Domain;
-use security_credentials::{AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest};
+use security_credentials::{
+    AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest, ForeignRoute,
+};
 
 pub use audit::AuditFilter;
+pub(crate) use breached::BreachedInUse;
+pub use breached::BreachedReport;
 pub use check::KeyCheck;
 pub(crate) use heads::Heads;
+pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyFilter};
+pub use scan::{
+    FoundKey, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, key_pattern,
+};
 pub use usage::UsageContext;
 
 use crate::{Engine, Result, follow::Follower, world};
@@ -35,6 +46,8 @@ pub(crate) struct CredentialCache {
     follower: Follower,
     documents: ArcSwap<Documents>,
     keys: RwLock<keys::Keys>,
+    imported: imported::KnownTexts,
+    slow_hashes: imported::Turnstile,
     /// A thread makes a new key table.
     building: Arc<AtomicBool>,
     /// It has made one, which the next refresh takes over.
@@ -48,6 +61,8 @@ pub(crate) struct CredentialCache {
 struct Documents {
     accepted: [AcceptedSet; CredentialKind::ALL.len()],
     records: Vec<CredentialRecord>,
+    /// How imported keys are looked up; nothing where there are none.
+    routes: Vec<ForeignRoute>,
 }
 
 impl Documents {
@@ -66,6 +81,8 @@ impl Default for CredentialCache {
             follower: Follower::new(Domain::Credentials),
             documents: ArcSwap::default(),
             keys: RwLock::default(),
+            imported: imported::KnownTexts::default(),
+            slow_hashes: imported::Turnstile::default(),
             building: Arc::default(),
             table_made: Arc::default(),
             tried_at: AtomicUsize::new(0),
@@ -134,7 +151,8 @@ impl Engine {
             drop(old);
             cache.tried_at.store(0, Ordering::Relaxed);
         }
-        cache.documents.store(Arc::new(Documents { accepted, records }));
+        let routes = self.files.store.foreign_routes()?;
+        cache.documents.store(Arc::new(Documents { accepted, records, routes }));
         self.renew_key_table();
         Ok(())
     }

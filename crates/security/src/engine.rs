@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::{
     Error, Options, Result, WebPolicy,
     config::{ConfigLine, Settings, process_environment},
-    credentials::{CredentialCache, Heads},
+    credentials::{BreachedInUse, CredentialCache, Heads},
     fork::OpenFiles,
     host_page::HostPage,
     intel::IndicatorCache,
@@ -45,6 +45,7 @@ pub struct Engine {
     pub(crate) heads: Heads,
     pub(crate) files: Arc<OpenFiles>,
     pub(crate) credentials: CredentialCache,
+    pub(crate) breached: BreachedInUse,
     pub(crate) indicators: IndicatorCache,
     pub(crate) rules: RuleCache,
 }
@@ -87,6 +88,7 @@ impl Engine {
         let engine = Self {
             generation: security_shared::fork::generation(),
             credentials: CredentialCache::default(),
+            breached: BreachedInUse::default(),
             indicators: IndicatorCache::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
             web: WebPolicy::new(settings.web.clone()),

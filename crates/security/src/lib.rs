@@ -36,7 +36,10 @@ pub use engine::{Engine, FOLDERS};
 pub use error::{Error, Result};
 pub use process::{close, current, initialize, opened};
 
-pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageContext};
+pub use credentials::{
+    AuditFilter, BreachedReport, FoundKey, IssueRequest, KeyCheck, KeyFilter, KeyImportReport, KeyRejection,
+    KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, UsageContext, key_pattern,
+};
 pub use explain::GivenRequest;
 pub use intel::{
     ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest,

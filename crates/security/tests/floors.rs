@@ -26,14 +26,16 @@ const FLOORS: [(&str, u8); 14] = [
 const BETWEEN_FACES: [(&str, &str); 1] = [("security-python", "security-cli")];
 
 /// Who may depend on what from outside.
-const RESERVED: [(&str, &[&str]); 13] = [
+const RESERVED: [(&str, &[&str]); 15] = [
     ("pyo3", &["security-python"]),
     ("clap", &["security-cli"]),
     ("indicatif", &["security-cli"]),
     ("rusqlite", &["security-store"]),
     ("ureq", &["security-taxii"]),
+    ("sha1", &["security-credentials"]),
     ("sha2", &["security-credentials"]),
     ("hmac", &["security-credentials"]),
+    ("argon2", &["security-credentials"]),
     ("chacha20poly1305", &["security-credentials"]),
     ("memmap2", &["security-shared"]),
     // The example serves with them; the engine itself knows of `tower` only the two traits, behind a feature.

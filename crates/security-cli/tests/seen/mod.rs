@@ -19,7 +19,7 @@ fn transcript(place: &Place, arguments: &[&str], ran: &Ran) -> String {
     for (pattern, replacement) in [
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[time]"),
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]"),
-        (r"\bsk_[0-9A-Za-z_]{20,}", "[key]"),
+        (r"\bsk_[0-9A-Za-z_]{18,}(\*{4})?", "[key]"),
         (r"\b[01][0-9A-Za-z]{16}\b", "[key id]"),
         (r"(process\s+)\d+", "${1}[number]"),
         (r"(bytes\s+)\d+", "${1}[number]"),

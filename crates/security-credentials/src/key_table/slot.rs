@@ -144,6 +144,7 @@ impl<'t> KeySlot<'t> {
             digest: self.digest(),
             previous: self.previous(),
             revoked: self.has(REVOKED).then(|| (Timestamp::MIN, String::new())),
+            foreign: None,
         }
     }
 

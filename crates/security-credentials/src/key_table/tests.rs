@@ -49,7 +49,7 @@ prop_compose! {
             id, version: 0, prefix, name, owner, scopes, created_at: Timestamp::MIN, expires_at,
             allowed_networks: networks, rate_limit: rate.map(|text| text.parse::<KeyRate>().unwrap()), canary,
             metadata: Default::default(), digest: first, previous,
-            revoked: revoked.then(|| (Timestamp::MIN, String::new())),
+            revoked: revoked.then(|| (Timestamp::MIN, String::new())), foreign: None,
         }
     }
 }

@@ -141,6 +141,10 @@ impl KeyTableWriter {
         own: &mut Vec<u8>,
         rest: &mut Vec<u8>,
     ) -> Result<Option<u8>, KeyTableError> {
+        // Its digest is not known yet.
+        if key.foreign.is_some() {
+            return Ok(None);
+        }
         let Some(settings) = settings(key) else { return Ok(None) };
         let owner = key.owner.as_deref().unwrap_or_default();
         let Ok(name_length) = u16::try_from(key.name.len()) else { return Ok(None) };

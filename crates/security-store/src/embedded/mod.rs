@@ -2,6 +2,7 @@
 
 mod alerts;
 mod credentials;
+mod foreign_keys;
 mod full_text;
 mod history_file;
 mod indicators;

@@ -59,6 +59,10 @@ pub(super) static CREDENTIALS: Schema = Schema {
         "
         CREATE TABLE key_table (made INTEGER PRIMARY KEY AUTOINCREMENT, stamp BLOB NOT NULL) STRICT;
     ",
+        "
+        CREATE TABLE foreign_key (lookup BLOB PRIMARY KEY, id TEXT NOT NULL) STRICT, WITHOUT ROWID;
+        CREATE TABLE foreign_route (route TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+    ",
     ],
 };
 

@@ -70,6 +70,7 @@ pub(crate) fn issued(id: &str, version: u64) -> IssuedKey {
         digest: digest(version),
         previous: None,
         revoked: None,
+        foreign: None,
     }
 }
 

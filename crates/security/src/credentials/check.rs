@@ -1,17 +1,17 @@
 //! May this key do this? The path that every request takes.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use security_core::{Severity, Timestamp};
 use security_credentials::{
-    CredentialKind, Digest, KeyFacts, KeyRate, KeyReason, KeyUse, KeyVerdict, ParsedToken, UseNote, Verdict,
+    CredentialKind, KeyFacts, KeyRate, KeyReason, KeyUse, KeyVerdict, ParsedToken, UseNote, Verdict,
 };
 use security_web::LimitScope;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{LONGEST_SECRET, UsageContext};
+use super::{LONGEST_SECRET, UsageContext, imported::Presented, keys::Question};
 use crate::{Engine, Result, world};
 
 /// The answer to "may this key do this?".
@@ -47,7 +47,7 @@ struct Judged<'p, T> {
     note: UseNote,
     of_document: bool,
     /// The id that the token names, for the log.
-    named: Option<&'p str>,
+    named: Option<Cow<'p, str>>,
     key: Option<Seen<T>>,
     retry_after: Option<u64>,
 }
@@ -132,7 +132,7 @@ impl Engine {
         };
         match judged.key {
             Some(Seen { wanted: key, rate_limit, .. }) => {
-                check.key_id = judged.named.map(str::to_owned);
+                check.key_id = judged.named.map(Cow::into_owned);
                 check.name = Some(key.name);
                 check.owner = key.owner;
                 check.scopes = key.scopes;
@@ -151,7 +151,7 @@ impl Engine {
         presented: &'p [u8],
         scopes: &[String],
         client: Option<IpAddr>,
-        wanted: impl FnOnce(KeyFacts<'_>) -> T,
+        wanted: impl Fn(KeyFacts<'_>) -> T,
     ) -> Result<Judged<'p, T>> {
         self.follow_credentials()?;
         let now = world::now();
@@ -168,35 +168,52 @@ impl Engine {
             return Ok(judged);
         }
         let documents = self.credentials.documents.load();
-        let of_document = |digest: &Digest| documents.accepted(CredentialKind::ApiKey).verify(digest, now);
-        let Some(token) = ParsedToken::parse(presented) else {
-            // No token of ours, or one with a typo: nothing to look up, and no record to compare with.
-            judged.settle(of_document(&self.pepper.digest(presented)));
-            return Ok(judged);
-        };
         let mut document = Verdict::Wrong;
-        let digest = || {
+        let mut digest = || {
             let digest = self.pepper.digest(presented);
-            document = of_document(&digest);
+            document = documents.accepted(CredentialKind::ApiKey).verify(&digest, now);
             digest
         };
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-        let (verdict, key) = self.judge_issued(token.id(), digest, now, &scopes, client, |key| Seen {
+        let asked = Question { now, scopes: &scopes, client };
+        let seen = |key: KeyFacts<'_>| Seen {
             rate_limit: key.rate_limit,
             canary: key.canary.then(|| key.name.to_owned()),
             wanted: wanted(key),
-        })?;
-        if document.is_accepted() {
-            judged.settle(document);
-            return Ok(judged);
-        }
-        judged.named = Some(token.id());
+        };
+        let found = if let Some(token) = ParsedToken::parse(presented) {
+            let (verdict, key) = self.judge_issued(token.id(), digest, asked, &seen)?;
+            Presented::Known(Cow::Borrowed(token.id()), verdict, key)
+        } else {
+            let digest = digest();
+            // Another shape is nothing malformed where keys of other systems are.
+            if document.is_accepted() || documents.routes.is_empty() {
+                Presented::Nobodys
+            } else {
+                judged.reason = KeyReason::Unknown;
+                self.judge_imported(&documents.routes, presented, &digest, asked, &seen)?
+            }
+        };
+        let (id, verdict, key) = match found {
+            Presented::Known(id, verdict, key) if !document.is_accepted() => (id, verdict, key),
+            Presented::Busy => {
+                judged.reason = KeyReason::RateLimited;
+                judged.note = UseNote::Refused(KeyReason::RateLimited);
+                judged.retry_after = Some(1);
+                return Ok(judged);
+            }
+            // No token of ours, or one with a typo: there was nothing to look up, and no record to compare with.
+            Presented::Known(..) | Presented::Nobodys => {
+                judged.settle(document);
+                return Ok(judged);
+            }
+        };
         judged.reason = verdict.reason;
         judged.note = note(verdict);
         if verdict.is_ok()
             && let Some(KeyRate::Limited(rate)) = key.as_ref().and_then(|key| key.rate_limit)
         {
-            let scope = LimitScope::Key(token.id());
+            let scope = LimitScope::Key(&id);
             let admission = security_web::admit(&self.words, self.limit_seed, scope, rate, now);
             if !admission.admitted {
                 judged.reason = KeyReason::RateLimited;
@@ -204,6 +221,7 @@ impl Engine {
                 judged.retry_after = Some(admission.retry_after_micros.div_ceil(1_000_000));
             }
         }
+        judged.named = Some(id);
         judged.key = key;
         Ok(judged)
     }
@@ -212,18 +230,21 @@ impl Engine {
         &self,
         judged: &Judged<'_, T>,
         client: Option<IpAddr>,
-        context: UsageContext,
+        mut context: UsageContext,
     ) -> RequestId {
+        let named = judged.named.as_deref();
         let canary = judged.key.as_ref().and_then(|key| key.canary.as_deref());
         let address = canary.and_then(|_| context.client_ip.clone());
+        if canary.is_some() {
+            context.extra.insert("canary".into(), true.into());
+        }
         let request_id = if context.says_only(client) {
             let id = world::uuid();
-            let (note, named) = (judged.note, judged.named);
             self.files.journal.append_key_use(KeyUse::new(
                 judged.at,
                 id,
                 judged.of_document,
-                note,
+                judged.note,
                 named,
                 client,
             ));
@@ -236,11 +257,11 @@ impl Engine {
                 KeyUse::OPERATION,
                 valid,
                 judged.note.reason(),
-                judged.named,
+                named,
                 context,
             ))
         };
-        if let (Some(name), Some(id)) = (canary, judged.named) {
+        if let (Some(name), Some(id)) = (canary, named) {
             self.canary_used(id, name, &request_id.clone().into_text(), address.as_deref());
         }
         request_id

@@ -152,12 +152,17 @@ impl Engine {
         Ok(new)
     }
 
-    /// Judges a candidate's strength; it is neither stored nor recorded.
+    /// Judges a candidate's strength, and whether it is known from breaches where a filter is in place; it is neither
+    /// stored nor recorded.
     /// # Errors
-    /// [`Error::Invalid`] for an unknown type.
+    /// [`Error::Invalid`] for an unknown type; [`Error::Store`] for a filter that cannot be used.
     pub fn validate_credential(&self, candidate: &[u8], credential_type: &str) -> Result<StrengthReport> {
         let kind = kind(credential_type)?;
-        Ok(security_credentials::validate(candidate, kind, &self.settings.policies.of(kind)))
+        let mut report = security_credentials::validate(candidate, kind, &self.settings.policies.of(kind));
+        if let Some(breached) = self.is_breached(candidate)? {
+            report.note_breached(breached);
+        }
+        Ok(report)
     }
 
     /// When each credential that was ever set is due for rotation, and which issued keys end: the 10,000 that end

@@ -184,7 +184,12 @@ fn is_live(key: &IssuedKey, now: Timestamp) -> bool {
     key.revoked.is_none() && key.expires_at.is_none_or(|end| end > now)
 }
 
-fn line(key: &IssuedKey, event: CredentialEvent, request_id: &str, details: &Value) -> HistoryEntry {
+pub(super) fn line(
+    key: &IssuedKey,
+    event: CredentialEvent,
+    request_id: &str,
+    details: &Value,
+) -> HistoryEntry {
     HistoryEntry {
         at: world::now(),
         credential: key.id.clone(),

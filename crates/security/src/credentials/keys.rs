@@ -37,6 +37,14 @@ pub(super) struct MappedKeys {
     layout: KeyTableLayout,
 }
 
+/// What is asked of a key beside its secret.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question<'q> {
+    pub(super) now: Timestamp,
+    pub(super) scopes: &'q [&'q str],
+    pub(super) client: Option<IpAddr>,
+}
+
 /// All issued keys of one revision.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
@@ -110,11 +118,10 @@ impl Engine {
         &self,
         id: &str,
         digest: impl FnOnce() -> Digest,
-        now: Timestamp,
-        scopes: &[&str],
-        client: Option<IpAddr>,
-        seen: impl FnOnce(KeyFacts<'_>) -> T,
+        asked: Question<'_>,
+        seen: &impl Fn(KeyFacts<'_>) -> T,
     ) -> Result<(KeyVerdict, Option<T>)> {
+        let Question { now, scopes, client } = asked;
         let right = |verdict: KeyVerdict| verdict.reason != security_credentials::KeyReason::Unknown;
         let digest = {
             let keys = self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner);

@@ -141,12 +141,12 @@ impl Engine {
             records.extend(serde_json::from_value::<UsageRecord>(record).map(|record| UsageRecord {
                 user_agent: None,
                 error: None,
-                options: Map::new(),
+                options: record.options.into_iter().filter(|(name, _)| name == "canary").collect(),
                 ..record
             }));
             records.len() < thresholds.max_records
         })?;
-        Ok(security_credentials::analyse(records, thresholds, world::now()))
+        Ok(security_credentials::analyse(records, thresholds, self.limit_seed, world::now()))
     }
 }
 

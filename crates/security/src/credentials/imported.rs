@@ -1,0 +1,339 @@
+//! Keys that another system issued: taken over by their hashes, and recognised when they are presented.
+//!
+//! Their texts are not of our shape, so they bear no id. Where none was ever imported nobody looks for one.
+
+mod turnstile;
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    io::{self, BufRead, Read},
+    sync::{PoisonError, RwLock},
+};
+
+use security_core::Timestamp;
+use security_credentials::{
+    CredentialEvent, CredentialStore, Digest, ForeignRoute, HistoryEntry, ImportRecord, ImportedKey,
+    IssuedKey, KeyFacts, KeyReason, KeyVerdict, Token,
+};
+use serde::{Deserializer as _, Serialize, de};
+use serde_json::{Value, json};
+
+pub(super) use turnstile::Turnstile;
+
+use super::{issued::line, keys::Question};
+use crate::{Engine, Error, Result, utils::generate_request_id, world};
+
+/// Keys stored in one transaction.
+const BATCH: usize = 5000;
+/// Rejected records that a report lists; all are counted.
+const LISTED_REJECTIONS: usize = 100;
+/// Each length of `key_prefix` is a look-up of its own for every key that is presented.
+const MOST_PREFIX_LENGTHS: usize = 16;
+/// Keys whose ids are remembered, some 150 bytes each.
+const REMEMBERED: usize = 65_536;
+
+/// What an import did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct KeyImportReport {
+    /// Keys taken over.
+    pub imported: usize,
+    /// Records whose key was there already.
+    pub present: usize,
+    /// Records that cannot be taken.
+    pub rejected: usize,
+    /// The first hundred of them.
+    pub rejections: Vec<KeyRejection>,
+}
+
+/// A record that cannot be taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyRejection {
+    /// Its number, from 1.
+    pub record: usize,
+    /// Why; never with its hash.
+    pub reason: String,
+}
+
+/// Ids of imported keys by the digests of their texts, and the digests that these keys are judged by. A text belongs
+/// to one key for ever and every use is judged anew, so nothing here ever becomes wrong.
+#[derive(Debug, Default)]
+pub(super) struct KnownTexts(RwLock<HashMap<[u8; 32], KnownText>>);
+
+/// The key's id, and the digest that it is judged by.
+type KnownText = (Box<str>, Digest);
+
+impl KnownTexts {
+    fn find(&self, text: &Digest) -> Option<KnownText> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(text.as_bytes()).cloned()
+    }
+
+    fn remember(&self, text: &Digest, id: &str, judged_by: Digest) {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(*text.as_bytes(), (id.into(), judged_by));
+    }
+}
+
+/// Whose key was presented.
+pub(super) enum Presented<'p, T> {
+    /// That of the key with this id; and what was wanted of it, where the secret was right.
+    Known(Cow<'p, str>, KeyVerdict, Option<T>),
+    /// None that was imported.
+    Nobodys,
+    /// That cannot be told now: too many slow hashes are being computed.
+    Busy,
+}
+
+impl Engine {
+    /// Whether checking a key may take tens of milliseconds: some imported keys have a slow hash until their first use.
+    pub fn may_hash_slowly(&self) -> bool {
+        let is_slow = |route: &ForeignRoute| matches!(route, ForeignRoute::Prefix(_));
+        self.credentials.documents.load().routes.iter().any(is_slow)
+    }
+
+    /// Judges a key that has not our shape, as [`Engine::judge_issued`] does the others.
+    pub(super) fn judge_imported<T>(
+        &self,
+        routes: &[ForeignRoute],
+        presented: &[u8],
+        digest: &Digest,
+        asked: Question<'_>,
+        seen: &impl Fn(KeyFacts<'_>) -> T,
+    ) -> Result<Presented<'static, T>> {
+        let texts = &self.credentials.imported;
+        if let Some((id, judged_by)) = texts.find(digest) {
+            let (verdict, key) = self.judge_issued(&id, || judged_by, asked, seen)?;
+            // A store that was put back may know the key by its old hash again.
+            if verdict.reason != KeyReason::Unknown || verdict.superseded {
+                return Ok(Presented::Known(Cow::Owned(id.into()), verdict, key));
+            }
+        }
+        for route in routes {
+            let Some(lookup) = route.lookup(&self.pepper, presented) else { continue };
+            let Some(id) = self.files.store.foreign_key(&lookup)? else { continue };
+            let ForeignRoute::Prefix(_) = route else {
+                let (verdict, key) = self.judge_issued(&id, || lookup, asked, seen)?;
+                texts.remember(digest, &id, lookup);
+                return Ok(Presented::Known(Cow::Owned(id), verdict, key));
+            };
+            let Some(key) = self.files.store.issued_key(&id)? else { continue };
+            let Some(key) = self.rehashed(key, presented, digest)? else { return Ok(Presented::Busy) };
+            let verdict = key.judge(digest, asked.now, asked.scopes, asked.client);
+            let right = verdict.reason != KeyReason::Unknown;
+            if right || verdict.superseded {
+                texts.remember(digest, &id, *digest);
+            }
+            return Ok(Presented::Known(Cow::Owned(id), verdict, right.then(|| seen((&key).into()))));
+        }
+        Ok(Presented::Nobodys)
+    }
+
+    /// The key with the presented text's digest in place of its foreign hash, if it has passed that; `None` when too
+    /// many are being computed.
+    fn rehashed(&self, mut key: IssuedKey, presented: &[u8], digest: &Digest) -> Result<Option<IssuedKey>> {
+        let Some(hash) = key.foreign.clone() else { return Ok(Some(key)) };
+        let passed = if hash.is_slow() {
+            let Some(_place) = self.credentials.slow_hashes.enter() else { return Ok(None) };
+            hash.verify(presented)
+        } else {
+            hash.verify(presented)
+        };
+        if passed {
+            key.rehash(*digest);
+            let line = line(&key, CredentialEvent::Rehashed, &generate_request_id(), &json!({}));
+            match self.files.store.save_issued_key(&key, &line) {
+                Ok(()) => {}
+                // Somebody was first, or changed the key: what that made of it is judged.
+                Err(fault) if fault.is_conflict() => {
+                    if let Some(mut changed) = self.files.store.issued_key(&key.id)? {
+                        changed.rehash(*digest);
+                        key = changed;
+                    }
+                }
+                // The next use tries again; this one is answered all the same.
+                Err(error) => tracing::warn!(%error, key_id = key.id, "an imported key keeps its old hash"),
+            }
+        }
+        Ok(Some(key))
+    }
+
+    /// Takes over keys that another system issued. Each record is a JSON object; [`ImportRecord::FIELDS`] says of what.
+    /// `prefix` is what these keys begin with once they are rotated, `sk` when not given.
+    ///
+    /// Batches of 5,000 are stored one by one, each in the audit trail before it begins. A key that is there already
+    /// stays as it is, so that an import may be repeated.
+    /// # Errors
+    /// [`Error::Invalid`] for a prefix of another shape; [`Error::Store`]. Records that cannot be taken are counted and
+    /// told in the report.
+    pub fn import_api_keys(
+        &self,
+        records: impl IntoIterator<Item = Value>,
+        prefix: Option<&str>,
+    ) -> Result<KeyImportReport> {
+        let mut import = Import::new(self, prefix)?;
+        for record in records {
+            import.take(record)?;
+        }
+        import.finish()
+    }
+
+    /// Likewise from a file: JSON lines, or one JSON array.
+    /// # Errors
+    /// [`Error::Invalid`] also for what is no JSON, and for what cannot be read; batches before it stay.
+    pub fn import_api_key_file(
+        &self,
+        mut input: impl BufRead,
+        prefix: Option<&str>,
+    ) -> Result<KeyImportReport> {
+        let mut import = Import::new(self, prefix)?;
+        let first = first_sign(&mut input).map_err(|error| Error::invalid("records_or_path", error))?;
+        let mut failed = None;
+        let mut take = |record| import.take(record).map_err(|error| failed = Some(error)).is_ok();
+        let read = if first == Some(b'[') {
+            serde_json::Deserializer::from_reader(input).deserialize_seq(Records(&mut take))
+        } else {
+            each_line(input, &mut take)
+        };
+        match (failed, read) {
+            (Some(error), _) => Err(error),
+            (None, Err(error)) => {
+                import.store()?;
+                Err(Error::invalid("records_or_path", format!("record {}: {error}", import.seen + 1)))
+            }
+            (None, Ok(())) => import.finish(),
+        }
+    }
+}
+
+/// One import.
+struct Import<'e> {
+    engine: &'e Engine,
+    prefix: String,
+    now: Timestamp,
+    request_id: String,
+    routes: Vec<ForeignRoute>,
+    batch: Vec<(ImportedKey, HistoryEntry)>,
+    seen: usize,
+    report: KeyImportReport,
+}
+
+impl<'e> Import<'e> {
+    fn new(engine: &'e Engine, prefix: Option<&str>) -> Result<Self> {
+        let prefix = prefix.unwrap_or("sk").to_owned();
+        Token::check_prefix(&prefix).map_err(|error| Error::invalid("prefix", error))?;
+        Ok(Self {
+            engine,
+            prefix,
+            now: world::now(),
+            request_id: generate_request_id(),
+            routes: engine.files.store.foreign_routes()?,
+            batch: Vec::new(),
+            seen: 0,
+            report: KeyImportReport::default(),
+        })
+    }
+
+    fn take(&mut self, record: Value) -> Result<()> {
+        self.seen += 1;
+        let resolved = ImportRecord::from_json(record).and_then(|record| {
+            let id = Token::new_id(&mut world::SystemEntropy);
+            record.resolve(&self.engine.pepper, &id, &self.prefix, self.now)
+        });
+        let reason = match resolved {
+            Ok(imported) if self.has_room_for(imported.route) => {
+                let details = json!({"name": imported.key.name, "owner": imported.key.owner});
+                let line = line(&imported.key, CredentialEvent::Imported, &self.request_id, &details);
+                self.batch.push((imported, line));
+                return if self.batch.len() >= BATCH { self.store() } else { Ok(()) };
+            }
+            Ok(_) => format!("key_prefix: {MOST_PREFIX_LENGTHS} other lengths are in use; no more are taken"),
+            Err(error) => error.to_string(),
+        };
+        self.report.rejected += 1;
+        if self.report.rejections.len() < LISTED_REJECTIONS {
+            self.report.rejections.push(KeyRejection { record: self.seen, reason });
+        }
+        Ok(())
+    }
+
+    fn has_room_for(&mut self, route: ForeignRoute) -> bool {
+        if self.routes.contains(&route) {
+            return true;
+        }
+        let lengths = self.routes.iter().filter(|route| matches!(route, ForeignRoute::Prefix(_))).count();
+        if matches!(route, ForeignRoute::Prefix(_)) && lengths >= MOST_PREFIX_LENGTHS {
+            return false;
+        }
+        self.routes.push(route);
+        true
+    }
+
+    fn store(&mut self) -> Result<()> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let details = json!({"keys": batch.len(), "first_name": batch[0].0.key.name});
+        let stored = self.engine.audited("keys_imported", &self.request_id, details, || {
+            Ok(self.engine.files.store.save_foreign_keys(&batch)?)
+        })?;
+        self.report.imported += stored;
+        self.report.present += batch.len() - stored;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<KeyImportReport> {
+        self.store()?;
+        Ok(self.report)
+    }
+}
+
+/// The first byte that is no white space; what stands before it is consumed.
+fn first_sign(input: &mut impl BufRead) -> io::Result<Option<u8>> {
+    loop {
+        let buffer = input.fill_buf()?;
+        let Some(first) = buffer.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+            let length = buffer.len();
+            if length == 0 {
+                return Ok(None);
+            }
+            input.consume(length);
+            continue;
+        };
+        let sign = buffer[first];
+        input.consume(first);
+        return Ok(Some(sign));
+    }
+}
+
+fn each_line(input: impl Read, take: &mut dyn FnMut(Value) -> bool) -> serde_json::Result<()> {
+    for record in serde_json::Deserializer::from_reader(input).into_iter::<Value>() {
+        if !take(record?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The entries of an array, one by one.
+struct Records<'t>(&'t mut dyn FnMut(Value) -> bool);
+
+impl<'de> de::Visitor<'de> for Records<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut entries: A) -> std::result::Result<(), A::Error> {
+        while let Some(record) = entries.next_element::<Value>()? {
+            if !(self.0)(record) {
+                return Err(de::Error::custom("given up"));
+            }
+        }
+        Ok(())
+    }
+}
