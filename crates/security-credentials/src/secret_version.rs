@@ -107,6 +107,9 @@ pub struct Rewrapped {
     pub last: Option<(SecretName, u64)>,
 }
 
+/// Wraps a version's key anew: name, version and the wrapped key in, the new one out; `None` leaves it as it is.
+pub type Rewrap<'r> = dyn FnMut(&SecretName, u64, &[u8]) -> Option<Vec<u8>> + 'r;
+
 /// Keeps secrets, encrypted, and which master keys they are encrypted under.
 ///
 /// **Master keys.** One is in force: new versions are encrypted under it and no other. Those that were in force
@@ -137,8 +140,7 @@ pub trait SecretStore: Send + Sync {
     ) -> Result<(), StoreFault>;
 
     /// Lets `rewrap` wrap the keys of `most` versions anew that are wrapped under `from`, those behind `after`, by
-    /// name and version; `to` must be in force. It is given a wrapped key, and `None` leaves a version as it is. The
-    /// values are neither read nor changed.
+    /// name and version; `to` must be in force. The values are neither read nor changed.
     /// # Errors
     /// A conflict when `to` is not in force any more.
     fn rewrap_secrets(
@@ -147,7 +149,7 @@ pub trait SecretStore: Send + Sync {
         to: &str,
         after: Option<&(SecretName, u64)>,
         most: usize,
-        rewrap: &mut dyn FnMut(&SecretName, u64, &[u8]) -> Option<Vec<u8>>,
+        rewrap: &mut Rewrap<'_>,
     ) -> Result<Rewrapped, StoreFault>;
 
     /// Forgets the master keys that no version needs any more, except the one in force; `remove` is called with the

@@ -7,7 +7,7 @@ use std::{
 };
 
 use security_core::Secret;
-use security_credentials::{CredentialKind, RotationPolicies, RotationPolicy, Thresholds};
+use security_credentials::{CredentialKind, MasterKey, RotationPolicies, RotationPolicy, Thresholds};
 use security_web::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +173,10 @@ pub struct Settings {
     pub log: Option<Sourced<String>>,
     /// The document's credentials that are set here.
     pub credentials: Vec<(CredentialKind, Sourced<Secret>)>,
+    /// The operator's master key of stored secrets; without one a key file is made.
+    pub master_key: Option<Sourced<MasterKey>>,
+    /// The one before it, as long as secrets are encrypted under it.
+    pub previous_master_key: Option<Sourced<MasterKey>>,
     /// The rotation policy of each.
     pub policies: RotationPolicies,
     /// When usage is suspicious.
@@ -259,6 +263,8 @@ impl Settings {
             data_dir: Sourced { value: absolute, source: data_dir.source },
             log,
             credentials,
+            master_key: master_key(MASTER_KEY, environment)?,
+            previous_master_key: master_key(PREVIOUS_MASTER_KEY, environment)?,
             policies: file.policies,
             suspicion: file.suspicion,
             web: file.web,
@@ -293,6 +299,17 @@ impl Settings {
             lines.push(match self.credentials.iter().find(|(known, _)| *known == kind) {
                 Some((_, found)) => line(kind.as_str(), "****".into(), &found.source),
                 None => unset(kind.as_str()),
+            });
+        }
+        for (name, found) in
+            [(MASTER_KEY, &self.master_key), (PREVIOUS_MASTER_KEY, &self.previous_master_key)]
+        {
+            lines.push(match found {
+                Some(found) => ConfigLine {
+                    note: Some(format!("key {}", found.value.id())),
+                    ..line(name, "****".into(), &found.source)
+                },
+                None => unset(name),
             });
         }
         let shown = [
@@ -334,6 +351,17 @@ impl Settings {
         lines.push(line("journal", journal, journal_source));
         lines
     }
+}
+
+/// What the operator's master keys are called.
+pub(crate) const MASTER_KEY: &str = "SECURITY_MASTER_KEY";
+pub(crate) const PREVIOUS_MASTER_KEY: &str = "SECURITY_MASTER_KEY_PREVIOUS";
+
+fn master_key(name: &str, environment: &Environment) -> Result<Option<Sourced<MasterKey>>> {
+    let Some(Sourced { value, source }) = secret(name, environment)? else { return Ok(None) };
+    let key = MasterKey::from_text(&value)
+        .map_err(|error| Error::Configuration(format!("{name} ({source}): {error}")))?;
+    Ok(Some(Sourced { value: key, source }))
 }
 
 fn variable(name: &str, environment: &Environment) -> Option<(String, Source)> {

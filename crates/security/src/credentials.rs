@@ -1,10 +1,12 @@
-//! `security.modules.credentials`: the document's credentials, issued keys, usage, suspicion, audit.
+//! `security.modules.credentials`: the document's credentials, issued keys, secrets, usage, suspicion, audit.
 
 mod audit;
 mod document;
 mod heads;
 mod issued;
 mod keys;
+mod master_keys;
+mod secrets;
 mod usage;
 
 use std::sync::{
@@ -19,6 +21,8 @@ use security_credentials::{AcceptedSet, CredentialKind, CredentialRecord, Creden
 pub use audit::AuditFilter;
 pub(crate) use heads::Heads;
 pub use issued::{IssueRequest, KeyCheck, KeyFilter};
+pub use master_keys::MasterKeyRotation;
+pub use secrets::{SecretDraft, SecretListing, SecretView, StoredSecret};
 pub use usage::UsageContext;
 
 use crate::{Engine, Result, follow::Follower, world};

@@ -36,7 +36,10 @@ pub use engine::{Engine, FOLDERS};
 pub use error::{Error, Result};
 pub use process::{close, current, initialize, opened};
 
-pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageContext};
+pub use credentials::{
+    AuditFilter, IssueRequest, KeyCheck, KeyFilter, MasterKeyRotation, SecretDraft, SecretListing,
+    SecretView, StoredSecret, UsageContext,
+};
 pub use explain::GivenRequest;
 pub use intel::{
     ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest,
@@ -53,7 +56,7 @@ pub use web_policy::{PolicyOverride, WebPolicy};
 
 pub use security_core::{Coded, Secret, Severity, Timestamp};
 pub use security_credentials::{
-    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyView, StrengthReport,
+    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyView, SecretValue, StrengthReport,
 };
 pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported};

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use security_core::StoreFault;
 use security_credentials::{
-    Envelope, HistoryEntry, Rewrapped, SecretEntry, SecretName, SecretStore, SecretVersion, VersionFacts,
+    Envelope, HistoryEntry, Rewrap, Rewrapped, SecretEntry, SecretName, SecretStore, SecretVersion,
+    VersionFacts,
 };
 
 use super::{EmbeddedStore, credentials::add_history, pool::Done, whole};
@@ -52,7 +53,7 @@ impl SecretStore for EmbeddedStore {
         to: &str,
         after: Option<&(SecretName, u64)>,
         most: usize,
-        rewrap: &mut dyn FnMut(&SecretName, u64, &[u8]) -> Option<Vec<u8>>,
+        rewrap: &mut Rewrap<'_>,
     ) -> Result<Rewrapped, StoreFault> {
         self.opened_credentials().write(None, |transaction| {
             expect_in_force(transaction, to)?;
