@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 41] = [
+const VERBS: [&[&str]; 48] = [
     &[],
     &["init"],
     &["key"],
@@ -24,6 +24,13 @@ const VERBS: [&[&str]; 41] = [
     &["key", "list"],
     &["key", "revoke"],
     &["key", "rotate"],
+    &["secret"],
+    &["secret", "put"],
+    &["secret", "get"],
+    &["secret", "list"],
+    &["secret", "delete"],
+    &["secret", "restore"],
+    &["secret", "rotate"],
     &["rotate"],
     &["usage"],
     &["suspicion"],

@@ -12,7 +12,7 @@ use crate::fault::Trouble;
 
 impl SecretStore for EmbeddedStore {
     fn master_keys(&self) -> Result<Vec<String>, StoreFault> {
-        self.opened_credentials().read(|connection| master_keys(connection))
+        self.opened_credentials().read(master_keys)
     }
 
     fn first_master_key(
