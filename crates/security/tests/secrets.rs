@@ -7,11 +7,14 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use security::{Coded, Engine, Error, Options, Secret, SecretDraft, SecretValue, StoredSecret, UsageContext};
-use security_core::{ChangeSignal, Domain, Timestamp};
+use security_core::{ChangeSignal, Domain, Entropy, Timestamp};
 use security_credentials::{
     CredentialEvent, Envelope, HistoryEntry, MasterKey, SecretStore, SecretVersion, VersionFacts,
 };
@@ -66,6 +69,15 @@ impl ChangeSignal for Silent {
 /// The store beneath an engine, for what no engine would do.
 fn beneath(folder: &Path) -> EmbeddedStore {
     EmbeddedStore::open(folder, Arc::new(Silent)).unwrap()
+}
+
+/// Bytes for nonces that are used once here.
+struct Sevens;
+
+impl Entropy for Sevens {
+    fn fill(&mut self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
 }
 
 fn line(event: CredentialEvent) -> HistoryEntry {
@@ -362,9 +374,23 @@ fn a_rotation_that_was_cut_off_can_be_read_through_and_is_ended_by_the_next() {
     for (name, value) in [("a", "one"), ("b", "two"), ("c", "three")] {
         assert_eq!(read(&engine, name).unwrap(), value);
     }
+    // Or after one in the middle of the removal of the old key's file.
+    let once = report.key_file.unwrap();
+    let third = MasterKey::from_bytes(Secret::new(vec![10; 32])).unwrap();
+    security_store::write_new_key(&once.with_file_name(format!("master-{}.key", third.id())), third.bytes())
+        .unwrap();
+    let store = beneath(folder.path());
+    store.change_master_key(key.id(), third.id(), &mut || Ok(()), &event).unwrap();
+    let step = store.rewrap_secrets(key.id(), third.id(), None, 9, &mut |name, version, wrapped| {
+        Envelope::rewrap(wrapped, &key, &third, name, version, &mut Sevens).ok()
+    });
+    assert_eq!(step.unwrap().done, 3);
+    fs::write(&once, [0; 32]).unwrap();
+    let report = engine.rotate_master_key().unwrap();
+    assert_eq!((report.resumed, report.rewrapped, report.retired), (true, 0, vec![key.id().to_owned()]));
     // The next one is a rotation of its own.
     let report = engine.rotate_master_key().unwrap();
-    assert_eq!((report.resumed, report.rewrapped, report.retired), (false, 3, vec![key.id().to_owned()]));
+    assert_eq!((report.resumed, report.rewrapped, report.retired), (false, 3, vec![third.id().to_owned()]));
 }
 
 #[test]
@@ -431,6 +457,38 @@ fn of_two_rotations_at_once_nothing_is_lost() {
     }
     assert_eq!(key_files(folder.path()).len(), 1);
     assert!(engines[0].verify_audit_log().unwrap().intact);
+}
+
+#[test]
+fn while_keys_are_rotated_everything_is_read_and_stored() {
+    let folder = TempDir::new().unwrap();
+    let engines: Vec<Engine> = (0..4).map(|_| engine(folder.path())).collect();
+    for number in 0..20 {
+        put(&engines[0], &format!("s{number}"), &number.to_string());
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for engine in &engines[1..] {
+            let done = &done;
+            scope.spawn(move || {
+                let mut round = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let number = round % 20;
+                    let value = read_version(engine, &format!("s{number}"), Some(1));
+                    assert_eq!(value.unwrap_or_else(|error| panic!("{error}")), number.to_string());
+                    if number == 0 {
+                        put(engine, "busy", &round.to_string());
+                    }
+                    round += 1;
+                }
+            });
+        }
+        // Whatever happens here, the others must end.
+        let rotated = (0..40).try_for_each(|_| engines[0].rotate_master_key().map(drop));
+        done.store(true, Ordering::Relaxed);
+        rotated.unwrap();
+    });
+    assert_eq!(key_files(folder.path()).len(), 1);
 }
 
 const FOLDER: &str = "SECURITY_SECRETS_TEST_FOLDER";

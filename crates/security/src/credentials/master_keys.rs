@@ -102,12 +102,13 @@ impl Engine {
                      without it no secret can be read; or give a key of your own in SECURITY_MASTER_KEY"
                 );
             }
-            if let Some(key) = self.master_key(&id)? {
-                return Ok((key, made));
-            }
-            // Put out of force, and its file removed, in between.
+            let failed = match self.master_key(&id) {
+                Ok(Some(key)) => return Ok((key, made)),
+                failed => failed,
+            };
+            // Unless it was put out of force, and its file removed, in between.
             if self.files.store.master_keys()?.first() == Some(&id) {
-                return Err(missing(&id));
+                return Err(failed.err().unwrap_or_else(|| missing(&id)));
             }
         }
         Err(StoreFault::conflict("the master key").into())
@@ -202,10 +203,15 @@ impl Engine {
         let new = self.master_key(in_force)?.ok_or_else(|| missing(in_force))?;
         let mut refused = Vec::new();
         for id in others {
-            let Some(old) = self.master_key(id)? else {
-                match store.master_keys()?.contains(id) {
-                    true => return Err(missing(id)),
-                    false => continue, // another process has just done this
+            let old = match self.master_key(id) {
+                Ok(Some(old)) => old,
+                failed => {
+                    // One killed while it removed the key's file leaves none, or a wiped one; another process may be
+                    // doing so now. What nothing needs is not missed.
+                    if store.rewrap_secrets(id, new.id(), None, 1, &mut |_, _, _| None)?.refused.is_empty() {
+                        continue;
+                    }
+                    return Err(failed.err().unwrap_or_else(|| missing(id)));
                 }
             };
             let mut after = None;

@@ -152,18 +152,23 @@ impl Engine {
                 (Some(_), false) if found.facts.destroyed_at.is_none() => return Err(ended("deleted")),
                 _ => return Err(ended("destroyed")),
             };
-            if needed.as_deref() == Some(envelope.master_key.as_str()) {
-                return Err(missing(&envelope.master_key));
+            let failed = match self.master_key(&envelope.master_key) {
+                Ok(Some(master)) => {
+                    let value = envelope.open(&master, name, found.version).map_err(|error| {
+                        let message = format!("version {} of the secret `{name}`: {error}", found.version);
+                        StoreFault::new("secret-sealed", message).with_hint(
+                            "somebody or something has changed the store; restore it from a backup",
+                        )
+                    })?;
+                    return Ok((found.version, value));
+                }
+                failed => failed,
+            };
+            // A rotation may have ended, and removed the key's file, between the two looks: then the version names
+            // another key now.
+            if needed.as_ref() == Some(&envelope.master_key) {
+                return Err(failed.err().unwrap_or_else(|| missing(&envelope.master_key)));
             }
-            if let Some(master) = self.master_key(&envelope.master_key)? {
-                let value = envelope.open(&master, name, found.version).map_err(|error| {
-                    let message = format!("version {} of the secret `{name}`: {error}", found.version);
-                    StoreFault::new("secret-sealed", message)
-                        .with_hint("somebody or something has changed the store; restore it from a backup")
-                })?;
-                return Ok((found.version, value));
-            }
-            // A rotation may have ended between the two looks: then the version names another key now.
             needed = Some(envelope.master_key.clone());
         }
         Err(StoreFault::conflict(name.as_str()).into())
