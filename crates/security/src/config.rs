@@ -11,7 +11,7 @@ use security_credentials::{CredentialKind, MasterKey, RotationPolicies, Rotation
 use security_web::Policy;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Hygiene, Result, hygiene};
 
 /// What a caller may say when the engine is set up; everything left out comes from the environment, the
 /// configuration file or the defaults.
@@ -108,6 +108,7 @@ struct File {
     web: Policy,
     journal: JournalSettings,
     taxii: TaxiiSettings,
+    hygiene: Hygiene,
 }
 
 /// How records are written.
@@ -187,16 +188,20 @@ pub struct Settings {
     pub journal: JournalSettings,
     /// The default TAXII server.
     pub taxii: TaxiiDefaults,
+    /// What is done about traces of credentials in this process.
+    pub hygiene: Hygiene,
 }
 
 /// The environment, as the resolver sees it: tests hand in a map, the engine the process's own.
 pub type Environment = BTreeMap<String, String>;
 
-/// The process's environment, text values only.
+/// The process's environment, text values only, with what [`Hygiene::scrub_environment`] took out of it.
 pub fn process_environment() -> Environment {
-    std::env::vars_os()
+    let mut environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+        .collect();
+    hygiene::add_taken(&mut environment);
+    environment
 }
 
 /// A configuration file is some kilobytes; a megabyte is somebody else's file.
@@ -270,6 +275,7 @@ impl Settings {
             web: file.web,
             journal: file.journal,
             taxii,
+            hygiene: file.hygiene,
             config_file,
         })
     }
@@ -349,6 +355,14 @@ impl Settings {
         let journal =
             format!("{}, group commit {} ms", self.journal.durability, self.journal.group_commit_ms);
         lines.push(line("journal", journal, journal_source));
+        let default = Hygiene::default();
+        for (name, value, default) in [
+            ("scrub_environment", self.hygiene.scrub_environment, default.scrub_environment),
+            ("core_dumps", self.hygiene.core_dumps, default.core_dumps),
+        ] {
+            let source = if value == default { &Source::Default } else { &from_file };
+            lines.push(line(&format!("hygiene.{name}"), value.to_string(), source));
+        }
         lines
     }
 }

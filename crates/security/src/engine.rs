@@ -18,6 +18,7 @@ use crate::{
     credentials::{CredentialCache, Heads},
     fork::OpenFiles,
     host_page::HostPage,
+    hygiene,
     intel::IndicatorCache,
     threat::RuleCache,
     world,
@@ -55,8 +56,12 @@ impl Engine {
     /// # Errors
     /// Whatever keeps the data directory, the store or the configuration from being used.
     pub fn open(options: Options) -> Result<Self> {
-        let settings = Arc::new(Settings::resolve(&options, &process_environment())?);
-        Self::open_with(options, settings)
+        let environment = process_environment();
+        let settings = Settings::resolve(&options, &environment);
+        hygiene::wipe(environment);
+        let engine = Self::open_with(options, Arc::new(settings?))?;
+        engine.settings.hygiene.apply();
+        Ok(engine)
     }
 
     /// Opens an engine like the one a child inherited: the same directory and configuration, even if the child

@@ -12,6 +12,7 @@ mod config;
 mod engine;
 mod error;
 mod fork;
+mod hygiene;
 mod process;
 
 mod credentials;
@@ -34,6 +35,7 @@ pub use config::{
 };
 pub use engine::{Engine, FOLDERS};
 pub use error::{Error, Result};
+pub use hygiene::{Hygiene, scrubbed_variables};
 pub use process::{close, current, initialize, opened};
 
 pub use credentials::{

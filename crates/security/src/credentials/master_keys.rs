@@ -96,11 +96,7 @@ impl Engine {
                     &generate_request_id(),
                     json!({"master_key": id, "file": path}),
                 );
-                tracing::warn!(
-                    path = %path.display(),
-                    "a master key was made for stored secrets: keep a copy of the file apart from the data directory, \
-                     without it no secret can be read; or give a key of your own in SECURITY_MASTER_KEY"
-                );
+                tell_of(path);
             }
             let failed = match self.master_key(&id) {
                 Ok(Some(key)) => return Ok((key, made)),
@@ -125,11 +121,14 @@ impl Engine {
         for entry in entries {
             let name = entry.file_name();
             let id = name.to_str().and_then(|name| name.strip_prefix("master-")?.strip_suffix(".key"));
-            if let Some(id) = id.filter(|id| is_key_id(id))
-                && read_master_key(&entry.path(), id)?.is_some()
-            {
-                *made = Some(entry.path());
-                return Ok(id.to_owned());
+            let Some(id) = id.filter(|id| is_key_id(id)) else { continue };
+            match read_master_key(&entry.path(), id) {
+                Ok(Some(_)) => {
+                    *made = Some(entry.path());
+                    return Ok(id.to_owned());
+                }
+                Ok(None) => {}
+                Err(fault) => tracing::warn!(%fault, "a key file that no secret needs is left as it is"),
             }
         }
         let key = MasterKey::generate(&mut world::SystemEntropy);
@@ -185,11 +184,17 @@ impl Engine {
                 ("to".to_owned(), new.id().into()),
             ]),
         };
-        let mut write = || match &new {
-            Held::Given(_) => Ok(()),
-            Held::Own(key) => write_master_key(self.data_dir(), key).map(drop),
+        let mut made = None;
+        let mut write = || {
+            if let Held::Own(key) = &new {
+                made = Some(write_master_key(self.data_dir(), key)?);
+            }
+            Ok(())
         };
         store.change_master_key(present, new.id(), &mut write, &line)?;
+        if let Some(path) = made {
+            tell_of(&path);
+        }
         report = MasterKeyRotation { resumed: false, ..report };
         self.rewrap_all(&mut report)?;
         Ok(report)
@@ -276,6 +281,15 @@ fn write_master_key(data_dir: &Path, key: &MasterKey) -> std::result::Result<Pat
     let path = key_file(data_dir, key.id()).expect("a key's own id is an id");
     write_new_key(&path, key.bytes())?;
     Ok(path)
+}
+
+/// Loud, because whoever loses the file loses the secrets.
+fn tell_of(path: &Path) {
+    tracing::warn!(
+        path = %path.display(),
+        "a master key was made for stored secrets: keep a copy of the file apart from the data directory, without it \
+         no secret can be read; or give a key of your own in SECURITY_MASTER_KEY"
+    );
 }
 
 /// The key that secrets are encrypted under is not here.

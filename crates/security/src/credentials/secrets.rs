@@ -130,14 +130,19 @@ impl Engine {
     ) -> Result<SecretValue> {
         let name = name_of(name)?;
         let found = self.open_secret(&name, version);
-        context.extra.insert("secret".to_owned(), name.as_str().into());
         let (reason, version) = match &found {
             Ok((version, _)) => (None, Some(*version)),
             Err(Error::NotFound { .. }) => (Some("unknown"), version),
             Err(Error::SecretEnded { state, version, .. }) => (Some(*state), Some(*version)),
             Err(error) => (Some(error.code()), version),
         };
-        context.extra.insert("version".to_owned(), version.into());
+        // First, so that no number of the caller's own words crowds them out.
+        let ours = [("secret".to_owned(), name.as_str().into()), ("version".to_owned(), version.into())];
+        let mut extra = Map::from_iter(ours);
+        for (word, value) in std::mem::take(&mut context.extra) {
+            extra.entry(word).or_insert(value);
+        }
+        context.extra = extra;
         self.record_use("SECRET", "read", found.is_ok(), reason, None, context);
         found.map(|(_, value)| value)
     }
