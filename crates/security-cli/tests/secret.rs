@@ -94,5 +94,21 @@ fn a_key_that_is_not_here_is_told_and_nothing_is_lost() {
         (&line["value"], &line["source"]),
         (&json!("****"), &json!("environment SECURITY_MASTER_KEY"))
     );
+    assert!(line["note"].as_str().unwrap().ends_with(", in force"));
     place.run(&["secret", "rotate"]).exits(2);
+    // A key that is merely set is not the one in force yet.
+    let next = Place::new()
+        .with("SECURITY_MASTER_KEY", &"22".repeat(32))
+        .with("SECURITY_MASTER_KEY_PREVIOUS", &"11".repeat(32));
+    let elsewhere = |arguments: &[&str]| {
+        next.run(&[arguments, &["--data-dir", data.to_str().unwrap(), "--json"]].concat()).exits(0)
+    };
+    let note = |ran: place::Ran| {
+        let line = ran.records().into_iter().find(|line| line["name"] == "SECURITY_MASTER_KEY").unwrap();
+        line["note"].as_str().unwrap().to_owned()
+    };
+    assert!(note(elsewhere(&["config", "show"])).ends_with("until `security secret rotate`"));
+    assert_eq!(elsewhere(&["secret", "rotate"]).record()["rewrapped"], 1);
+    assert!(note(elsewhere(&["config", "show"])).ends_with(", in force"));
+    assert_eq!(elsewhere(&["secret", "get", "a"]).record()["value"], "value");
 }

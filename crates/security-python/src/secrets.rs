@@ -251,7 +251,7 @@ pub(crate) fn restore_secret(
 /// :returns: ``dict``: ``key_id`` (``str``, of the key in force now), ``retired`` (``list`` of the ids that nothing needs
 ///     any more), ``rewrapped`` (``int``, versions), ``resumed`` (``bool``: it ended an earlier rotation and began none),
 ///     ``refused`` (``list`` of ``str``: versions whose keys do not open and which stay as they are), ``key_file``
-///     (``str`` or None).
+///     (``str``: keep a copy of it elsewhere; None when the operator holds the key).
 /// :raises ConfigurationError: if ``SECURITY_MASTER_KEY`` is the one in force.
 /// :raises StoreError: with the code ``secret-master-key`` when the present key is not here, ``store-conflict`` when
 ///     another process was first: nothing changed then.

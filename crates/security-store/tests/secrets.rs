@@ -171,6 +171,13 @@ fn a_flipped_bit_of_a_record_is_noticed() {
     assert_eq!(read(&store, "b", 1), Err("store-damaged".to_owned()));
     assert!(store.secret_entries(None).is_err());
     assert_eq!(read(&store, "a", 1).as_deref(), Ok("first of a"));
+    // Nor does a new master key make it whole again.
+    store.change_master_key(master().id(), "k2", &mut || Ok(()), &line("master_key", 1)).unwrap();
+    let step =
+        store.rewrap_secrets(master().id(), "k2", None, 9, &mut |_, _, wrapped| Some(wrapped.to_vec()));
+    let step = step.unwrap();
+    assert_eq!((step.done, step.refused), (2, vec![(name("b"), 1)]));
+    assert_eq!(read(&store, "b", 1), Err("store-damaged".to_owned()));
 }
 
 /// Whether any file of the folder holds these bytes.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Options, Result, WebPolicy,
-    config::{ConfigLine, Settings, process_environment},
+    config::{ConfigLine, MASTER_KEY, Settings, process_environment},
     credentials::{CredentialCache, Heads},
     fork::OpenFiles,
     host_page::HostPage,
@@ -188,6 +188,11 @@ impl Engine {
             if let Some(line) = lines.iter_mut().find(|line| line.name == kind.as_str()) {
                 line.note = Some(note);
             }
+        }
+        if let Some(note) = self.master_key_note()?
+            && let Some(line) = lines.iter_mut().find(|line| line.name == MASTER_KEY)
+        {
+            line.note = Some(note);
         }
         Ok(lines)
     }

@@ -59,7 +59,7 @@ impl SecretStore for EmbeddedStore {
             expect_in_force(transaction, to)?;
             let (name, version) = after.map_or(("", 0), |(name, version)| (name.as_str(), *version));
             let mut statement = transaction.prepare_cached(
-                "SELECT row, name, version, wrapped, record FROM secret
+                "SELECT row, name, version, wrapped, record, sum FROM secret
                  WHERE key_id = ?1 AND (name, version) > (?2, ?3) ORDER BY name, version LIMIT ?4",
             )?;
             let mut update = transaction
@@ -68,13 +68,17 @@ impl SecretStore for EmbeddedStore {
             // All are read before one is changed: the index that leads here is changed with it.
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                let (name, version) = (name_of(row, 1)?, version_of(row, 2)?);
-                found.push((row.get::<_, i64>(0)?, name, version, blob(row, 3)?, text(row, 4)?.to_owned()));
+                let (name, version, record) =
+                    (name_of(row, 1)?, version_of(row, 2)?, text(row, 4)?.to_owned());
+                // A record that has changed by itself must not get a sum that says otherwise.
+                let is_whole = sum(&name, version, Some(from), &record) == row.get::<_, i64>(5)?;
+                let wrapped = is_whole.then(|| blob(row, 3)).transpose()?;
+                found.push((row.get::<_, i64>(0)?, name, version, wrapped, record));
             }
             let mut step = Rewrapped::default();
             let is_last = found.len() < most;
             for (row, name, version, wrapped, record) in found {
-                match rewrap(&name, version, &wrapped) {
+                match wrapped.and_then(|wrapped| rewrap(&name, version, &wrapped)) {
                     Some(wrapped) => {
                         let sum = sum(&name, version, Some(to), &record);
                         step.done += update.execute(params![row, to, wrapped, sum])?;

@@ -200,6 +200,17 @@ impl Engine {
         Ok(report)
     }
 
+    /// Whether the operator's key is the one in force: setting it does not put it there.
+    pub(crate) fn master_key_note(&self) -> Result<Option<String>> {
+        let Some(given) = &self.settings.master_key else { return Ok(None) };
+        let id = given.value.id();
+        Ok(Some(match self.files.store.master_keys()?.first() {
+            Some(present) if present == id => format!("key {id}, in force"),
+            Some(present) => format!("key {id}; in force is {present} until `security secret rotate`"),
+            None => format!("key {id}"),
+        }))
+    }
+
     /// Re-wraps everything under the key in force, and lets go of the others.
     fn rewrap_all(&self, report: &mut MasterKeyRotation) -> Result<()> {
         let store = &self.files.store;
