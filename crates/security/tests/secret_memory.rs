@@ -13,6 +13,7 @@ use security::{Engine, Options, Secret, SecretDraft, SecretValue, UsageContext};
 
 const MASK: u8 = 0x5a;
 const LENGTH: usize = 48;
+const PIECE: usize = 8;
 
 /// Bytes to look for that are never in memory themselves: each is turned over by the mask.
 struct Masked(Vec<u8>);
@@ -37,11 +38,11 @@ impl Masked {
         Self(bytes)
     }
 
-    /// Whether it stands anywhere in what this process may write: heap, stacks, data.
+    /// Whether a part of it stands anywhere in what this process may write: heap, stacks, data.
     fn is_in_memory(&self) -> bool {
         const CHUNK: usize = 1 << 20;
         let memory = File::open("/proc/self/mem").unwrap();
-        let mut chunk = vec![0; CHUNK + self.0.len()];
+        let mut chunk = vec![0; CHUNK + PIECE];
         let mut found = false;
         for line in fs::read_to_string("/proc/self/maps").unwrap().lines() {
             let mut fields = line.split_ascii_whitespace();
@@ -66,10 +67,16 @@ impl Masked {
         found
     }
 
+    /// Whether any eight bytes of it do: an allocator writes over the first ones of what was freed.
     fn is_in(&self, memory: &[u8]) -> bool {
-        let first = self.0[0] ^ MASK;
-        let mut windows = memory.windows(self.0.len());
-        windows.any(|window| window[0] == first && window.iter().zip(&self.0).all(|(a, b)| a ^ MASK == *b))
+        let pieces: Vec<&[u8]> = self.0.chunks_exact(PIECE).collect();
+        let mut begins = [false; 256];
+        pieces.iter().for_each(|piece| begins[usize::from(piece[0] ^ MASK)] = true);
+        let is_piece = |window: &[u8]| {
+            pieces.iter().any(|piece| window.iter().zip(*piece).all(|(seen, masked)| seen ^ MASK == *masked))
+        };
+        let mut windows = memory.windows(PIECE);
+        windows.any(|window| begins[usize::from(window[0])] && is_piece(window))
     }
 }
 
