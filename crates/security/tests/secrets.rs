@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
@@ -462,6 +462,22 @@ fn of_two_rotations_at_once_nothing_is_lost() {
     }
     assert_eq!(key_files(folder.path()).len(), 1);
     assert!(engines[0].verify_audit_log().unwrap().intact);
+}
+
+#[test]
+fn a_crowd_at_one_name_is_served_one_by_one() {
+    let folder = TempDir::new().unwrap();
+    let engines: Vec<Engine> = (0..8).map(|_| engine(folder.path())).collect();
+    std::thread::scope(|scope| {
+        for (number, engine) in engines.iter().enumerate() {
+            scope.spawn(move || {
+                (0..10).for_each(|round| drop(put(engine, "one", &format!("{number}-{round}"))))
+            });
+        }
+    });
+    let values: BTreeSet<_> =
+        (1..=80).map(|version| read_version(&engines[0], "one", Some(version)).unwrap()).collect();
+    assert_eq!((values.len(), engines[0].list_secrets(true).unwrap()[0].newest.version), (80, 80));
 }
 
 #[test]
