@@ -2,9 +2,18 @@
 
 /// The digits of the bytes.
 pub(crate) fn encode(bytes: &[u8; 32]) -> String {
+    digits(bytes).map(char::from).iter().collect()
+}
+
+/// The digits of the bytes, as ASCII.
+pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+    let mut digits = [0; 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    digits
 }
 
 /// The bytes of exactly 64 lower-case digits; one value has one text, so that texts can be compared.

@@ -44,7 +44,7 @@ pub struct FoundToken {
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const MAX_PREFIX: usize = 16;
-const ID: usize = 17;
+pub(crate) const ID: usize = 17;
 const SECRET: usize = 33;
 const CHECKSUM: usize = 6;
 /// An id's last digits that are counted as one 64-bit number, and how much one unit above them is.

@@ -1,11 +1,17 @@
 //! `security.modules.credentials`: the application's own credentials, and the keys it issues.
 
-use pyo3::{prelude::*, types::PyDict};
-use security::{CredentialKind, IssueRequest, KeyFilter};
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyDict, PyList, PyString},
+};
+use security::{CredentialKind, IssueRequest, KeyCheck, KeyFilter, KeyReason};
 use serde_json::{Map, Value};
 
 use crate::{
-    convert::{Given, Text, Texts, answer, optional, presented, seconds, to_map, to_python, usage},
+    convert::{
+        Given, Text, Texts, answer, answer_of, optional, presented, seconds, to_map, to_python, usage,
+    },
     errors::{attached, detached},
     utils::revealed,
 };
@@ -342,7 +348,26 @@ pub(crate) fn check_api_key<'py>(
     let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default(), usage(options));
     context.client_ip = client_ip.or(context.client_ip);
     let check = attached(py, || security::current()?.check_api_key(&presented, &scopes, context))?;
-    answer(py, "KeyCheck", &check)
+    key_check(py, &check)
+}
+
+/// A check as `security.answers.KeyCheck`, entry by entry: requests wait for it.
+fn key_check<'py>(py: Python<'py>, check: &KeyCheck) -> PyResult<Bound<'py, PyAny>> {
+    let answer = answer_of(py, "KeyCheck")?.cast_into::<PyDict>()?;
+    let reason = match check.reason {
+        KeyReason::Ok => intern!(py, "ok").clone(),
+        other => PyString::new(py, other.as_str()),
+    };
+    answer.set_item(intern!(py, "valid"), check.valid)?;
+    answer.set_item(intern!(py, "reason"), reason)?;
+    answer.set_item(intern!(py, "key_id"), check.key_id.as_deref())?;
+    answer.set_item(intern!(py, "name"), check.name.as_deref())?;
+    answer.set_item(intern!(py, "owner"), check.owner.as_deref())?;
+    answer.set_item(intern!(py, "scopes"), PyList::new(py, &check.scopes)?)?;
+    answer.set_item(intern!(py, "expires_at"), check.expires_at.map(|end| end.to_string()))?;
+    answer.set_item(intern!(py, "retry_after"), check.retry_after)?;
+    answer.set_item(intern!(py, "request_id"), &*check.request_id)?;
+    Ok(answer.into_any())
 }
 
 /// Revokes an issued key: every process refuses it from its next call on.

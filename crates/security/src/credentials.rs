@@ -1,6 +1,7 @@
 //! `security.modules.credentials`: the document's credentials, issued keys, secrets, usage, suspicion, audit.
 
 mod audit;
+mod check;
 mod document;
 mod heads;
 mod issued;
@@ -19,8 +20,9 @@ use security_core::Domain;
 use security_credentials::{AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest};
 
 pub use audit::AuditFilter;
+pub use check::KeyCheck;
 pub(crate) use heads::Heads;
-pub use issued::{IssueRequest, KeyCheck, KeyFilter};
+pub use issued::{IssueRequest, KeyFilter};
 pub use master_keys::MasterKeyRotation;
 pub use secrets::{SecretDraft, SecretListing, SecretView, StoredSecret};
 pub use usage::UsageContext;
