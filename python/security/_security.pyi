@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
-from typing import Any, Protocol, final
+from typing import Any, NoReturn, Protocol, final
 
 from security.answers import IocCheck, KeyCheck, StrengthReport, ThreatLookup, ThreatReport
 from security.shapes import (
@@ -19,9 +19,12 @@ from security.shapes import (
     IocRecord,
     IssuedApiKey,
     KeyImportReport,
+    MasterKeyRotation,
     RequestDecision,
     RuleLoad,
     RuleTrial,
+    SecretListing,
+    SecretVersion,
     TaxiiCollection,
     TaxiiConfig,
     ThreatAlert,
@@ -35,6 +38,7 @@ __all__ = [
     "PolicyOverride",
     "RequestState",
     "STIX_AVAILABLE",
+    "Secret",
     "TAXIIClient",
     "ThreatDetector",
     "__version__",
@@ -55,6 +59,7 @@ __all__ = [
     "create_taxii_config",
     "create_threat_rule",
     "defang",
+    "delete_secret",
     "detect_threats",
     "dispose_sensitive_data",
     "error_response",
@@ -80,19 +85,24 @@ __all__ = [
     "is_ip_trusted",
     "issue_api_key",
     "list_api_keys",
+    "list_secrets",
     "list_taxii_configs",
     "log_credential_usage",
     "mask_credential",
+    "read_secret",
     "refang",
+    "restore_secret",
     "retrieve_intelligence",
     "revoke_api_key",
     "rotate_api_key",
     "rotate_credential",
+    "rotate_master_key",
     "scan_for_keys",
     "schedule_credential_rotation",
     "search_intelligence",
     "shut_down",
     "status",
+    "store_secret",
     "test_rule",
     "validate_credential",
     "verify_api_key",
@@ -171,6 +181,32 @@ def scan_for_keys(
     limit: int = 10_000,
     on_skip: Callable[[str, str], object] | None = None,
 ) -> list[FoundKey]: ...
+def store_secret(
+    name: str,
+    value: str | bytes | bytearray | memoryview | Secret,
+    *,
+    if_version: int | None = None,
+    **metadata: object,
+) -> SecretVersion: ...
+def read_secret(name: str, *, version: int | None = None, **options: object) -> Secret: ...
+def list_secrets(*, include_deleted: bool = False) -> list[SecretListing]: ...
+def delete_secret(name: str, *, version: int | None = None, destroy: bool = False) -> int: ...
+def restore_secret(name: str, *, version: int | None = None) -> int: ...
+def rotate_master_key() -> MasterKeyRotation: ...
+
+@final
+class Secret:
+    def reveal(self) -> str: ...
+    def reveal_bytes(self) -> bytes: ...
+    def __format__(self, format_spec: object, /) -> str: ...
+    def __bool__(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __copy__(self) -> Secret: ...
+    def __deepcopy__(self, memo: object, /) -> Secret: ...
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn: ...
+    __hash__: None  # type: ignore[assignment]
+
 def get_audit_log(limit: int = 100, **filters: object) -> list[AuditRecord]: ...
 def verify_audit_log() -> ChainReport: ...
 

@@ -22,10 +22,13 @@ __all__ = [
     "IocRecord",
     "IssuedApiKey",
     "KeyImportReport",
+    "MasterKeyRotation",
     "RequestDecision",
     "RequestReason",
     "RuleLoad",
     "RuleTrial",
+    "SecretListing",
+    "SecretVersion",
     "TaxiiCollection",
     "TaxiiConfig",
     "ThreatAlert",
@@ -56,6 +59,34 @@ class IssuedApiKey(ApiKey):
     """An issued key with the key itself, the one time that it is shown."""
 
     key: str
+
+
+class SecretVersion(TypedDict):
+    """A version of a stored secret, without its value."""
+
+    name: str
+    version: int
+    created_at: str
+    metadata: dict[str, Any]
+    deleted_at: str | None
+    destroyed_at: str | None
+
+
+class SecretListing(SecretVersion):
+    """A stored secret as lists show it: its newest version, and all of them, the newest first."""
+
+    versions: list[SecretVersion]
+
+
+class MasterKeyRotation(TypedDict):
+    """What putting another master key in force did."""
+
+    key_id: str
+    retired: list[str]
+    rewrapped: int
+    resumed: bool
+    refused: list[str]
+    key_file: str | None
 
 
 class AuditRecord(TypedDict):

@@ -13,7 +13,7 @@ use crate::{
     arguments::Global,
     audit, breached, config, defang, detect, extract, identify, init, intel, ioc, key,
     output::{Exit, Failure, Outcome, tell},
-    policy, rotate, rule,
+    policy, rotate, rule, secret,
     session::Session,
     status, suspicion, taxii, usage,
 };
@@ -34,7 +34,9 @@ Environment:
   SECURITY_LOG                         what is logged to stderr: warn (the default), debug, ...
   NO_COLOR                             no colours
   API_KEY, DB_PASSWORD, SECRET_TOKEN, MAIL_API_KEY, LOGGING_API_KEY
-                                       the credentials; each also as NAME_FILE, a file with it";
+                                       the credentials; each also as NAME_FILE, a file with it
+  SECURITY_MASTER_KEY, SECURITY_MASTER_KEY_PREVIOUS
+                                       the key of stored secrets and the one before it, likewise";
 
 /// Application security: API keys and credentials, threat intelligence, detection rules.
 #[derive(Debug, Parser)]
@@ -54,6 +56,9 @@ enum Verb {
     /// API keys: verify, issue, list, revoke, rotate, import, scan, patterns
     #[command(subcommand)]
     Key(key::Verb),
+    /// Secrets, encrypted at rest: put, get, list, delete, restore, rotate
+    #[command(subcommand)]
+    Secret(secret::Verb),
     /// Replace one of the five credentials by a new value
     Rotate(rotate::Arguments),
     /// Passwords that are known from breaches: build, check
@@ -135,6 +140,7 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
     match verb {
         Verb::Init => init::run(session),
         Verb::Key(verb) => key::run(verb, session),
+        Verb::Secret(verb) => secret::run(verb, session),
         Verb::Rotate(arguments) => rotate::run(&arguments, session),
         Verb::Breached(verb) => breached::run(verb, session),
         Verb::Usage(arguments) => usage::run(&arguments, session),

@@ -28,6 +28,7 @@ mod key;
 mod policy;
 mod rotate;
 mod rule;
+mod secret;
 mod status;
 mod suspicion;
 mod taxii;

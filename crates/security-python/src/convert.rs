@@ -144,7 +144,7 @@ impl Given<Bound<'_, PyDict>> {
 pub(crate) fn optional<T, R>(
     argument: &str,
     given: Option<Given<T>>,
-    read: fn(Given<T>, &str) -> PyResult<R>,
+    read: impl FnOnce(Given<T>, &str) -> PyResult<R>,
 ) -> PyResult<Option<R>> {
     given.map(|given| read(given, argument)).transpose()
 }

@@ -9,6 +9,7 @@ mod intel;
 mod key_scan;
 mod middleware;
 mod response_headers;
+mod secrets;
 mod setup;
 mod taxii;
 mod threat;
@@ -36,6 +37,10 @@ mod _security {
     #[pymodule_export]
     use super::middleware::{
         PolicyOverride, RequestState, begin_request, begin_request_asgi, error_response, is_ip_trusted,
+    };
+    #[pymodule_export]
+    use super::secrets::{
+        Secret, delete_secret, list_secrets, read_secret, restore_secret, rotate_master_key, store_secret,
     };
     #[pymodule_export]
     use super::setup::{cli_main, close, flush, flush_if_open, initialize, shut_down, status};

@@ -14,10 +14,11 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Options, Result, WebPolicy,
-    config::{ConfigLine, Settings, process_environment},
+    config::{ConfigLine, MASTER_KEY, Settings, process_environment},
     credentials::{BreachedInUse, CredentialCache, Heads},
     fork::OpenFiles,
     host_page::HostPage,
+    hygiene,
     intel::IndicatorCache,
     threat::RuleCache,
     world,
@@ -56,8 +57,12 @@ impl Engine {
     /// # Errors
     /// Whatever keeps the data directory, the store or the configuration from being used.
     pub fn open(options: Options) -> Result<Self> {
-        let settings = Arc::new(Settings::resolve(&options, &process_environment())?);
-        Self::open_with(options, settings)
+        let environment = process_environment();
+        let settings = Settings::resolve(&options, &environment);
+        hygiene::wipe(environment);
+        let engine = Self::open_with(options, Arc::new(settings?))?;
+        engine.settings.hygiene.apply();
+        Ok(engine)
     }
 
     /// Opens an engine like the one a child inherited: the same directory and configuration, even if the child
@@ -185,6 +190,11 @@ impl Engine {
             if let Some(line) = lines.iter_mut().find(|line| line.name == kind.as_str()) {
                 line.note = Some(note);
             }
+        }
+        if let Some(note) = self.master_key_note()?
+            && let Some(line) = lines.iter_mut().find(|line| line.name == MASTER_KEY)
+        {
+            line.note = Some(note);
         }
         Ok(lines)
     }

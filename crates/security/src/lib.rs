@@ -12,6 +12,7 @@ mod config;
 mod engine;
 mod error;
 mod fork;
+mod hygiene;
 mod process;
 
 mod credentials;
@@ -34,11 +35,13 @@ pub use config::{
 };
 pub use engine::{Engine, FOLDERS};
 pub use error::{Error, Result};
+pub use hygiene::{Hygiene, scrubbed_variables};
 pub use process::{close, current, initialize, opened};
 
 pub use credentials::{
     AuditFilter, BreachedReport, FoundKey, IssueRequest, KeyCheck, KeyFilter, KeyImportReport, KeyRejection,
-    KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, UsageContext, key_pattern,
+    KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, MasterKeyRotation, SecretDraft, SecretListing,
+    SecretView, SkippedFile, StoredSecret, UsageContext, key_pattern,
 };
 pub use explain::GivenRequest;
 pub use intel::{
@@ -56,7 +59,8 @@ pub use web_policy::{PolicyOverride, WebPolicy};
 
 pub use security_core::{Coded, Secret, Severity, Timestamp};
 pub use security_credentials::{
-    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyReason, KeyView, StrengthReport,
+    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyReason, KeyView, SecretValue,
+    StrengthReport,
 };
 pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported};

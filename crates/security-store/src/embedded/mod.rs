@@ -12,6 +12,7 @@ mod key_table;
 mod labels;
 mod pool;
 mod schema;
+mod secrets;
 mod walk;
 
 use std::{fmt, fs, path::Path, path::PathBuf, sync::Arc, time::Duration};

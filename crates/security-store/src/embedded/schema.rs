@@ -63,6 +63,20 @@ pub(super) static CREDENTIALS: Schema = Schema {
         CREATE TABLE foreign_key (lookup BLOB PRIMARY KEY, id TEXT NOT NULL) STRICT, WITHOUT ROWID;
         CREATE TABLE foreign_route (route TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
     ",
+        // What is long stands last: lists and re-wrapping read none of it. The newest `secret_key` is in force, the
+        // others are known until no secret needs them.
+        "
+        CREATE TABLE secret_key (
+            made INTEGER PRIMARY KEY AUTOINCREMENT, key_id TEXT NOT NULL UNIQUE
+        ) STRICT;
+        CREATE TABLE secret (
+            row INTEGER PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL,
+            key_id TEXT REFERENCES secret_key (key_id), wrapped BLOB, sum INTEGER NOT NULL, record TEXT NOT NULL,
+            sealed BLOB, UNIQUE (name, version),
+            CHECK ((key_id IS NULL) = (wrapped IS NULL) AND (key_id IS NULL) = (sealed IS NULL))
+        ) STRICT;
+        CREATE INDEX secret_by_key ON secret (key_id, name, version);
+    ",
     ],
 };
 
@@ -194,8 +208,11 @@ impl Schema {
             "PRAGMA synchronous = {}; PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON;
              PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = {};",
             self.synchronous,
-            // Whatever leaves the intelligence database leaves no trace in its pages.
-            if std::ptr::eq(self, &raw const INTEL) { "ON" } else { "FAST" },
+            // Whatever leaves these leaves no trace in their pages: what was disposed of, a destroyed secret.
+            match std::ptr::eq(self, &raw const INTEL) || std::ptr::eq(self, &raw const CREDENTIALS) {
+                true => "ON",
+                false => "FAST",
+            },
         ))?;
         Ok(connection)
     }
