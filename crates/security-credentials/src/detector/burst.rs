@@ -9,8 +9,9 @@ use security_core::Timestamp;
 
 use super::{open::Use, table::Name};
 
-/// Different things that are told apart; beyond it they are `more than`.
-pub(super) const MOST_COUNTED: usize = 1000;
+/// Different things of one kind that are told apart; beyond it they are `more than`. They are the most that is
+/// remembered of one credential or place: some 3 kB.
+pub(super) const MOST_COUNTED: usize = 100;
 
 /// The last few uses, and which of them were reported.
 #[derive(Debug, Default)]
@@ -105,7 +106,7 @@ impl Different {
 
 /// How many, in words.
 pub(super) fn counted(count: usize) -> String {
-    if count >= MOST_COUNTED { format!("more than {}", MOST_COUNTED - 1) } else { count.to_string() }
+    if count >= MOST_COUNTED { format!("{} or more", MOST_COUNTED) } else { count.to_string() }
 }
 
 #[cfg(test)]
