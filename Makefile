@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PEERS  := target/peers/keys
 CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
@@ -34,7 +35,7 @@ test-rust:
 	$(CARGO) test --locked -p security-axum-example
 
 test-python: $(VENV)/.wheel
-	$(BIN)/mypy --strict python/security tests examples benches
+	$(BIN)/mypy --strict python/security tests examples benches/bench.py
 	cd tests && ../$(BIN)/python -m mypy.stubtest security --ignore-disjoint-bases
 	$(BIN)/python -W error::ResourceWarning -m unittest discover -s tests
 
@@ -42,8 +43,8 @@ test-python: $(VENV)/.wheel
 wheel: $(VENV)/.wheel
 
 ## make bench   timings beside the Python floor and peers, as a table
-bench: $(VENV)/.wheel $(VENV)/.bench
-	$(BIN)/python benches/bench.py
+bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/.ready
+	BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python benches/bench.py
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
@@ -71,6 +72,12 @@ $(VENV)/bin/pip:
 
 $(VENV)/.tools: tests/requirements.txt $(VENV)/bin/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# The peers' own versions of things stay out of our environment.
+$(PEERS)/.ready: benches/peers/requirements.txt
+	@mkdir -p $(dir $(PEERS)) && $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benches/peers/requirements.txt
 	@touch $@
 
 $(VENV)/.bench: benches/requirements.txt $(VENV)/bin/pip

@@ -3,7 +3,8 @@
 A floor is the least that plain Python could do for the same answer, or for less: a hash and a dictionary look-up for
 a key, a dictionary look-up for an indicator, one regular expression for extraction, a bare Flask application for a
 request. The ratio counts; an absolute time on a shared machine does not. Every figure is CPU time of this process
-(the journal's writer thread included), the median of rounds in which the two are timed in turn.
+(the journal's writer thread included, unless only the caller's is named), the median of rounds in which the two are
+timed in turn.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ import hashlib
 import ipaddress
 import os
 import platform
+import random
 import re
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
+ROOT = Path(__file__).parent.parent
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
 KEYS = int(os.environ.get("BENCH_KEYS", "2000"))
+MANY_KEYS = int(os.environ.get("BENCH_MANY_KEYS", "1000000"))
 INDICATORS = int(os.environ.get("BENCH_INDICATORS", "100000"))
 
 
@@ -45,17 +51,24 @@ class Row:
         return f"{self.name:<34} {figures}  {self.unit:<12} {self.what}"
 
 
-def per_call(function: Callable[[], int]) -> float:
+def per_call(function: Callable[[], int], clock: Callable[[], float]) -> float:
     """CPU microseconds for one unit; `function` gives the number of units it did."""
-    before = time.process_time()
+    before = clock()
     units = function()
-    return (time.process_time() - before) * 1e6 / units
+    return (clock() - before) * 1e6 / units
 
 
-def compare(name: str, unit: str, ours: Callable[[], int], floor: Callable[[], int], what: str) -> Row:
+def compare(
+    name: str,
+    unit: str,
+    ours: Callable[[], int],
+    floor: Callable[[], int],
+    what: str,
+    clock: Callable[[], float] = time.process_time,
+) -> Row:
     ours()
     floor()
-    pairs = [(per_call(ours), per_call(floor)) for _ in range(ROUNDS)]
+    pairs = [(per_call(ours, clock), per_call(floor, clock)) for _ in range(ROUNDS)]
     return Row(name, unit, [a for a, _ in pairs], [b for _, b in pairs], what)
 
 
@@ -110,6 +123,75 @@ def verify() -> list[Row]:
         compare("verify_api_key, the document's", "us/call", ours_of(one, 20_000), floor_of(one, 20_000), what),
         compare(f"verify_api_key, {KEYS} issued", "us/call", ours_of(issued, calls), floor_of(issued, calls), what),
     ]
+
+
+def crowd(folder: str) -> list[str]:
+    """A data directory with so many keys, made by the engine's own benchmark; a sample of their tokens."""
+    command = ["cargo", "bench", "--quiet", "-p", "security", "--bench", "many_keys", "--", str(MANY_KEYS), "--into"]
+    subprocess.run([*command, folder], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    tokens = (Path(folder) / "tokens").read_text().split()
+    random.Random(7).shuffle(tokens)
+    return tokens
+
+
+def many_keys() -> list[Row]:
+    """Random keys out of a million, each with an expiry, scopes, a limit and a usage record for each call."""
+    import security
+
+    with tempfile.TemporaryDirectory(prefix="security-bench-") as folder:
+        tokens = crowd(folder)[:100_000]
+        table = {hashlib.sha256(token.encode()).digest(): number for number, token in enumerate(tokens)}
+        table |= {os.urandom(32): number for number in range(len(tokens), MANY_KEYS)}
+        security.initialize(data_dir=f"{folder}/data")
+
+        def floor() -> int:
+            for token in tokens:
+                if hashlib.sha256(token.encode()).digest() not in table:
+                    raise SystemExit("the floor lost a key")
+            return len(tokens)
+
+        def verify() -> int:
+            verify_api_key = security.verify_api_key
+            for token in tokens:
+                if not verify_api_key(token):
+                    raise SystemExit("a good key was refused")
+            return len(tokens)
+
+        def check() -> int:
+            check_api_key = security.check_api_key
+            for token in tokens:
+                if check_api_key(token)["reason"] != "ok":
+                    raise SystemExit("a good key was refused")
+            return len(tokens)
+
+        def written(run: Callable[[], int]) -> Callable[[], int]:
+            def both() -> int:
+                calls = run()
+                security.flush()
+                return calls
+
+            return both
+
+        what = f"sha256 + dict look-up among {MANY_KEYS}, no log, no expiry, no scopes, no limit"
+        rows = []
+        for name, run in (("verify_api_key", verify), ("check_api_key", check)):
+            caller = compare(f"{name}, {MANY_KEYS} keys, caller", "us/call", run, floor, what, time.thread_time)
+            whole = compare("  the journal's writer counted", "us/call", written(run), floor, what)
+            rows += [caller, whole]
+        security.close()
+    return rows
+
+
+def peers() -> Iterator[str]:
+    """What others take to verify a key, each in an environment of its own."""
+    interpreter = os.environ.get("BENCH_PEERS")
+    if not interpreter:
+        yield "peers: not timed, BENCH_PEERS names no interpreter that has them"
+        return
+    told = subprocess.run([interpreter, ROOT / "benches/peers/keys.py"], check=True, capture_output=True, text=True)
+    for line in told.stdout.splitlines():
+        name, figure, what = line.split("\t")
+        yield f"{name:<34} {float(figure):>10.2f} {'':>10} {'':>8}  {'us/call':<12} {what}"
 
 
 def check_ioc() -> list[Row]:
@@ -348,6 +430,10 @@ def main() -> int:
         for group in (verify, check_ioc, extract, flask, gateways):
             for row in group():
                 print(row, flush=True)
+    for row in many_keys():
+        print(row, flush=True)
+    for line in peers():
+        print(line, flush=True)
     return 0
 
 

@@ -82,6 +82,37 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Writes times that come one after the other: those of one second share the work of the calendar.
+#[derive(Debug, Default)]
+pub struct TimestampWriter {
+    second: Option<i64>,
+    /// `1970-01-01T00:00:00`, without the final `Z`.
+    text: String,
+}
+
+impl TimestampWriter {
+    /// Appends a time as [`Timestamp`] displays it.
+    pub fn write(&mut self, time: Timestamp, out: &mut Vec<u8>) {
+        let second = time.as_seconds();
+        if self.second != Some(second) {
+            self.text = Timestamp::from_seconds(second).to_string();
+            self.text.pop();
+            self.second = Some(second);
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        let mut left = time.as_micros().rem_euclid(1_000_000);
+        if left > 0 {
+            let mut digits = *b".000000";
+            for digit in digits[1..].iter_mut().rev() {
+                *digit = b'0' + (left % 10) as u8; // a decimal digit
+                left /= 10;
+            }
+            out.extend_from_slice(if digits.ends_with(b"000") { &digits[..4] } else { &digits });
+        }
+        out.push(b'Z');
+    }
+}
+
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
@@ -131,6 +162,21 @@ mod tests {
         fn text_round_trips(micros in Timestamp::MIN.0..=Timestamp::MAX.0) {
             let time = Timestamp::from_micros(micros);
             prop_assert_eq!(time.to_string().parse(), Ok(time));
+        }
+
+        #[test]
+        fn a_writer_writes_what_each_displays(
+            base in Timestamp::MIN.0 + 5_000_000..=Timestamp::MAX.0 - 5_000_000,
+            steps in prop::collection::vec((-2_000_000i64..2_000_000, 0usize..3), 1..20),
+        ) {
+            let mut writer = TimestampWriter::default();
+            for (step, trailing) in steps {
+                let unit = [1, 1000, 1_000_000][trailing];
+                let time = Timestamp::from_micros((base + step) / unit * unit);
+                let mut out = b"at ".to_vec();
+                writer.write(time, &mut out);
+                prop_assert_eq!(String::from_utf8(out), Ok(format!("at {time}")));
+            }
         }
     }
 }

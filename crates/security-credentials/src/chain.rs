@@ -27,6 +27,11 @@ impl ChainLink {
         Self(Sha256::new().chain_update(self.0).chain_update(line).finalize().into())
     }
 
+    /// Appends the link as it is displayed.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&hex::digits(&self.0));
+    }
+
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -1,5 +1,7 @@
 //! Bytes as lower-case hex digits and back.
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// The digits of 32 bytes.
 pub(crate) fn encode(bytes: &[u8; 32]) -> String {
     encode_all(bytes)
@@ -7,9 +9,18 @@ pub(crate) fn encode(bytes: &[u8; 32]) -> String {
 
 /// The digits of the bytes.
 pub(crate) fn encode_all(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
     digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+/// The digits of 32 bytes, as ASCII.
+pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
+    let mut digits = [0; 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    digits
 }
 
 /// The bytes of exactly 64 lower-case digits; one value has one text, so that texts can be compared.

@@ -44,7 +44,7 @@ pub struct FoundToken {
 
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const MAX_PREFIX: usize = 16;
-const ID: usize = 17;
+pub(crate) const ID: usize = 17;
 const SECRET: usize = 33;
 const CHECKSUM: usize = 6;
 /// Places looked at together.
@@ -297,8 +297,9 @@ fn is_prefix(bytes: &[u8]) -> bool {
         && bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
 }
 
+/// Without an early end, so that many bytes are looked at at once.
 fn is_base62(bytes: &[u8]) -> bool {
-    bytes.iter().all(u8::is_ascii_alphanumeric)
+    bytes.iter().fold(true, |good, byte| good & byte.is_ascii_alphanumeric())
 }
 
 /// The number as base62 digits, most significant first, with zeros in front. Divides the number to zero.

@@ -2,15 +2,17 @@
 
 use pyo3::{
     exceptions::PyTypeError,
+    intern,
     prelude::*,
-    types::{PyBytes, PyDict},
+    types::{PyBytes, PyDict, PyList, PyString},
 };
-use security::{CredentialKind, IssueRequest, KeyFilter};
+use security::{CredentialKind, IssueRequest, KeyCheck, KeyFilter, KeyReason};
 use serde_json::{Map, Value};
 
 use crate::{
     convert::{
-        Given, Text, Texts, answer, named, optional, presented, seconds, to_json, to_map, to_python, usage,
+        Given, Text, Texts, answer, answer_of, named, optional, presented, seconds, to_json, to_map,
+        to_python, usage,
     },
     errors::{attached, checked, detached},
     key_scan,
@@ -354,7 +356,26 @@ pub(crate) fn check_api_key<'py>(
     let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default(), usage(options));
     context.client_ip = client_ip.or(context.client_ip);
     let check = checked(py, |engine| engine.check_api_key(&presented, &scopes, context))?;
-    answer(py, "KeyCheck", &check)
+    key_check(py, &check)
+}
+
+/// A check as `security.answers.KeyCheck`, entry by entry: requests wait for it.
+fn key_check<'py>(py: Python<'py>, check: &KeyCheck) -> PyResult<Bound<'py, PyAny>> {
+    let answer = answer_of(py, "KeyCheck")?.cast_into::<PyDict>()?;
+    let reason = match check.reason {
+        KeyReason::Ok => intern!(py, "ok").clone(),
+        other => PyString::new(py, other.as_str()),
+    };
+    answer.set_item(intern!(py, "valid"), check.valid)?;
+    answer.set_item(intern!(py, "reason"), reason)?;
+    answer.set_item(intern!(py, "key_id"), check.key_id.as_deref())?;
+    answer.set_item(intern!(py, "name"), check.name.as_deref())?;
+    answer.set_item(intern!(py, "owner"), check.owner.as_deref())?;
+    answer.set_item(intern!(py, "scopes"), PyList::new(py, &check.scopes)?)?;
+    answer.set_item(intern!(py, "expires_at"), check.expires_at.map(|end| end.to_string()))?;
+    answer.set_item(intern!(py, "retry_after"), check.retry_after)?;
+    answer.set_item(intern!(py, "request_id"), &*check.request_id)?;
+    Ok(answer.into_any())
 }
 
 /// Revokes an issued key: every process refuses it from its next call on.

@@ -1,6 +1,9 @@
 //! Counting requests in the table that all processes share.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    hash::Hasher as _,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use security_core::{Admission, Rate, Timestamp, WordTable};
@@ -31,10 +34,10 @@ impl LimitScope<'_> {
         let sip = SipHasher24::new_with_keys(seed, seed.rotate_left(29) ^ 0x7365_6375_7269_7479);
         match self {
             Self::Key(id) => {
-                let mut named = Vec::with_capacity(1 + id.len());
-                named.push(1);
-                named.extend_from_slice(id.as_bytes());
-                sip.hash(&named)
+                let mut sip = sip;
+                sip.write(&[1]);
+                sip.write(id.as_bytes());
+                sip.finish()
             }
             Self::Client(ip) => sip.hash(&client_bytes(2, ip)),
             Self::FailedAuthentication(ip) => sip.hash(&client_bytes(3, ip)),

@@ -2,6 +2,7 @@
 
 mod audit;
 mod breached;
+mod check;
 mod document;
 mod heads;
 mod imported;
@@ -24,9 +25,10 @@ use security_credentials::{
 pub use audit::AuditFilter;
 pub(crate) use breached::BreachedInUse;
 pub use breached::BreachedReport;
+pub use check::KeyCheck;
 pub(crate) use heads::Heads;
 pub use imported::{KeyImportReport, KeyRejection};
-pub use issued::{IssueRequest, KeyCheck, KeyFilter};
+pub use issued::{IssueRequest, KeyFilter};
 pub use scan::{
     FoundKey, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, key_pattern,
 };

@@ -10,12 +10,14 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use security_core::{ChangeSignal, Domain, StoreFault};
 use security_shared::{Epoch, SharedPage};
+
+use crate::world;
 
 /// How often readers look.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -27,8 +29,7 @@ pub(crate) struct HostPage {
     current: ArcSwap<SharedPage>,
     /// Grows with each mapping: an epoch of one page means nothing on another.
     mapping: AtomicU64,
-    opened: Instant,
-    /// Milliseconds after `opened` of the last look.
+    /// Milliseconds of the monotonic clock at the last look.
     looked: AtomicU64,
     remapping: Mutex<()>,
 }
@@ -58,15 +59,14 @@ impl HostPage {
             path: path.to_owned(),
             current: ArcSwap::from_pointee(SharedPage::open(path)?),
             mapping: AtomicU64::new(1),
-            opened: Instant::now(),
-            looked: AtomicU64::new(0),
+            looked: AtomicU64::new(world::coarse_millis()),
             remapping: Mutex::default(),
         })
     }
 
-    /// The epoch of a domain now. Two atomic loads and the clock; once a second a look at the file.
+    /// The epoch of a domain now. Two atomic loads and a coarse clock; once a second a look at the file.
     pub(crate) fn epoch(&self, domain: Domain) -> Seen {
-        let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = world::coarse_millis();
         let last = self.looked.load(Ordering::Relaxed);
         if now.saturating_sub(last) >= LOOK_EVERY.as_millis() as u64
             && self.looked.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()

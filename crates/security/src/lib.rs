@@ -56,7 +56,7 @@ pub use web_policy::{PolicyOverride, WebPolicy};
 
 pub use security_core::{Coded, Secret, Severity, Timestamp};
 pub use security_credentials::{
-    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyView, StrengthReport,
+    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyReason, KeyView, StrengthReport,
 };
 pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported};

@@ -13,6 +13,18 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// Milliseconds of a clock that never goes back, exact to the kernel's tick; a few nanoseconds to read.
+pub(crate) fn coarse_millis() -> u64 {
+    use rustix::time::{ClockId, clock_gettime};
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const CLOCK: ClockId = ClockId::MonotonicCoarse;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    let read = clock_gettime(CLOCK);
+    let millis = read.tv_sec.saturating_mul(1000).saturating_add(read.tv_nsec / 1_000_000);
+    u64::try_from(millis).unwrap_or_default()
+}
+
 /// The operating system's random source.
 pub(crate) struct SystemEntropy;
 

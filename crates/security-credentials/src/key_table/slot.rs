@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use security_core::{Rate, Timestamp};
 
 use super::{CANARY, ELSEWHERE, EXPIRES, ID_BYTES, OWNED, REVOKED, ROTATED, SLOT, array_at, id_of, u32_at};
-use crate::{Digest, IssuedKey, KeyRate, KeyVerdict, judge::Held, token};
+use crate::{Digest, IssuedKey, KeyFacts, KeyRate, KeyVerdict, judge::Held, token};
 
 pub(super) const FLAGS_AT: usize = ID_BYTES;
 pub(super) const REST_LENGTH_AT: usize = FLAGS_AT + 1;
@@ -88,8 +88,33 @@ impl<'t> KeySlot<'t> {
         )
     }
 
-    fn expires_at(&self) -> Option<Timestamp> {
+    /// What a check's answer tells of the key.
+    pub fn facts(&self) -> KeyFacts<'t> {
+        KeyFacts::of_slot(*self)
+    }
+
+    pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         self.has(EXPIRES).then(|| time(self.slot, EXPIRES_AT))
+    }
+
+    pub(crate) fn name(&self) -> &'t str {
+        self.name
+    }
+
+    pub(crate) fn owner(&self) -> Option<&'t str> {
+        self.has(OWNED).then_some(self.owner)
+    }
+
+    pub(crate) fn scopes(&self) -> Vec<String> {
+        self.settings.scopes().map(|scope| String::from_utf8_lossy(scope).into_owned()).collect()
+    }
+
+    pub(crate) fn rate_limit(&self) -> Option<KeyRate> {
+        self.settings.rate
+    }
+
+    pub(crate) fn is_canary(&self) -> bool {
+        self.has(CANARY)
     }
 
     /// The id that stands in the token.
@@ -108,13 +133,13 @@ impl<'t> KeySlot<'t> {
             version: 0,
             prefix: self.settings.prefix.to_owned(),
             name: self.name.to_owned(),
-            owner: self.has(OWNED).then(|| self.owner.to_owned()),
-            scopes: self.settings.scopes().map(|scope| String::from_utf8_lossy(scope).into_owned()).collect(),
+            owner: self.owner().map(str::to_owned),
+            scopes: self.scopes(),
             created_at: Timestamp::MIN,
             expires_at: self.expires_at(),
             allowed_networks: self.settings.networks().collect(),
             rate_limit: self.settings.rate,
-            canary: self.has(CANARY),
+            canary: self.is_canary(),
             metadata: std::collections::BTreeMap::new(),
             digest: self.digest(),
             previous: self.previous(),

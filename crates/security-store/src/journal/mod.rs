@@ -25,7 +25,7 @@ use std::{
 };
 
 use security_core::{StoreFault, Timestamp};
-use security_credentials::JournalEnd;
+use security_credentials::{JournalEnd, KeyUse};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -37,6 +37,7 @@ use crate::{
     gate::{Gate, Pass, locked},
     permissions,
 };
+use record::Body;
 use writer::Lane;
 
 /// When [`Journal::append`] is done with a record.
@@ -162,15 +163,21 @@ impl Journal {
     /// [`Journal::flush`] says why.
     pub fn append(&self, stream: Stream, record: &impl Serialize) {
         match record::body_of(record) {
-            Ok(body) => self.append_body(stream, body),
+            Ok(body) => self.append_body(stream, Body::Json(body)),
             Err(fault) => self.shared.lane(stream).lose(1, fault),
         }
+    }
+
+    /// Like [`Journal::append`], for a use of an API key, to the usage stream; its JSON is made by whoever writes
+    /// it, so that the caller's cost is that of a place in the queue.
+    pub fn append_key_use(&self, used: KeyUse) {
+        self.append_body(Stream::Usage, Body::KeyUse(used));
     }
 
     /// Like [`Journal::append`], for a record that is JSON already: one object on one line.
     pub fn append_json(&self, stream: Stream, json: Vec<u8>) {
         match record::checked_body(json) {
-            Ok(body) => self.append_body(stream, body),
+            Ok(body) => self.append_body(stream, Body::Json(body)),
             Err(fault) => self.shared.lane(stream).lose(1, fault),
         }
     }
@@ -181,7 +188,7 @@ impl Journal {
     /// `journal-record`: it is no object or larger than [`MAX_RECORD`]; or it could not be written (`store-full`,
     /// `store-read-only`, `store-io`): it is then not in the journal, or may be lost with the next power cut.
     pub fn append_durable(&self, stream: Stream, record: &impl Serialize) -> Result<(), StoreFault> {
-        let body = record::body_of(record)?;
+        let body = Body::Json(record::body_of(record)?);
         let _pass = self.shared.enter()?;
         self.shared.lane(stream).append_durable(body, &self.shared.folder, &self.shared.options)
     }
@@ -339,7 +346,7 @@ impl Journal {
         verify::verify(folder, &[], &mut |_, _| ())
     }
 
-    fn append_body(&self, stream: Stream, body: Vec<u8>) {
+    fn append_body(&self, stream: Stream, body: Body) {
         let shared = &self.shared;
         let lane = shared.lane(stream);
         if shared.options.durability == Durability::Sync {

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
-use security_core::{StoreFault, Timestamp};
-use security_credentials::ChainLink;
+use security_core::{StoreFault, Timestamp, TimestampWriter};
+use security_credentials::{ChainLink, KeyUse};
 use serde::Serialize;
 
 /// The largest record in bytes; whoever records what a client sent shortens it first.
@@ -96,21 +96,57 @@ pub(super) fn checked_body(body: Vec<u8>) -> Result<Vec<u8>, StoreFault> {
     Ok(body)
 }
 
+/// A record that waits to be written.
+#[derive(Debug)]
+pub(super) enum Body {
+    /// As JSON, one object on one line.
+    Json(Vec<u8>),
+    /// As what it says; its JSON is made by whoever writes it.
+    KeyUse(KeyUse),
+}
+
+impl Body {
+    /// About how many bytes it takes on its line.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Json(json) => json.len(),
+            Self::KeyUse(_) => KeyUse::MAX_LENGTH,
+        }
+    }
+
+    pub(super) fn write(&self, times: &mut TimestampWriter, out: &mut Vec<u8>) {
+        match self {
+            Self::Json(json) => out.extend_from_slice(json),
+            Self::KeyUse(used) => used.write(times, out),
+        }
+    }
+}
+
 fn refused(reason: &str) -> StoreFault {
     StoreFault::new("journal-record", format!("this cannot be a record of the journal: {reason}"))
 }
 
-/// Appends the line of a record to `out` and gives the chain's next link.
-pub(super) fn write_line(out: &mut Vec<u8>, seq: u64, body: &[u8], link: ChainLink) -> ChainLink {
+/// Appends the line of a record, which `body` appends as a JSON object, and gives the chain's next link.
+pub(super) fn write_line(
+    out: &mut Vec<u8>,
+    seq: u64,
+    link: ChainLink,
+    body: impl FnOnce(&mut Vec<u8>),
+) -> ChainLink {
     let start = out.len();
     write!(out, "{{\"seq\":{seq}").expect("a vector takes every write");
-    if body != b"{}" {
-        out.push(b',');
+    let brace = out.len();
+    body(out);
+    // The object's own brace gives way to the comma after the number.
+    match &out[brace..] {
+        b"{}" => drop(out.remove(brace)),
+        _ => out[brace] = b',',
     }
-    out.extend_from_slice(&body[1..]);
     let next = link.next(&out[start..]);
     out.pop();
-    writeln!(out, ",\"chain\":\"{next}\"}}").expect("a vector takes every write");
+    out.extend_from_slice(b",\"chain\":\"");
+    next.write(out);
+    out.extend_from_slice(b"\"}\n");
     next
 }
 
@@ -167,7 +203,7 @@ mod tests {
         fn lines_round_trip(text in ".{0,40}", seq: u64) {
             let body = body_of(&serde_json::json!({"text": text})).unwrap();
             let mut line = Vec::new();
-            let link = write_line(&mut line, seq, &body, ChainLink::start("x"));
+            let link = write_line(&mut line, seq, ChainLink::start("x"), |out| out.extend_from_slice(&body));
             line.pop();
             let (read, covered, named) = read_line(&line).unwrap();
             prop_assert_eq!((read, named), (seq, link));

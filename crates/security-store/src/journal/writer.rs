@@ -13,13 +13,13 @@ use std::{
 };
 
 use crossbeam_queue::ArrayQueue;
-use security_core::{StoreFault, Timestamp};
+use security_core::{StoreFault, Timestamp, TimestampWriter};
 use security_credentials::{ChainLink, JournalEnd};
 use serde_json::json;
 
 use super::{
     JournalOptions, JournalStats, reader,
-    record::{self, Stream},
+    record::{self, Body, Stream},
 };
 use crate::{fault, gate::locked, permissions};
 
@@ -48,7 +48,7 @@ struct Faults {
 
 #[derive(Debug)]
 struct Queued {
-    body: Vec<u8>,
+    body: Body,
     /// Where somebody waits for the record to be durable.
     outcome: Option<Arc<OnceLock<Result<(), StoreFault>>>>,
 }
@@ -96,9 +96,10 @@ impl Lane {
     }
 
     /// Queues a record; when there is no room, hurries the thread and waits a little.
-    pub(super) fn push(&self, body: Vec<u8>, patience: Duration, hurry: &dyn Fn()) {
+    pub(super) fn push(&self, body: Body, patience: Duration, hurry: &dyn Fn()) {
         let mut queued = Queued { body, outcome: None };
-        let end = Instant::now() + patience;
+        // The clock is asked only when there is no room.
+        let mut end = None;
         loop {
             match self.queue().push(queued) {
                 Ok(()) => {
@@ -110,6 +111,7 @@ impl Lane {
                 Err(back) => queued = back,
             }
             hurry();
+            let end = *end.get_or_insert_with(|| Instant::now() + patience);
             if self.overflowing.load(Ordering::Relaxed) || Instant::now() >= end {
                 self.overflowing.store(true, Ordering::Relaxed);
                 let fault =
@@ -125,7 +127,7 @@ impl Lane {
     /// threads that come at once, one syncs for all.
     pub(super) fn append_durable(
         &self,
-        body: Vec<u8>,
+        body: Body,
         folder: &Path,
         options: &JournalOptions,
     ) -> Result<(), StoreFault> {
@@ -209,7 +211,7 @@ impl Lane {
             while left > 0 && bytes < BATCH_BYTES {
                 left -= 1;
                 let Some(queued) = self.queue().pop() else { break };
-                bytes += queued.body.len();
+                bytes += queued.body.length();
                 batch.push(queued);
             }
             let (written, refused) = files.write(&batch, self.stream, folder, options);
@@ -264,7 +266,8 @@ impl Files {
             Ok(ready) => ready,
             Err(error) => return (0, Some(fault::from_io(&error, folder))),
         };
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(batch.iter().map(|queued| queued.body.length() + 200).sum());
+        let mut times = TimestampWriter::default();
         let (mut seq, mut link) = (open.end.seq, open.end.link);
         // Where the text may be cut, and the number and link that the file then ends with.
         let mut ends = vec![(0, seq, link)];
@@ -272,13 +275,14 @@ impl Files {
             let previous = previous.map(|it| json!({"file": it.name, "seq": it.seq, "chain": it.link}));
             let header =
                 json!({"journal": 1, "stream": stream, "opened_at": open.opened, "previous": previous});
-            link = record::write_line(&mut text, seq, header.to_string().as_bytes(), link);
+            let header = header.to_string();
+            link = record::write_line(&mut text, seq, link, |out| out.extend_from_slice(header.as_bytes()));
             ends.push((text.len(), seq, link));
         }
         let first = ends.len();
         for queued in batch {
             seq += 1;
-            link = record::write_line(&mut text, seq, &queued.body, link);
+            link = record::write_line(&mut text, seq, link, |out| queued.body.write(&mut times, out));
             ends.push((text.len(), seq, link));
         }
         let (taken, refused) = write_as_far_as_possible(&mut open.file, &text);

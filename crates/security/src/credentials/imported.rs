@@ -5,23 +5,23 @@
 mod turnstile;
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::{self, BufRead, Read},
-    net::IpAddr,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{PoisonError, RwLock},
 };
 
 use security_core::Timestamp;
 use security_credentials::{
     CredentialEvent, CredentialStore, Digest, ForeignRoute, HistoryEntry, ImportRecord, ImportedKey,
-    IssuedKey, KeyReason, KeyVerdict, Token,
+    IssuedKey, KeyFacts, KeyReason, KeyVerdict, Token,
 };
 use serde::{Deserializer as _, Serialize, de};
 use serde_json::{Value, json};
 
 pub(super) use turnstile::Turnstile;
 
-use super::issued::line;
+use super::{issued::line, keys::Question};
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
 /// Keys stored in one transaction.
@@ -78,59 +78,55 @@ impl KnownTexts {
 }
 
 /// Whose key was presented.
-pub(super) enum Presented {
-    /// That of the key with this id.
-    Known(String, KeyVerdict, Option<Arc<IssuedKey>>),
+pub(super) enum Presented<'p, T> {
+    /// That of the key with this id; and what was wanted of it, where the secret was right.
+    Known(Cow<'p, str>, KeyVerdict, Option<T>),
     /// None that was imported.
     Nobodys,
     /// That cannot be told now: too many slow hashes are being computed.
     Busy,
 }
 
-/// A presented key and what is asked of it.
-pub(super) struct Question<'q> {
-    pub(super) presented: &'q [u8],
-    /// Its digest.
-    pub(super) digest: &'q Digest,
-    pub(super) now: Timestamp,
-    pub(super) scopes: &'q [&'q str],
-    pub(super) client: Option<IpAddr>,
-}
-
 impl Engine {
     /// Whether checking a key may take tens of milliseconds: some imported keys have a slow hash until their first use.
     pub fn may_hash_slowly(&self) -> bool {
         let is_slow = |route: &ForeignRoute| matches!(route, ForeignRoute::Prefix(_));
-        self.documents().is_ok_and(|documents| documents.routes.iter().any(is_slow))
+        self.credentials.documents.load().routes.iter().any(is_slow)
     }
 
-    /// Judges a key that has not our shape.
-    pub(super) fn judge_imported(&self, routes: &[ForeignRoute], asked: &Question<'_>) -> Result<Presented> {
-        let Question { presented, digest, now, scopes, client } = asked;
+    /// Judges a key that has not our shape, as [`Engine::judge_issued`] does the others.
+    pub(super) fn judge_imported<T>(
+        &self,
+        routes: &[ForeignRoute],
+        presented: &[u8],
+        digest: &Digest,
+        asked: Question<'_>,
+        seen: &impl Fn(KeyFacts<'_>) -> T,
+    ) -> Result<Presented<'static, T>> {
         let texts = &self.credentials.imported;
         if let Some((id, judged_by)) = texts.find(digest) {
-            let (verdict, key) = self.judge_issued(&id, &judged_by, *now, scopes, *client)?;
+            let (verdict, key) = self.judge_issued(&id, || judged_by, asked, seen)?;
             // A store that was put back may know the key by its old hash again.
             if verdict.reason != KeyReason::Unknown || verdict.superseded {
-                return Ok(Presented::Known(id.into(), verdict, key));
+                return Ok(Presented::Known(Cow::Owned(id.into()), verdict, key));
             }
         }
         for route in routes {
             let Some(lookup) = route.lookup(&self.pepper, presented) else { continue };
             let Some(id) = self.files.store.foreign_key(&lookup)? else { continue };
             let ForeignRoute::Prefix(_) = route else {
-                let (verdict, key) = self.judge_issued(&id, &lookup, *now, scopes, *client)?;
+                let (verdict, key) = self.judge_issued(&id, || lookup, asked, seen)?;
                 texts.remember(digest, &id, lookup);
-                return Ok(Presented::Known(id, verdict, key));
+                return Ok(Presented::Known(Cow::Owned(id), verdict, key));
             };
             let Some(key) = self.files.store.issued_key(&id)? else { continue };
             let Some(key) = self.rehashed(key, presented, digest)? else { return Ok(Presented::Busy) };
-            let verdict = key.judge(digest, *now, scopes, *client);
+            let verdict = key.judge(digest, asked.now, asked.scopes, asked.client);
             let right = verdict.reason != KeyReason::Unknown;
             if right || verdict.superseded {
-                texts.remember(digest, &id, **digest);
+                texts.remember(digest, &id, *digest);
             }
-            return Ok(Presented::Known(id, verdict, right.then(|| Arc::new(key))));
+            return Ok(Presented::Known(Cow::Owned(id), verdict, right.then(|| seen((&key).into()))));
         }
         Ok(Presented::Nobodys)
     }

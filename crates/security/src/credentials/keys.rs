@@ -16,7 +16,9 @@ use std::{
 };
 
 use security_core::{Coded as _, Revision, Timestamp};
-use security_credentials::{CredentialStore, Digest, Found, IssuedKey, KeyTable, KeyTableLayout, KeyVerdict};
+use security_credentials::{
+    CredentialStore, Digest, Found, IssuedKey, KeyFacts, KeyTable, KeyTableLayout, KeyVerdict,
+};
 use security_shared::ReadMap;
 use security_store::EmbeddedStore;
 
@@ -33,6 +35,14 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct MappedKeys {
     map: ReadMap,
     layout: KeyTableLayout,
+}
+
+/// What is asked of a key beside its secret.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Question<'q> {
+    pub(super) now: Timestamp,
+    pub(super) scopes: &'q [&'q str],
+    pub(super) client: Option<IpAddr>,
 }
 
 /// All issued keys of one revision.
@@ -100,38 +110,41 @@ impl Keys {
 }
 
 impl Engine {
-    /// Judges a token by its key's id: the verdict, and the key where the secret was right. Of a key that comes
-    /// from the table, only what a check answers is there ([`security_credentials::KeySlot::to_key`]).
-    pub(super) fn judge_issued(
+    /// Judges a token by its key's id: the verdict, and what `seen` makes of the key where the secret was right.
+    /// The caller has followed the store.
+    ///
+    /// The digest is asked for after the look-up, which mostly waits for memory: the processor computes meanwhile.
+    pub(super) fn judge_issued<T>(
         &self,
         id: &str,
-        digest: &Digest,
-        now: Timestamp,
-        scopes: &[&str],
-        client: Option<IpAddr>,
-    ) -> Result<(KeyVerdict, Option<Arc<IssuedKey>>)> {
-        self.follow_credentials()?;
+        digest: impl FnOnce() -> Digest,
+        asked: Question<'_>,
+        seen: &impl Fn(KeyFacts<'_>) -> T,
+    ) -> Result<(KeyVerdict, Option<T>)> {
+        let Question { now, scopes, client } = asked;
         let right = |verdict: KeyVerdict| verdict.reason != security_credentials::KeyReason::Unknown;
-        {
+        let digest = {
             let keys = self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(key) = keys.delta.get(id) {
-                let verdict = key.judge(digest, now, scopes, client);
-                return Ok((verdict, right(verdict).then(|| key.clone())));
+                let verdict = key.judge(&digest(), now, scopes, client);
+                return Ok((verdict, right(verdict).then(|| seen(key.as_ref().into()))));
             }
-            match keys.table.as_ref().map_or(Found::Nowhere, |table| table.table().find(id)) {
+            let found = keys.table.as_ref().map_or(Found::Nowhere, |table| table.table().find(id));
+            let digest = digest();
+            match found {
                 Found::Key(slot) => {
-                    let verdict = slot.judge(digest, now, scopes, client);
-                    return Ok((verdict, right(verdict).then(|| Arc::new(slot.to_key()))));
+                    let verdict = slot.judge(&digest, now, scopes, client);
+                    return Ok((verdict, right(verdict).then(|| seen(slot.facts()))));
                 }
-                Found::Nowhere => return Ok((IssuedKey::judge_unknown(digest), None)),
-                Found::Elsewhere => {}
+                Found::Nowhere => return Ok((IssuedKey::judge_unknown(&digest), None)),
+                Found::Elsewhere => digest,
             }
-        }
-        let Some(key) = self.files.store.issued_key(id)? else {
-            return Ok((IssuedKey::judge_unknown(digest), None));
         };
-        let verdict = key.judge(digest, now, scopes, client);
-        Ok((verdict, right(verdict).then(|| Arc::new(key))))
+        let Some(key) = self.files.store.issued_key(id)? else {
+            return Ok((IssuedKey::judge_unknown(&digest), None));
+        };
+        let verdict = key.judge(&digest, now, scopes, client);
+        Ok((verdict, right(verdict).then(|| seen((&key).into()))))
     }
 
     pub(crate) fn issued_key_count(&self) -> Result<usize> {

@@ -7,9 +7,12 @@ mod files;
 
 use std::{collections::HashMap, io::Read, path::Path};
 
-use security_credentials::{CredentialStore, KeyReason, KeyVerdict, ParsedToken, TokenPlace, TokenScanner};
+use security_credentials::{
+    CredentialStore, KeyFacts, KeyReason, KeyVerdict, ParsedToken, TokenPlace, TokenScanner,
+};
 use serde::Serialize;
 
+use super::keys::Question;
 use crate::{Engine, Error, Result, world};
 
 /// Names of keys that are remembered during one scan.
@@ -224,10 +227,13 @@ impl<'s> Scan<'s> {
         offset: u64,
         token: ParsedToken<'_>,
     ) -> Result<()> {
-        let digest = self.engine.pepper.digest(token.expose());
-        let (verdict, key) = self.engine.judge_issued(token.id(), &digest, world::now(), &[], None)?;
+        self.engine.follow_credentials()?;
+        let digest = || self.engine.pepper.digest(token.expose());
+        let asked = Question { now: world::now(), scopes: &[], client: None };
+        let named = |key: KeyFacts<'_>| (key.name.to_owned(), key.owner.map(str::to_owned));
+        let (verdict, key) = self.engine.judge_issued(token.id(), digest, asked, &named)?;
         let known = match key {
-            Some(key) => Some((key.name.clone(), key.owner.clone())),
+            Some(key) => Some(key),
             None => self.name_of(token.id())?,
         };
         let (name, owner) = known.map_or((None, None), |(name, owner)| (Some(name), owner));

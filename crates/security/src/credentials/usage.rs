@@ -1,5 +1,7 @@
 //! Usage: every use of a credential is a record, in the journal of the host.
 
+use std::net::IpAddr;
+
 use security_credentials::{Finding, Outcome, UsageRecord};
 use security_store::Stream;
 use serde_json::{Map, Value};
@@ -27,6 +29,30 @@ pub struct UsageContext {
     pub success: Option<bool>,
     /// Everything else.
     pub extra: Map<String, Value>,
+}
+
+impl UsageContext {
+    /// The client's address, if it is one.
+    pub(crate) fn client_address(&self) -> Option<IpAddr> {
+        self.client_ip.as_deref().and_then(|text| text.trim().parse().ok())
+    }
+
+    /// Whether nothing is known of the use but the client's address, `client`.
+    pub(crate) fn says_only(&self, client: Option<IpAddr>) -> bool {
+        let Self {
+            request_id,
+            client_ip,
+            user_agent,
+            user_id,
+            component,
+            operation,
+            error,
+            success: _,
+            extra,
+        } = self;
+        let texts = [request_id, user_agent, user_id, component, operation, error];
+        texts.iter().all(|text| text.is_none()) && extra.is_empty() && client_ip.is_some() == client.is_some()
+    }
 }
 
 impl Engine {

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use security_core::{Domain, Entropy, Secret, Timestamp};
-use security_credentials::{CredentialEvent, HistoryEntry, IssuedKey, KeyDraft, Pepper, Token};
+use security_core::{Domain, Entropy, Rate, Secret, Timestamp};
+use security_credentials::{CredentialEvent, HistoryEntry, IssuedKey, KeyDraft, KeyRate, Pepper, Token};
 use security_store::EmbeddedStore;
 
 /// Keys of one transaction.
@@ -47,6 +47,8 @@ pub(crate) fn make(folder: &Path, count: usize, seed: u64, every: usize) -> Vec<
             let draft = KeyDraft {
                 scopes: vec!["read".into(), format!("tenant:{}", number % 50)],
                 owner: Some("crowd".into()),
+                expires_at: Some(Timestamp::MAX),
+                rate_limit: Some(KeyRate::Limited(Rate::new(1_000_000, 60))),
                 ..KeyDraft::new(format!("key-{number}"))
             };
             let digest = pepper.digest(token.secret.expose());

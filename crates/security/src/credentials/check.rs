@@ -1,0 +1,316 @@
+//! May this key do this? The path that every request takes.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use security_core::{Severity, Timestamp};
+use security_credentials::{
+    CredentialKind, KeyFacts, KeyRate, KeyReason, KeyUse, KeyVerdict, ParsedToken, UseNote, Verdict,
+};
+use security_web::LimitScope;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{LONGEST_SECRET, UsageContext, imported::Presented, keys::Question};
+use crate::{Engine, Result, world};
+
+/// The answer to "may this key do this?".
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KeyCheck {
+    /// Whether it may.
+    pub valid: bool,
+    /// Why not, or `ok`.
+    pub reason: KeyReason,
+    /// The key's id; `None` unless the secret was right.
+    pub key_id: Option<String>,
+    /// Its name, likewise.
+    pub name: Option<String>,
+    /// Its owner, likewise.
+    pub owner: Option<String>,
+    /// Its scopes, likewise.
+    pub scopes: Vec<String>,
+    /// When it ends, likewise.
+    pub expires_at: Option<Timestamp>,
+    /// Seconds until a limited key may try again.
+    pub retry_after: Option<u64>,
+    /// The request that the usage record bears.
+    pub request_id: String,
+    /// Whether the key has a limit of its own, so that the web layer's default does not count it.
+    #[serde(skip)]
+    pub(crate) has_own_limit: bool,
+}
+
+/// What the look-up of a presented key found.
+struct Judged<'p, T> {
+    at: Timestamp,
+    reason: KeyReason,
+    note: UseNote,
+    of_document: bool,
+    /// The id that the token names, for the log.
+    named: Option<Cow<'p, str>>,
+    key: Option<Seen<T>>,
+    retry_after: Option<u64>,
+}
+
+impl<T> Judged<'_, T> {
+    /// It is judged as the document's `API_KEY`.
+    fn settle(&mut self, verdict: Verdict) {
+        self.of_document = true;
+        self.note = match verdict {
+            Verdict::Accepted => UseNote::Ok,
+            Verdict::InGrace => UseNote::InGrace,
+            Verdict::Superseded => UseNote::Superseded,
+            Verdict::Wrong => UseNote::Wrong,
+        };
+        if verdict.is_accepted() {
+            self.reason = KeyReason::Ok;
+        }
+    }
+}
+
+/// A key whose secret was right.
+struct Seen<T> {
+    rate_limit: Option<KeyRate>,
+    /// Its name, where any use raises an alert.
+    canary: Option<String>,
+    /// What the caller wants of it.
+    wanted: T,
+}
+
+/// What a check answers of a key.
+struct Described {
+    name: String,
+    owner: Option<String>,
+    scopes: Vec<String>,
+    expires_at: Option<Timestamp>,
+}
+
+impl Engine {
+    /// Verifies an API key: the document's `API_KEY` and every issued key. A wrong key of any shape is `false`,
+    /// never an error; the use is recorded.
+    /// # Errors
+    /// When the store cannot be read: nothing is accepted then.
+    pub fn verify_api_key(&self, presented: &[u8], context: UsageContext) -> Result<bool> {
+        let client = context.client_address();
+        let judged = self.judge_api_key(presented, &[], client, |_| ())?;
+        self.record_check(&judged, client, context);
+        Ok(judged.reason == KeyReason::Ok)
+    }
+
+    /// Checks an API key with scopes, network and its own limit, and records the use.
+    ///
+    /// `API_KEY` of the document counts as a key with every scope, without id, name and owner.
+    /// # Errors
+    /// When the store cannot be read: nothing is accepted then.
+    pub fn check_api_key(
+        &self,
+        presented: &[u8],
+        scopes: &[String],
+        context: UsageContext,
+    ) -> Result<KeyCheck> {
+        let client = context.client_address();
+        let describe = |key: KeyFacts<'_>| Described {
+            name: key.name.to_owned(),
+            owner: key.owner.map(str::to_owned),
+            scopes: key.scopes(),
+            expires_at: key.expires_at,
+        };
+        let judged = self.judge_api_key(presented, scopes, client, describe)?;
+        let request_id = self.record_check(&judged, client, context).into_text();
+        let valid = judged.reason == KeyReason::Ok;
+        let mut check = KeyCheck {
+            valid,
+            reason: judged.reason,
+            key_id: None,
+            name: None,
+            owner: None,
+            scopes: Vec::new(),
+            expires_at: None,
+            retry_after: judged.retry_after,
+            request_id,
+            has_own_limit: false,
+        };
+        match judged.key {
+            Some(Seen { wanted: key, rate_limit, .. }) => {
+                check.key_id = judged.named.map(Cow::into_owned);
+                check.name = Some(key.name);
+                check.owner = key.owner;
+                check.scopes = key.scopes;
+                check.expires_at = key.expires_at;
+                check.has_own_limit = rate_limit.is_some();
+            }
+            None if valid => check.scopes.push("*".to_owned()),
+            None => {}
+        }
+        Ok(check)
+    }
+
+    /// Judges what was presented; `wanted` says what is wanted of a key whose secret is right.
+    fn judge_api_key<'p, T>(
+        &self,
+        presented: &'p [u8],
+        scopes: &[String],
+        client: Option<IpAddr>,
+        wanted: impl Fn(KeyFacts<'_>) -> T,
+    ) -> Result<Judged<'p, T>> {
+        self.follow_credentials()?;
+        let now = world::now();
+        let mut judged = Judged {
+            at: now,
+            reason: KeyReason::Malformed,
+            note: UseNote::Refused(KeyReason::Malformed),
+            of_document: false,
+            named: None,
+            key: None,
+            retry_after: None,
+        };
+        if presented.is_empty() || presented.len() > LONGEST_SECRET {
+            return Ok(judged);
+        }
+        let documents = self.credentials.documents.load();
+        let mut document = Verdict::Wrong;
+        let mut digest = || {
+            let digest = self.pepper.digest(presented);
+            document = documents.accepted(CredentialKind::ApiKey).verify(&digest, now);
+            digest
+        };
+        let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+        let asked = Question { now, scopes: &scopes, client };
+        let seen = |key: KeyFacts<'_>| Seen {
+            rate_limit: key.rate_limit,
+            canary: key.canary.then(|| key.name.to_owned()),
+            wanted: wanted(key),
+        };
+        let found = if let Some(token) = ParsedToken::parse(presented) {
+            let (verdict, key) = self.judge_issued(token.id(), digest, asked, &seen)?;
+            Presented::Known(Cow::Borrowed(token.id()), verdict, key)
+        } else {
+            let digest = digest();
+            // Another shape is nothing malformed where keys of other systems are.
+            if document.is_accepted() || documents.routes.is_empty() {
+                Presented::Nobodys
+            } else {
+                judged.reason = KeyReason::Unknown;
+                self.judge_imported(&documents.routes, presented, &digest, asked, &seen)?
+            }
+        };
+        let (id, verdict, key) = match found {
+            Presented::Known(id, verdict, key) if !document.is_accepted() => (id, verdict, key),
+            Presented::Busy => {
+                judged.reason = KeyReason::RateLimited;
+                judged.note = UseNote::Refused(KeyReason::RateLimited);
+                judged.retry_after = Some(1);
+                return Ok(judged);
+            }
+            // No token of ours, or one with a typo: there was nothing to look up, and no record to compare with.
+            Presented::Known(..) | Presented::Nobodys => {
+                judged.settle(document);
+                return Ok(judged);
+            }
+        };
+        judged.reason = verdict.reason;
+        judged.note = note(verdict);
+        if verdict.is_ok()
+            && let Some(KeyRate::Limited(rate)) = key.as_ref().and_then(|key| key.rate_limit)
+        {
+            let scope = LimitScope::Key(&id);
+            let admission = security_web::admit(&self.words, self.limit_seed, scope, rate, now);
+            if !admission.admitted {
+                judged.reason = KeyReason::RateLimited;
+                judged.note = UseNote::Refused(KeyReason::RateLimited);
+                judged.retry_after = Some(admission.retry_after_micros.div_ceil(1_000_000));
+            }
+        }
+        judged.named = Some(id);
+        judged.key = key;
+        Ok(judged)
+    }
+
+    fn record_check<T>(
+        &self,
+        judged: &Judged<'_, T>,
+        client: Option<IpAddr>,
+        mut context: UsageContext,
+    ) -> RequestId {
+        let named = judged.named.as_deref();
+        let canary = judged.key.as_ref().and_then(|key| key.canary.as_deref());
+        let address = canary.and_then(|_| context.client_ip.clone());
+        if canary.is_some() {
+            context.extra.insert("canary".into(), true.into());
+        }
+        let request_id = if context.says_only(client) {
+            let id = world::uuid();
+            self.files.journal.append_key_use(KeyUse::new(
+                judged.at,
+                id,
+                judged.of_document,
+                judged.note,
+                named,
+                client,
+            ));
+            RequestId::Made(id)
+        } else {
+            let kind = if judged.of_document { "API_KEY" } else { "ISSUED_KEY" };
+            let valid = judged.note.is_accepted();
+            RequestId::Given(self.record_use(
+                kind,
+                KeyUse::OPERATION,
+                valid,
+                judged.note.reason(),
+                named,
+                context,
+            ))
+        };
+        if let (Some(name), Some(id)) = (canary, named) {
+            self.canary_used(id, name, &request_id.clone().into_text(), address.as_deref());
+        }
+        request_id
+    }
+
+    /// A key that nobody has a reason to use was used.
+    fn canary_used(&self, id: &str, name: &str, request_id: &str, client: Option<&str>) {
+        let alert = security_threat::Alert {
+            id: format!("alert-{}", world::uuid()),
+            at: world::now(),
+            rule_id: "canary-key".into(),
+            rule_name: "Canary key used".into(),
+            severity: Severity::Critical,
+            score: Severity::Critical.score(),
+            description: format!("the canary key `{name}` was used; whoever holds it should not"),
+            evidence: Vec::new(),
+            tags: vec!["canary".into()],
+            recommendations: vec!["find out where the key was kept, and treat that place as read".into()],
+            context: Map::from_iter([
+                ("key_id".to_owned(), Value::from(id)),
+                ("request_id".to_owned(), Value::from(request_id)),
+                ("client_ip".to_owned(), Value::from(client)),
+            ]),
+        };
+        self.record_alerts(&[alert]);
+    }
+}
+
+/// A request's id: the caller's, or one that is spelled out only where somebody wants to read it.
+#[derive(Debug, Clone)]
+enum RequestId {
+    Made(Uuid),
+    Given(String),
+}
+
+impl RequestId {
+    fn into_text(self) -> String {
+        match self {
+            Self::Made(id) => id.to_string(),
+            Self::Given(text) => text,
+        }
+    }
+}
+
+fn note(verdict: KeyVerdict) -> UseNote {
+    match verdict.reason {
+        KeyReason::Ok if verdict.in_grace => UseNote::InGrace,
+        KeyReason::Ok => UseNote::Ok,
+        _ if verdict.superseded => UseNote::Superseded,
+        reason => UseNote::Refused(reason),
+    }
+}
