@@ -273,6 +273,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn lines_and_files_of_any_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..90)) {
+            prop_assert!(BreachedHash::read(&bytes).is_none() || bytes.len() >= 40);
+            prop_assert!(BreachedFilter::open(&bytes).is_err());
+        }
+
+        #[test]
         fn all_that_went_in_is_found_and_nothing_else(
             // Close ones, so that buckets have several, and the ends of the range.
             numbers in prop::collection::btree_set(

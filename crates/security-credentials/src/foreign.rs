@@ -260,6 +260,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     // Of the key `legacy_0123456789abcdef`, made with Python's hashlib and argon2-cffi.
     const KEY: &[u8] = b"legacy_0123456789abcdef";
@@ -378,6 +379,25 @@ mod tests {
         let lookup = ForeignRoute::Prefix(7).lookup(&pepper, KEY).unwrap();
         assert_eq!(lookup, ForeignRoute::Prefix(7).of_hash(&pepper, b"legacy_"));
         assert_ne!(Some(lookup), ForeignRoute::Prefix(6).lookup(&pepper, KEY));
+    }
+
+    proptest! {
+        #[test]
+        fn reading_never_panics_and_what_is_read_can_be_checked(
+            text in prop_oneof![
+                "[$:a-z0-9=,+/]{0,90}",
+                "\\PC{0,200}",
+                "\\$argon2(id|i|d)\\$v=19\\$m=[0-9]{1,4},t=[0-3],p=[0-3]\\$[a-zA-Z0-9]{0,24}\\$[a-zA-Z0-9]{0,44}",
+                "sha(256|512)[$:]{1,2}[0-9a-f]{64}",
+            ],
+            salt in prop::option::of("[a-z]{0,4}"), skipped in 0u16..9,
+        ) {
+            let sort = Sort { algorithm: None, salt: salt.as_deref(), skipped };
+            if let Ok(Given::Checked(hash)) = read(&text, sort) {
+                prop_assert!(!hash.verify(b"legacy_0123456789abcdee"));
+                prop_assert!(!hash.verify(b""));
+            }
+        }
     }
 
     const ARGON2: [&str; 2] = [

@@ -9,8 +9,9 @@ use security_core::Timestamp;
 
 use super::{open::Use, table::Name};
 
-/// Different things that are told apart; beyond it they are `more than`.
-pub(super) const MOST_COUNTED: usize = 1000;
+/// Different things of one kind that are told apart; from there on they are `100 or more`. They are the most that
+/// is remembered of one credential or place: some 3 kB.
+pub(super) const MOST_COUNTED: usize = 100;
 
 /// The last few uses, and which of them were reported.
 #[derive(Debug, Default)]
@@ -93,7 +94,7 @@ impl Different {
         }
         let names = self.recent.iter().map(|seen| seen.name);
         let room = MOST_COUNTED.saturating_sub(self.all.len());
-        self.all.extend(names.take(room.max(1)));
+        self.all.extend(names.take(room));
         let unreported = self.recent.iter_mut().filter(|seen| seen.uses > 0);
         let mut uses: Vec<_> = unreported
             .map(|seen| (seen.last.clone(), std::mem::take(&mut seen.uses), seen.first_at))
@@ -105,7 +106,7 @@ impl Different {
 
 /// How many, in words.
 pub(super) fn counted(count: usize) -> String {
-    if count >= MOST_COUNTED { format!("more than {}", MOST_COUNTED - 1) } else { count.to_string() }
+    if count >= MOST_COUNTED { format!("{} or more", MOST_COUNTED) } else { count.to_string() }
 }
 
 #[cfg(test)]
@@ -139,5 +140,9 @@ mod tests {
         assert_eq!(push(3, 5), Some((3, 1)));
         assert_eq!(push(4, 6), Some((4, 1)));
         assert_eq!(push(5, 30), None, "the others are past");
+        let many: Vec<_> = (0..5000).filter_map(|thing| push(10 + thing, 40)).collect();
+        assert_eq!(many.last(), Some(&(MOST_COUNTED, 1)));
+        assert!(different.all.len() <= MOST_COUNTED && different.recent.len() <= 3);
+        assert_eq!((counted(99), counted(100)), ("99".into(), "100 or more".into()));
     }
 }

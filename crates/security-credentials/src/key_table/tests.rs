@@ -129,6 +129,10 @@ fn what_does_not_fit_is_left_to_the_store() {
     let bytes = build(&mut [key]);
     let layout = KeyTableLayout::parse(&bytes).unwrap();
     assert!(matches!(layout.table(&bytes).find("0123456789abcdefg"), Found::Elsewhere));
+    let hash = serde_json::from_str(r#"{"form":{"sha256":["salt","00"]},"skipped":0}"#).unwrap();
+    let bytes_of_foreign = build(&mut [IssuedKey { foreign: Some(hash), ..plain("0123456789abcdefg") }]);
+    let of_foreign = KeyTableLayout::parse(&bytes_of_foreign).unwrap();
+    assert!(matches!(of_foreign.table(&bytes_of_foreign).find("0123456789abcdefg"), Found::Elsewhere));
     assert_eq!(layout.table(&bytes).keys().next().unwrap().unwrap_err(), "0123456789abcdefg");
 }
 

@@ -193,7 +193,8 @@ impl Engine {
         let mut failed = None;
         let mut take = |record| import.take(record).map_err(|error| failed = Some(error)).is_ok();
         let read = if first == Some(b'[') {
-            serde_json::Deserializer::from_reader(input).deserialize_seq(Records(&mut take))
+            let mut list = serde_json::Deserializer::from_reader(input);
+            list.deserialize_seq(Records(&mut take)).and_then(|()| list.end())
         } else {
             each_line(input, &mut take)
         };
