@@ -160,6 +160,7 @@ fn folded(rest: &[u8]) -> Option<(Code, usize)> {
         }
         0xc2 if rest.get(1) == Some(&0xa0) => Some((Code::Byte(b' '), 2)),
         0xca if rest.get(1) == Some(&0xbc) => Some((Code::Byte(b'\''), 2)),
+        0xe2 | 0xe3 | 0xe5 => Some((Code::Byte(look_alike(rest.get(..3)?)?), 3)),
         0xe0 if rest.get(1).is_some_and(|byte| *byte < 0xa0) => ascii(tail(1)? << 6 | tail(2)?, 3),
         0xef => match (rest.get(1)?, tail(2)?) {
             (0xbc, low @ 0x01..) => Some((Code::Byte(u8::try_from(0x20 + low).ok()?), 3)),
@@ -169,6 +170,21 @@ fn folded(rest: &[u8]) -> Option<(Code, usize)> {
         0xf0 if rest.get(1) == Some(&0x80) => ascii((tail(2)? << 6) | tail(3)?, 4),
         _ => None,
     }
+}
+
+/// Characters that some system on the way turns into ASCII: slashes and dots of mathematics, numbers in circles, and
+/// two ideographs whose low bytes end a line.
+fn look_alike(bytes: &[u8]) -> Option<u8> {
+    Some(match bytes {
+        [0xe2, 0x88, 0x95] | [0xe2, 0x81, 0x84] => b'/',
+        [0xe2, 0x88, 0x96] => b'\\',
+        [0xe2, 0x80, 0xa4] | [0xe3, 0x80, 0x82] => b'.',
+        [0xe2, 0x91, low @ 0xa0..=0xa8] => b'1' + (low - 0xa0),
+        [0xe2, 0x93, 0xaa] => b'0',
+        [0xe5, 0x98, 0x8a] => b'\n',
+        [0xe5, 0x98, 0x8d] => b'\r',
+        _ => return None,
+    })
 }
 
 /// The form that the automaton reads: lower case, one space for any white space or closed SQL comment, no

@@ -51,6 +51,7 @@ rules! {
     PATH_TRAVERSAL = "path-traversal", "path-traversal", 5, 1;
     PATH_DOTS = "path-parent", "path-traversal", 4, 2;
     PATH_FILE = "path-system-file", "path-traversal", 5, 1;
+    PATH_DIRECTORY = "path-system-directory", "path-traversal", 5, 1;
     PATH_WRAPPER = "path-stream-wrapper", "path-traversal", 5, 1;
     PATH_NULL = "path-null-byte", "path-traversal", 5, 1;
     COMMAND_CHAIN = "command-chain", "command-injection", 5, 1;

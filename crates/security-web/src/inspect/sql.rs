@@ -3,7 +3,7 @@
 use super::cursor::{Cursor, WINDOW, before, has, is_word};
 
 /// `union`, then `select`, with `all`, `distinct` and brackets between.
-pub(super) fn is_union_select(text: &[u8], _start: usize, end: usize) -> bool {
+pub(super) fn is_union_select(text: &[u8], start: usize, end: usize) -> bool {
     let mut cursor = Cursor::new(text, end);
     let is_gap = |byte: u8| matches!(byte, b' ' | b'(' | b'+' | b'\'' | b'"');
     let mut gap = cursor.skip(is_gap);
@@ -21,7 +21,8 @@ pub(super) fn is_union_select(text: &[u8], _start: usize, end: usize) -> bool {
     let is_column = |byte: &u8| {
         matches!(byte, b'0'..=b'9' | b'\'' | b'"' | b'@' | b'*' | b'(' | b'-' | b'~' | b'+' | b'`')
     };
-    rest.first().is_none_or(is_column)
+    let goes_on = || before(text, start).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'\'' | b'"' | b')' | b'-' | b';'));
+    rest.first().map_or_else(goes_on, is_column)
         || [&b","[..], b"null", b" from ", b"--", b"#", b"("].iter().any(|sign| has(rest, sign))
 }
 
@@ -35,9 +36,8 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
     let prior = before(text, start);
     // Only a mark without a partner closes what somebody else opened: `use 'a' or 'b'` is a sentence.
     let recent = &text[start.saturating_sub(WINDOW)..start];
-    let after_quote = prior.is_some_and(|mark| {
-        matches!(mark, b'\'' | b'"') && memchr::memchr_iter(mark, recent).count() % 2 == 1
-    });
+    let after_quote =
+        prior.is_some_and(|mark| matches!(mark, b'\'' | b'"' | b'`') && count_of(mark, recent) % 2 == 1);
     cursor.skip(|byte| matches!(byte, b' ' | b'(' | b'!' | b'~' | b'+' | b'-'));
     if cursor.eat(b"not ") {
         cursor.skip(|byte| matches!(byte, b' ' | b'('));
@@ -56,13 +56,30 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
     let Some(right) = operand(&mut cursor) else { return after_quote && left != Operand::Name };
     let is_cut_short = matches!(comparison, b"=" | b"<" | b">" | b"==");
     match (left, right) {
-        (Operand::Number | Operand::Text, Operand::Number | Operand::Text) => true,
+        (Operand::Number | Operand::Text, Operand::Number | Operand::Text) => after_quote || !is_prose(recent),
         (Operand::Name, Operand::Text) => after_quote,
         (Operand::Name, Operand::Number) => after_quote,
         // `' or a=a--`
         (Operand::Name, Operand::Name) => after_quote && is_cut_short && !text[at..].is_empty(),
         (_, Operand::Name) => after_quote,
     }
+}
+
+/// How often a mark stands in a text other than as an apostrophe between letters.
+fn count_of(mark: u8, text: &[u8]) -> usize {
+    let is_letter = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphabetic);
+    memchr::memchr_iter(mark, text)
+        .filter(|at| mark != b'\'' || !is_letter(at.checked_sub(1)) || !is_letter(Some(at + 1)))
+        .count()
+}
+
+/// Three words and no sign of SQL: what comes next is the end of a sentence, not of an expression.
+fn is_prose(text: &[u8]) -> bool {
+    let is_word_of_text = |word: &&[u8]| word.len() > 1 && word.iter().all(u8::is_ascii_alphabetic);
+    count_of(b'\'', text) == 0
+        && !text.iter().any(|byte| b"\"=(".contains(byte))
+        && text.split(|byte| b" ,;:/.'".contains(byte)).filter(is_word_of_text).nth(2).is_some()
+        && !has(text, b"select ")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,6 +227,14 @@ pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
     let prior = text[..start].last().copied();
     let is_argument =
         text.get(end).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'(' | b'\'' | b'@' | b'"' | b' '));
+    // "sleep (8 hours) is good"
+    if text[start..end].ends_with(b" (") {
+        let mut cursor = Cursor::new(text, end);
+        cursor.skip(|byte| byte.is_ascii_digit() || byte == b' ');
+        if cursor.peek().is_some_and(|byte| byte.is_ascii_alphabetic()) {
+            return false;
+        }
+    }
     let line = &text[start.saturating_sub(8)..start];
     let words: [&[u8]; 8] = [b"or ", b"and ", b"select ", b"if ", b"then ", b"where ", b"having ", b"by "];
     is_argument

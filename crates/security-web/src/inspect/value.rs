@@ -3,7 +3,7 @@
 use super::{
     base64, checks, command,
     cursor::has,
-    decode, patterns,
+    decode, glob, lines, patterns,
     place::{Part, Place},
     rules,
     rules::Rule,
@@ -29,7 +29,7 @@ pub(super) fn look(raw: &[u8], place: &Place<'_>, paranoia: u8, scratch: &mut Sc
     }
     look_at_decoded(place, paranoia, scratch, hits);
     look_at_objects(raw, &scratch.decoded, hits);
-    if hits.is_empty() && base64::decode_text(raw, &mut scratch.spare) {
+    if hits.is_empty() && base64::decode_text(&scratch.decoded, &mut scratch.spare) {
         let hidden = std::mem::take(&mut scratch.spare);
         decode::decode(&hidden, &mut scratch.decoded, &mut scratch.spare);
         look_at_decoded(place, paranoia, scratch, hits);
@@ -50,6 +50,7 @@ struct Signs {
     has_colon: bool,
     has_space: bool,
     has_dash_or_hash: bool,
+    has_joker: bool,
 }
 
 impl Signs {
@@ -58,7 +59,10 @@ impl Signs {
         for byte in text {
             match byte {
                 b'\'' | b'"' => signs.has_quote = true,
-                b'<' => signs.has_angle = true,
+                b'<' => {
+                    signs.has_angle = true;
+                    signs.has_chain = true;
+                }
                 b'=' => signs.has_equals = true,
                 b'(' | b')' => signs.has_bracket = true,
                 b'\r' | b'\n' => {
@@ -67,14 +71,19 @@ impl Signs {
                     signs.has_space = true;
                 }
                 0 => signs.has_null = true,
-                b';' | b'|' | b'&' | b'`' | b'$' => signs.has_chain = true,
+                b';' | b'|' | b'&' | b'`' | b'$' | b'>' => signs.has_chain = true,
                 b':' | b'/' => signs.has_colon = true,
                 b'\t' => {
                     signs.has_tab = true;
                     signs.has_space = true;
                 }
                 b' ' | b'+' => signs.has_space = true,
-                b'-' | b'#' | b'*' | b'@' => signs.has_dash_or_hash = true,
+                b'*' => {
+                    signs.has_dash_or_hash = true;
+                    signs.has_joker = true;
+                }
+                b'?' | b'[' => signs.has_joker = true,
+                b'-' | b'#' | b'@' => signs.has_dash_or_hash = true,
                 _ => {}
             }
         }
@@ -102,6 +111,9 @@ fn look_at_decoded(place: &Place<'_>, paranoia: u8, scratch: &mut Scratch, hits:
                         | "sqli-subselect"
                 )
             || place.is_markup && rule.category == "xss"
+            // A route may be called like a directory of the system, and a referrer may name any host.
+            || rule == &rules::PATH_DIRECTORY && matches!(place.part, Part::Path | Part::Header)
+            || rule == &rules::SSRF_METADATA && place.part == Part::Header
             // `$in` alone is an operator as a key and a word as a value.
             || rule == &rules::NOSQL_OPERATOR && start == 0 && !place.is_name;
         if !is_out && !hits.iter().any(|hit| hit.0 == rule) {
@@ -161,10 +173,10 @@ fn look_at_decoded(place: &Place<'_>, paranoia: u8, scratch: &mut Scratch, hits:
         }
     }
     if signs.has_line {
-        if checks::splits_header(decoded, matches!(place.part, Part::Header | Part::Cookie | Part::Path)) {
+        if lines::splits_header(decoded, place.part) {
             note(&rules::HEADER_SPLIT, 0, all);
         }
-        if checks::splits_mail(decoded) {
+        if lines::splits_mail(decoded) {
             note(&rules::HEADER_MAIL, 0, all);
         }
     }
@@ -189,6 +201,15 @@ fn look_at_decoded(place: &Place<'_>, paranoia: u8, scratch: &mut Scratch, hits:
             );
         }
     }
+    if signs.has_space && place.part != Part::Path && !has_grammar && command::is_whole_command(normal) {
+        note(&rules::COMMAND_SHELL, 0, all);
+    }
+    if signs.has_joker
+        && signs.has_colon
+        && let Some((start, end)) = glob::find(normal)
+    {
+        note(&rules::PATH_FILE, start, end);
+    }
     if signs.has_bracket && checks::is_ldap(normal) {
         note(&rules::LDAP_FILTER, 0, all);
     }
@@ -204,7 +225,7 @@ fn look_at_decoded(place: &Place<'_>, paranoia: u8, scratch: &mut Scratch, hits:
 
 /// Serialised objects by their first bytes, which no decoding may touch.
 fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
-    const MARKS: [(&[u8], &Rule); 9] = [
+    const MARKS: [(&[u8], &Rule); 11] = [
         (b"rO0AB", &rules::OBJECT_JAVA),
         (b"\xac\xed\x00\x05", &rules::OBJECT_JAVA),
         (b"H4sIAAAAAAAA", &rules::OBJECT_JAVA),
@@ -214,9 +235,11 @@ fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
         (b"\x80\x04\x95", &rules::OBJECT_PYTHON),
         (b"AAEAAAD/////", &rules::OBJECT_DOTNET),
         (b"\x04\x08o:", &rules::OBJECT_OTHER),
+        (b"BAhv", &rules::OBJECT_OTHER),
+        (b"BAh7", &rules::OBJECT_OTHER),
     ];
     // The short marks of a few letters count for long values only: an id may begin like that.
-    let long = |text: &[u8], mark: &[u8]| mark.len() > 4 || text.len() >= 24;
+    let long = |text: &[u8], mark: &[u8]| mark.len() > 4 || !mark[0].is_ascii_alphabetic() || text.len() >= 24;
     for (mark, rule) in MARKS {
         let is_there = [raw, decoded].iter().any(|text| text.starts_with(mark) && long(text, mark));
         if is_there && !hits.iter().any(|hit| hit.0 == rule) {

@@ -8,7 +8,9 @@ use super::{
     rules,
     rules::Rule,
     settings::{Exclusion, InspectionMode, InspectionPolicy},
+    ssrf,
     value::{Hit, Scratch, look},
+    xml::{self, Piece},
 };
 use crate::{Reason, RequestView};
 
@@ -100,7 +102,10 @@ impl Walk<'_> {
     fn settle(&mut self, place: &Place<'_>) {
         let mut score = 0;
         for (rule, start, end) in &self.hits {
-            if self.exclusions.iter().any(|exclusion| exclusion.leaves_out(place.name, rule)) {
+            let leads_home = || place.is_for_browser() && ssrf::is_loopback(&self.scratch.normal);
+            if *rule == &rules::SSRF_LOCAL && leads_home()
+                || self.exclusions.iter().any(|exclusion| exclusion.leaves_out(place.name, rule))
+            {
                 continue;
             }
             score += u32::from(rule.score);
@@ -209,14 +214,16 @@ impl Walk<'_> {
         {
             return self.pairs(Part::Body, body, b'&');
         }
+        if media.ends_with("xml") || media.is_empty() && body.trim_ascii_start().starts_with(b"<?xml") {
+            return self.xml(body);
+        }
         if media.is_empty()
             || media.starts_with("text/")
-            || media.ends_with("xml")
             || media.ends_with("javascript")
             || media.contains("graphql")
             || media.contains("yaml")
         {
-            return self.text(body, media.ends_with("xml") || media == "text/html");
+            return self.text(body, media == "text/html");
         }
         // Anything else is nobody's text; serialised objects are known by their first bytes.
         self.text(&body[..body.len().min(64)], true);
@@ -268,6 +275,26 @@ impl Walk<'_> {
         }
         if seen.len() < body.len() {
             self.limit(&rules::LIMIT_BYTES, &place, "more bytes than the budget has");
+        }
+    }
+
+    /// Texts and attributes are values of their own; declarations and names are looked at as they stand.
+    fn xml(&mut self, body: &[u8]) {
+        let seen = &body[..body.len().min(self.bytes_left)];
+        for piece in xml::Reader::new(seen) {
+            if self.values_left == 0 {
+                return self.limit(&rules::LIMIT, &Place::new(Part::Body, ""), "more values than the budget has");
+            }
+            match piece {
+                Piece::Value { name, value } => {
+                    let name = String::from_utf8_lossy(&name[..name.len().min(64)]);
+                    self.value(Place::new(Part::Body, &name), value);
+                }
+                Piece::Markup(markup) => self.text(markup, true),
+            }
+        }
+        if seen.len() < body.len() {
+            self.limit(&rules::LIMIT_BYTES, &Place::new(Part::Body, ""), "more bytes than the budget has");
         }
     }
 

@@ -1,0 +1,153 @@
+//! What the SQL tokeniser suspects and is none: filters, whole statements, sentences, measures, wild cards.
+//!
+//! An injection has to leave the place it was put in: it closes a quotation mark, goes on from a number, or cuts off
+//! what follows. Text that does none of this, and has no word that only SQL has, counts from level 2 on.
+
+use super::cursor::{has, is_word};
+
+/// How many words make a sentence.
+const MOST_WORDS: usize = 8;
+
+/// Whether a value reads as something that people and programs send in good faith.
+pub(super) fn is_innocent(value: &[u8]) -> bool {
+    let marks = Marks::of(value);
+    let has_comment = has(value, b"--") || has(value, b"/*") || value.contains(&b'#');
+    is_logic(value, &marks)
+        || marks.is_balanced() && (is_filter(value) && !has(value, b"--") || !has_comment && is_statement(value))
+        || is_measure(value, &marks)
+        || is_wild_card(value, &marks)
+        || value.len() > 8 && !value.iter().any(u8::is_ascii_alphanumeric)
+        || marks.quotes == 0 && !has_comment && is_sentence(value)
+}
+
+/// Quotation marks without apostrophes, which stand between letters.
+#[derive(Debug, Default)]
+struct Marks {
+    singles: usize,
+    doubles: usize,
+    /// Those behind a digit: feet and inches.
+    behind_digit: usize,
+    quotes: usize,
+}
+
+impl Marks {
+    fn of(value: &[u8]) -> Self {
+        let mut marks = Self::default();
+        for at in memchr::memchr2_iter(b'\'', b'"', value) {
+            let prior = at.checked_sub(1).and_then(|at| value.get(at)).copied().unwrap_or(b' ');
+            let next = value.get(at + 1).copied().unwrap_or(b' ');
+            if value[at] == b'\'' && is_letter(prior) && is_letter(next) {
+                continue;
+            }
+            let count = if value[at] == b'\'' { &mut marks.singles } else { &mut marks.doubles };
+            *count += 1;
+            marks.quotes += 1;
+            marks.behind_digit += usize::from(prior.is_ascii_digit());
+        }
+        marks
+    }
+
+    fn is_balanced(&self) -> bool {
+        self.singles % 2 == 0 && self.doubles % 2 == 0
+    }
+}
+
+fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_alphabetic() || byte >= 0x80
+}
+
+fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| !is_word(*byte)).filter(|word| !word.is_empty())
+}
+
+fn names(value: &[u8], known: &[&[u8]]) -> bool {
+    words(value).any(|word| known.iter().any(|known| known.eq_ignore_ascii_case(word)))
+}
+
+/// Words that no filter and no sentence joins its parts by.
+const SQL_ONLY: [&[u8]; 12] = [
+    b"select", b"union", b"having", b"exec", b"execute", b"waitfor", b"benchmark", b"concat", b"sysdate", b"dual",
+    b"rlike", b"procedure",
+];
+
+/// `(cats or dogs) and not birds`, `a && !b`: names and brackets alone.
+fn is_logic(value: &[u8], marks: &Marks) -> bool {
+    let is_plain = |byte: &u8| is_letter(*byte) || b" ()_!|&^-+.,:\t\r\n".contains(byte);
+    let calls = value.windows(2).any(|pair| pair[1] == b'(' && is_word(pair[0]));
+    marks.quotes == 0 && !calls && value.iter().all(is_plain) && !has(value, b"--") && !names(value, &SQL_ONLY)
+}
+
+/// `price > 5 and name like 'a%'`: begins with a name that is compared.
+fn is_filter(value: &[u8]) -> bool {
+    let start = value.iter().position(|byte| !b" (!\t\r\n".contains(byte)).unwrap_or(value.len());
+    let mut rest = &value[start..];
+    if rest.get(..2).is_some_and(|word| word.eq_ignore_ascii_case(b"if")) && !rest.get(2).is_some_and(|byte| is_word(*byte))
+    {
+        rest = &rest[2..];
+        rest = &rest[rest.iter().position(|byte| !b" (!".contains(byte)).unwrap_or(rest.len())..];
+    }
+    let length = rest.iter().position(|byte| !is_word(*byte) && *byte != b'.').unwrap_or(rest.len());
+    let (name, rest) = rest.split_at(length);
+    let rest = rest.trim_ascii_start();
+    // A number is compared as well: `5 < 6 or "more"`.
+    const JOINS: [&[u8]; 7] = [b"or", b"and", b"xor", b"not", b"having", b"where", b"limit"];
+    const COMPARISONS: [&[u8]; 5] = [b"in ", b"in(", b"like ", b"between ", b"is "];
+    name.first().is_some_and(|byte| is_letter(*byte))
+        && !JOINS.iter().any(|word| word.eq_ignore_ascii_case(name))
+        && (matches!(rest.first(), Some(b'=' | b'<' | b'>' | b'!' | b'~' | b':'))
+            || COMPARISONS
+                .iter()
+                .any(|word| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))))
+        && !names(value, &SQL_ONLY)
+}
+
+/// A statement from its first word on: somebody writes about SQL, or a program says what it asked for.
+fn is_statement(value: &[u8]) -> bool {
+    const FIRST: [&[u8]; 7] = [b"select", b"insert", b"update", b"delete", b"create", b"with", b"alter"];
+    let first = words(value).next().unwrap_or_default();
+    value.first().is_some_and(u8::is_ascii_alphabetic)
+        && FIRST.iter().any(|word| word.eq_ignore_ascii_case(first))
+        && !has(value, b"@@")
+        && !names(value, &[b"union", b"sleep", b"benchmark", b"pg_sleep", b"exec", b"waitfor", b"version", b"database"])
+}
+
+/// `5' 10" x 6' 2"`: every mark behind a digit, and nothing that an expression is made of.
+fn is_measure(value: &[u8], marks: &Marks) -> bool {
+    marks.quotes > 1
+        && marks.quotes == marks.behind_digit
+        && !value.iter().any(|byte| b"=(;<>|&".contains(byte))
+        && !names(value, &[b"or", b"and", b"xor", b"union", b"select", b"like", b"having", b"order"])
+}
+
+/// `src/**/*.ts`: a path of names with stars.
+fn is_wild_card(value: &[u8], marks: &Marks) -> bool {
+    marks.quotes == 0
+        && value.first().is_some_and(|byte| is_letter(*byte) || matches!(byte, b'.' | b'*'))
+        && value.iter().all(|byte| is_word(*byte) || b"./*-{},".contains(byte))
+        && memchr::memmem::find_iter(value, b"/**/").count() < 2
+}
+
+fn is_sentence(value: &[u8]) -> bool {
+    memchr::memchr(b'=', value).is_none() && words(value).nth(MOST_WORDS).is_some() && !names(value, &SQL_ONLY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_shapes_apart() {
+        for innocent in [
+            "(cats OR dogs) AND NOT birds", "price > 100 && (country == 'DE' || country == 'FR')", "status in (\"To Do\", Done) ORDER BY created",
+            "SELECT id FROM orders WHERE id = $1", "room 5' x 6' --", "src/**/*.ts", "';--\"/*#%&|<>", "key = \"value\" # comment",
+        ] {
+            assert!(is_innocent(innocent.as_bytes()), "{innocent}");
+        }
+        for hostile in [
+            "1' or 1=1", "x' and 'a'='a", "1 union select 2", "'or'1", "a'--", "1/**/or/**/1", "name = 'x' union select 1", "select sleep(5)",
+            "'=''or'", "1 and sleep(5)", "or a=a",
+        ] {
+            assert!(!is_innocent(hostile.as_bytes()), "{hostile}");
+        }
+    }
+}
