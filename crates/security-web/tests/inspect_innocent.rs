@@ -58,7 +58,8 @@ fn innocent_values_pass() {
 
 #[test]
 fn innocent_requests_pass() {
-    let table: Requests = toml::from_str(include_str!("../../../testdata/inspect/innocent_requests.toml")).unwrap();
+    let table: Requests =
+        toml::from_str(include_str!("../../../testdata/inspect/innocent_requests.toml")).unwrap();
     let mut wrong = Vec::new();
     for (n, text) in table.requests.iter().enumerate() {
         let text = text.trim_start();
@@ -67,10 +68,14 @@ fn innocent_requests_pass() {
         let (method, target) = lines.next().unwrap().split_once(' ').unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let client = table.clients[n % table.clients.len()].lines();
-        let headers: Vec<(&str, &[u8])> =
-            lines.chain(client).map(|line| line.split_once(": ").unwrap()).map(|(n, v)| (n, v.as_bytes())).collect();
+        let headers: Vec<(&str, &[u8])> = lines
+            .chain(client)
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(n, v)| (n, v.as_bytes()))
+            .collect();
         // Parts of a multipart body end in CR LF.
-        let body = if head.contains("multipart/") { body.replace('\n', "\r\n") } else { body.trim_end().to_owned() };
+        let body =
+            if head.contains("multipart/") { body.replace('\n', "\r\n") } else { body.trim_end().to_owned() };
         let view = RequestView {
             method,
             path,

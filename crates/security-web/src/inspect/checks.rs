@@ -55,7 +55,11 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
     loop {
         let dots = cursor.skip(|byte| byte == b'.');
         // A line's end in between is dropped by some.
-        if dots == 2 && cursor.peek() == Some(b' ') && matches!(text.get(cursor.at + 1), Some(b'/' | b'\\')) {
+        if dots == 2
+            && climbs < 8
+            && cursor.peek() == Some(b' ')
+            && matches!(text.get(cursor.at + 1), Some(b'/' | b'\\'))
+        {
             cursor.at += 1;
         }
         let has_parameter = cursor.eat(b";");
@@ -87,7 +91,8 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
 /// What pages refer to by `../`.
 fn names_an_asset(rest: &[u8]) -> bool {
     const ENDS: [&[u8]; 14] = [
-        b".css", b".js", b".png", b".jpg", b".jpeg", b".gif", b".svg", b".webp", b".ico", b".md", b".html", b".ts", b".woff2", b".mjs",
+        b".css", b".js", b".png", b".jpg", b".jpeg", b".gif", b".svg", b".webp", b".ico", b".md", b".html",
+        b".ts", b".woff2", b".mjs",
     ];
     let name = &rest[..rest.iter().position(|byte| b" ?#\"')".contains(byte)).unwrap_or(rest.len())];
     ENDS.iter().any(|end| name.ends_with(end))
@@ -96,8 +101,20 @@ fn names_an_asset(rest: &[u8]) -> bool {
 /// What is looked for above: files of the system anywhere, files of applications as a value of their own.
 fn names_a_file(rest: &[u8], is_sentence: bool) -> bool {
     const SYSTEM: [&[u8]; 14] = [
-        b"etc/passwd", b"etc/shadow", b"etc/hosts", b"etc/group", b"windows/win", b"windows/sys", b"windows\\", b"winnt", b"boot.ini",
-        b"proc/self", b"var/log", b"web-inf", b".ssh", b"wp-config",
+        b"etc/passwd",
+        b"etc/shadow",
+        b"etc/hosts",
+        b"etc/group",
+        b"windows/win",
+        b"windows/sys",
+        b"windows\\",
+        b"winnt",
+        b"boot.ini",
+        b"proc/self",
+        b"var/log",
+        b"web-inf",
+        b".ssh",
+        b"wp-config",
     ];
     const APPLICATION: [&[u8]; 10] =
         [b"etc/", b"proc/", b"var/", b"usr/", b"root/", b"home/", b".env", b".git", b"secret", b"passwd"];
@@ -217,7 +234,9 @@ pub(super) fn is_directive(text: &[u8], _start: usize, end: usize) -> bool {
     let inside = &rest[..memchr::memmem::find(rest, b"%}").unwrap_or(rest.len())];
     matches!(word, b"import" | b"debug" | b"from")
         || TEMPLATE_WORDS.is_match(inside)
-        || matches!(word, b"set" | b"print") && inside.iter().any(u8::is_ascii_digit) && inside.contains(&b'*')
+        || matches!(word, b"set" | b"print")
+            && inside.iter().any(u8::is_ascii_digit)
+            && inside.contains(&b'*')
         || word == b"include" && inside.contains(&b'/') && inside.contains(&b'\'') && has(inside, b"/etc")
 }
 
@@ -230,7 +249,8 @@ pub(super) fn is_lookup(text: &[u8], start: usize, end: usize) -> bool {
 /// A filter of LDAP that closes what somebody else opened.
 pub(super) fn is_ldap(text: &[u8]) -> bool {
     let Some(first) = text.iter().position(|byte| matches!(byte, b'(' | b')')) else { return false };
-    let opens_filter = matches!(text.get(first + 1), Some(b'&' | b'|' | b'!')) && text[..first].iter().all(|byte| *byte == b'*');
+    let opens_filter = matches!(text.get(first + 1), Some(b'&' | b'|' | b'!'))
+        && text[..first].iter().all(|byte| *byte == b'*');
     if text[first] == b'(' && !opens_filter && !text.starts_with(b"*(") {
         return false;
     }
@@ -243,14 +263,16 @@ pub(super) fn is_ldap(text: &[u8]) -> bool {
             matches!(cursor.peek(), Some(b'&' | b'|' | b'!'))
         }
     });
-    goes_on || memchr::memchr_iter(b'(', text).take(16).any(|at| {
-        let mut cursor = Cursor::new(text, at + 1);
-        cursor.skip(|byte| matches!(byte, b'&' | b'|' | b'!' | b'(' | b' '));
-        let name = cursor.skip(|byte| is_word(byte) || matches!(byte, b'-' | b'.' | b':' | b';'));
-        name > 0
-            && name < 40
-            && (cursor.eat(b"=") || cursor.eat(b"~=") || cursor.eat(b">=") || cursor.eat(b"<="))
-    }) || text.starts_with(b"*)(")
+    goes_on
+        || memchr::memchr_iter(b'(', text).take(16).any(|at| {
+            let mut cursor = Cursor::new(text, at + 1);
+            cursor.skip(|byte| matches!(byte, b'&' | b'|' | b'!' | b'(' | b' '));
+            let name = cursor.skip(|byte| is_word(byte) || matches!(byte, b'-' | b'.' | b':' | b';'));
+            name > 0
+                && name < 40
+                && (cursor.eat(b"=") || cursor.eat(b"~=") || cursor.eat(b">=") || cursor.eat(b"<="))
+        })
+        || text.starts_with(b"*)(")
         || text.len() < 40 && [&b"*)"[..], b"*()"].iter().any(|start| text.starts_with(start))
         || has(text, b"*))") && text.len() < 40
 }
@@ -273,4 +295,3 @@ pub(super) fn is_doctype(text: &[u8], _start: usize, end: usize) -> bool {
     let rest = &rest[..rest.iter().position(|byte| *byte == b'>').unwrap_or(rest.len())];
     has(rest, b"[") || has(rest, b" system ") || has(rest, b" public ") && !has(rest, b"-//w3c//")
 }
-

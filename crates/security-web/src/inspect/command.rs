@@ -16,14 +16,21 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         return false;
     }
     let mut cursor = Cursor::new(text, end);
-    cursor.skip(|byte| matches!(byte, b' ' | b';' | b'|' | b'&' | b'(' | b'{' | b'!' | b'\n' | b'\r' | b'"' | b'\''));
+    cursor.skip(|byte| {
+        matches!(byte, b' ' | b';' | b'|' | b'&' | b'(' | b'{' | b'!' | b'\n' | b'\r' | b'"' | b'\'')
+    });
     let is_braced = text[..cursor.at].ends_with(b"{");
     let mut word = [0u8; 24];
     let mut length = unquoted(&mut cursor, &mut word);
-    let is_run = is_runner(&word[..length]) && cursor.space() > 0;
-    if is_run {
-        cursor.skip(|byte| matches!(byte, b'0'..=b'9' | b' ' | b'-'));
-        length = unquoted(&mut cursor, &mut word);
+    let mut is_run = false;
+    if is_runner(&word[..length]) {
+        let (mut behind, mut next) = (cursor, [0u8; 24]);
+        behind.skip(|byte| matches!(byte, b'0'..=b'9' | b' ' | b'-'));
+        let found = unquoted(&mut behind, &mut next);
+        is_run = behind.at > cursor.at + found && kind(&next[..found]).is_some();
+        if is_run {
+            (cursor, word, length) = (behind, next, found);
+        }
     }
     let word = &word[..length];
     // `/usr/bin/id` is `id`; `/???/c?t` is nothing that anybody types in good faith.
@@ -37,10 +44,15 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     if opener == b'|' && has(text, b"|-") {
         return false;
     }
-    let is_strict = matches!(opener, b'`' | b'$' | b'<' | b'>') || end - start > 1;
+    let n_signs = text[start..].iter().take(4).take_while(|byte| matches!(byte, b';' | b'|' | b'&')).count();
+    let is_substitution = matches!(opener, b'`' | b'$' | b'<' | b'>');
+    let is_strict = is_substitution || n_signs > 1 || is_run;
     // A list of fields (`name|id`) is no chain: the value before must not end in a name.
     let prior = text[..start].trim_ascii_end().last().copied();
-    let is_list = !is_strict && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let is_line = matches!(opener, b'\n' | b'\r');
+    let is_list = !is_strict
+        && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && !(is_line && memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).count() < 3);
     let rest = cursor.rest();
     if is_braced && rest.first() == Some(&b',') && kind(name).is_some() {
         return true;
@@ -51,21 +63,41 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         .is_none_or(|byte| matches!(byte, b'`' | b')' | b';' | b'|' | b'&' | b'#' | b'>' | b'"' | b'\''));
     match kind(name) {
         Some(found @ (Kind::Plain | Kind::WrittenOf)) => {
-            let is_end =
-                |byte: &u8| !is_word(*byte) && !matches!(byte, b'.' | b'=' | b':' | b',' | b'!' | b'?' | b'-');
-            let stands_alone = rest.trim_ascii().is_empty() || is_strict || !rest.starts_with(b" ");
+            let is_end = |byte: &u8| {
+                !is_word(*byte) && !matches!(byte, b'.' | b'=' | b':' | b',' | b'!' | b'?' | b'-')
+            };
+            let stands_alone = is_last || !rest.starts_with(b" ");
             rest.first().is_none_or(is_end)
                 && !closes_a_tag(rest)
-                && (is_path || is_argument(rest) || found == Kind::Plain || !is_list && stands_alone)
+                && (is_path
+                    || is_argument(rest, true)
+                    || found == Kind::Plain
+                    || is_substitution
+                    || !is_list && stands_alone)
         }
         Some(Kind::Word) => {
             if closes_a_tag(rest) {
                 return false;
             }
-            if is_path || is_argument(rest) || has(rest, b" >") {
-                return !matches!(rest.first(), Some(b'=' | b':' | b','));
+            let takes_text = matches!(
+                name,
+                b"echo" | b"sed" | b"eval" | b"exec" | b"expr" | b"trap" | b"alias" | b"test" | b"sleep"
+            );
+            let is_pair = matches!(
+                (name, rest.trim_ascii_start()),
+                (b"reg", [b'q' | b'a' | b's', ..])
+                    | (b"route", [b'p', b'r', ..])
+                    | (b"net", [b'u' | b'v' | b's' | b'l', ..])
+            );
+            if is_path
+                || is_argument(rest, takes_text)
+                || is_pair
+                || is_substitution && takes_text && rest.first() == Some(&b' ')
+            {
+                return !matches!(rest.first(), Some(b'=' | b':' | b',')) && !is_long_flag(rest, name);
             }
-            let is_sure = matches!(name, b"id" | b"dir" | b"env" | b"hostname") || is_strict && opener != b'&';
+            let is_sure =
+                matches!(name, b"id" | b"dir" | b"env" | b"hostname") || is_strict && opener != b'&';
             is_last && !is_list && (is_sure || leaves_a_value(text, start))
         }
         None => false,
@@ -75,7 +107,17 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
 /// Whether what stands before an opener is what a form wanted: nothing, a number or an address, a mark that closes.
 fn leaves_a_value(text: &[u8], start: usize) -> bool {
     let prior = text[..start].trim_ascii();
-    !prior.iter().any(|byte| byte.is_ascii_alphabetic() || *byte == b' ' || *byte >= 0x80) && text[start] != b'\n'
+    prior.is_empty()
+        || !prior.iter().any(|byte| byte.is_ascii_alphabetic() || *byte == b' ' || *byte >= 0x80)
+            && text[start] != b'\n'
+}
+
+/// `| sort -count`: the pipelines of log searches have stages called like commands, but no flags of one letter.
+fn is_long_flag(rest: &[u8], name: &[u8]) -> bool {
+    matches!(name, b"sort" | b"top" | b"head" | b"tail" | b"join")
+        && rest
+            .strip_prefix(b" -")
+            .is_some_and(|flag| flag.iter().take_while(|byte| is_word(**byte)).count() > 2)
 }
 
 /// `</p>`: a tag's end, and no redirection.
@@ -97,7 +139,9 @@ pub(super) fn is_whole_command(text: &[u8]) -> bool {
     }
     let rest = cursor.rest();
     if name == b"ping" {
-        let is_count = |flag: &[u8]| rest.strip_prefix(flag).and_then(|more| more.first()).is_some_and(u8::is_ascii_digit);
+        let is_count = |flag: &[u8]| {
+            rest.strip_prefix(flag).and_then(|more| more.first()).is_some_and(u8::is_ascii_digit)
+        };
         return is_count(b"-c ") || is_count(b"-n ") || is_count(b"-i ");
     }
     let is_root = rest.first() == Some(&b'/') && rest.get(1).is_none_or(|byte| byte.is_ascii_alphanumeric());
@@ -107,7 +151,10 @@ pub(super) fn is_whole_command(text: &[u8]) -> bool {
 /// `for /f %i in (…) do`: a loop of the Windows shell.
 pub(super) fn is_loop(text: &[u8], start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
-    start.checked_sub(1).is_none_or(|at| !is_word(text[at])) && rest.contains(&b'%') && has(rest, b" in") && has(rest, b"do")
+    start.checked_sub(1).is_none_or(|at| !is_word(text[at]))
+        && rest.contains(&b'%')
+        && has(rest, b" in")
+        && has(rest, b"do")
 }
 
 /// A backtick of a fence, or of code in a sentence.
@@ -125,38 +172,68 @@ fn is_markdown(text: &[u8], start: usize, end: usize) -> bool {
     is_in_sentence(behind.copied()) || is_in_sentence(prior) && start > 1
 }
 
-/// What stands behind a command and not behind a word of a sentence.
-fn is_argument(rest: &[u8]) -> bool {
+/// What stands behind a command and not behind a word of a sentence; numbers and quotations count where a command
+/// takes any text.
+fn is_argument(rest: &[u8], takes_text: bool) -> bool {
     let argument = rest.trim_ascii_start();
     let is_apart =
         argument.len() < rest.len() || matches!(rest.first(), Some(b'<' | b'>' | b'$' | b'{' | b'/' | b'+'));
-    is_apart
-        && match argument.first() {
-            Some(b'-') => argument.get(1).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-'),
-            Some(
-                b'/'
-                | b'$'
-                | b'*'
-                | b'<'
-                | b'>'
-                | b'~'
-                | b'|'
-                | b';'
-                | b'&'
-                | b'"'
-                | b'\''
-                | b'`'
-                | b'0'..=b'9'
-                | b'.'
-                | b'%',
-            ) => true,
-            Some(_) => {
-                let word =
-                    &argument[..argument.iter().position(|byte| *byte == b' ').unwrap_or(argument.len())];
-                has(word, b"://") || word.contains(&b'/') || word.contains(&b'\\')
-            }
-            None => false,
+    if !is_apart {
+        return false;
+    }
+    let end = argument
+        .iter()
+        .position(|byte| matches!(byte, b';' | b'|' | b'`' | b'\n' | b'\r'))
+        .unwrap_or(argument.len());
+    match argument.first() {
+        Some(b'|' | b';' | b'`') => true,
+        Some(b'&') => argument.get(1) == Some(&b'&') || argument.len() == 1,
+        Some(b'"' | b'\'' | b'0'..=b'9' | b'%') if takes_text => true,
+        _ => {
+            // Behind the first word, only what no sentence has.
+            let mut words = argument[..end].split(|byte| *byte == b' ');
+            words.next().is_some_and(|word| is_like_a_file(word) || is_sign_of_shell(word, argument))
+                || words.clone().zip(words.skip(1).chain([&b""[..]])).take(3).any(|(word, next)| {
+                    is_sign_of_shell(word, next) || word.len() == 1 && word[0] == b'>' && next.contains(&b'/')
+                })
         }
+    }
+}
+
+/// A flag, a path from the root, a variable, a redirection.
+fn is_sign_of_shell(word: &[u8], behind: &[u8]) -> bool {
+    match word.first() {
+        Some(b'-') => {
+            word.get(1).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-' && word.len() > 3)
+        }
+        Some(b'/') => {
+            word.get(1).is_none_or(|byte| byte.is_ascii_alphanumeric() || b"?*[.\\'\"".contains(byte))
+        }
+        Some(b'$' | b'~' | b'*') => true,
+        // A redirection leads from or to a file.
+        Some(sign @ (b'<' | b'>')) => {
+            let target = if word.len() > 1 { &word[1..] } else { behind.trim_ascii_start() };
+            let target = &target
+                [..target.iter().skip(1).position(|byte| *byte == b' ').map_or(target.len(), |at| at + 1)];
+            word.get(1) == Some(sign) || target.iter().any(|byte| b"/.&(".contains(byte))
+        }
+        _ => false,
+    }
+}
+
+/// A path, an address or a name with an extension.
+fn is_like_a_file(word: &[u8]) -> bool {
+    let is_name = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    match word.first() {
+        Some(b'.') => matches!(word.get(1), Some(b'/' | b'.' | b'\\')) && word.get(2) != Some(&b'.'),
+        Some(first) if first.is_ascii_alphanumeric() || *first >= 0x80 || *first == b'_' => {
+            word.iter().any(|byte| b"/\\@".contains(byte))
+                || word
+                    .windows(3)
+                    .any(|three| three[1] == b'.' && is_name(three.first()) && three[2].is_ascii_alphabetic())
+        }
+        _ => false,
+    }
 }
 
 /// A word as a shell reads it: quotes, backslashes, carets and variables that change nothing are left out.
@@ -171,7 +248,8 @@ fn unquoted(cursor: &mut Cursor<'_>, word: &mut [u8; 24]) -> usize {
         let Some(byte) = cursor.peek() else { break };
         if matches!(byte, b'\'' | b'"' | b'\\' | b'^') {
             // A quotation mark in front of nothing but the end closes somebody's string.
-            let goes_on = |next: &u8| is_word(*next) || matches!(next, b'\'' | b'"' | b'/' | b'\\' | b'^' | b'$');
+            let goes_on =
+                |next: &u8| is_word(*next) || matches!(next, b'\'' | b'"' | b'/' | b'\\' | b'^' | b'$');
             let closes = cursor.text.get(cursor.at + 1).is_none_or(|next| !goes_on(next));
             if closes && (length == 0 || !has(&cursor.text[..cursor.at], &[byte])) {
                 break;

@@ -4,10 +4,30 @@ use super::cursor::is_word;
 
 /// What such paths are meant to find.
 const KNOWN: [&[u8]; 24] = [
-    b"/etc/passwd", b"/etc/shadow", b"/etc/hosts", b"/etc/group", b"/bin/cat", b"/bin/sh", b"/bin/bash", b"/bin/ls",
-    b"/bin/nc", b"/bin/id", b"/bin/ping", b"/bin/uname", b"/bin/echo", b"/bin/more", b"/usr/bin/id", b"/usr/bin/whoami",
-    b"/usr/bin/nc", b"/usr/bin/curl", b"/usr/bin/wget", b"/usr/bin/python3", b"/usr/bin/perl", b"/usr/bin/head",
-    b"/proc/self/environ", b"/bin/netcat",
+    b"/etc/passwd",
+    b"/etc/shadow",
+    b"/etc/hosts",
+    b"/etc/group",
+    b"/bin/cat",
+    b"/bin/sh",
+    b"/bin/bash",
+    b"/bin/ls",
+    b"/bin/nc",
+    b"/bin/id",
+    b"/bin/ping",
+    b"/bin/uname",
+    b"/bin/echo",
+    b"/bin/more",
+    b"/usr/bin/id",
+    b"/usr/bin/whoami",
+    b"/usr/bin/nc",
+    b"/usr/bin/curl",
+    b"/usr/bin/wget",
+    b"/usr/bin/python3",
+    b"/usr/bin/perl",
+    b"/usr/bin/head",
+    b"/proc/self/environ",
+    b"/bin/netcat",
 ];
 /// Longer patterns are not worth a look.
 const LONGEST: usize = 40;
@@ -17,7 +37,8 @@ pub(super) fn find(text: &[u8]) -> Option<(usize, usize)> {
     let mut from = 0;
     while let Some(at) = memchr::memchr(b'/', &text[from..]).map(|at| from + at) {
         let rest = &text[at..text.len().min(at + LONGEST)];
-        let length = rest.iter().position(|byte| !is_word(*byte) && !b"/.?*[]!-".contains(byte)).unwrap_or(rest.len());
+        let length =
+            rest.iter().position(|byte| !is_word(*byte) && !b"/.?*[]!-".contains(byte)).unwrap_or(rest.len());
         let pattern = &rest[..length];
         from = at + length.max(1);
         let begins = at == 0 || !is_word(text[at - 1]) && !matches!(text[at - 1], b'*' | b'.' | b']');
@@ -67,7 +88,8 @@ fn one(pattern: &[u8], byte: u8) -> (bool, usize) {
                 Some(b'!') => (&set[1..], true),
                 _ => (set, false),
             };
-            let is_in = set.contains(&byte) || set.windows(3).any(|w| w[1] == b'-' && (w[0]..=w[2]).contains(&byte));
+            let is_in =
+                set.contains(&byte) || set.windows(3).any(|w| w[1] == b'-' && (w[0]..=w[2]).contains(&byte));
             (is_in != is_not && byte != b'/', close + 1)
         }
         Some(plain) => (*plain == byte, 1),
@@ -81,10 +103,28 @@ mod tests {
 
     #[test]
     fn finds_what_a_shell_finds() {
-        for text in ["/e?c/p*d", "cat /etc/pass[w]d", ";/???/c?t x", "/bin/ca*", "/b[a-z]n/cat", "/etc/[!x]asswd", "/*in/ba*"] {
+        for text in [
+            "/e?c/p*d",
+            "cat /etc/pass[w]d",
+            ";/???/c?t x",
+            "/bin/ca*",
+            "/b[a-z]n/cat",
+            "/etc/[!x]asswd",
+            "/*in/ba*",
+        ] {
             assert!(find(text.as_bytes()).is_some(), "{text}");
         }
-        for text in ["/*", "src/**/*.ts", "*/5 * * * *", "/api/*/users", "/a[0]/b", "/?/?", "0/etc/pass?d", "/etc/pass[", "/* c */"] {
+        for text in [
+            "/*",
+            "src/**/*.ts",
+            "*/5 * * * *",
+            "/api/*/users",
+            "/a[0]/b",
+            "/?/?",
+            "0/etc/pass?d",
+            "/etc/pass[",
+            "/* c */",
+        ] {
             assert!(find(text.as_bytes()).is_none(), "{text}");
         }
     }

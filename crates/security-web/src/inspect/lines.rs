@@ -4,11 +4,21 @@ use super::place::Part;
 
 /// Headers that split a response wherever they stand.
 const NAMES: [&[u8]; 11] = [
-    b"set-cookie:", b"content-length:", b"content-type:", b"transfer-encoding:", b"http/1.", b"http/2", b"x-forwarded-",
-    b"access-control-", b"x-xss-protection:", b"content-security-policy:", b"strict-transport-security:",
+    b"set-cookie:",
+    b"content-length:",
+    b"content-type:",
+    b"transfer-encoding:",
+    b"http/1.",
+    b"http/2",
+    b"x-forwarded-",
+    b"access-control-",
+    b"x-xss-protection:",
+    b"content-security-policy:",
+    b"strict-transport-security:",
 ];
 /// Headers that are also words of a letter, each with what its value has.
-const WITH_VALUE: [(&[u8], &[u8]); 4] = [(b"location:", b"/"), (b"refresh:", b"="), (b"link:", b"<"), (b"host:", b".")];
+const WITH_VALUE: [(&[u8], &[u8]); 4] =
+    [(b"location:", b"/"), (b"refresh:", b"="), (b"link:", b"<"), (b"host:", b".")];
 /// The most lines of a value that was meant to be one line.
 const FEW: usize = 3;
 
@@ -18,7 +28,8 @@ fn starts(text: &[u8], name: &[u8]) -> bool {
 
 /// What stands behind each line's end, and how many lines there are.
 fn lines(decoded: &[u8]) -> (usize, impl Iterator<Item = &[u8]>) {
-    let n_lines = decoded.split(|byte| *byte == b'\n' || *byte == b'\r').filter(|line| !line.is_empty()).count();
+    let n_lines =
+        decoded.split(|byte| *byte == b'\n' || *byte == b'\r').filter(|line| !line.is_empty()).count();
     let rests = memchr::memchr2_iter(b'\r', b'\n', decoded).map(|at| {
         let rest = decoded[at + 1..].trim_ascii_start();
         &rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())]
@@ -34,7 +45,9 @@ pub(super) fn splits_header(decoded: &[u8], part: Part) -> bool {
         matches!(part, Part::Header | Part::Path)
             || NAMES.iter().any(|name| starts(line, name))
             || WITH_VALUE.iter().any(|(name, sign)| {
-                starts(line, name) && memchr::memmem::find(&line[name.len()..], sign).is_some() && !is_text(&line[name.len()..])
+                starts(line, name)
+                    && memchr::memmem::find(&line[name.len()..], sign).is_some()
+                    && !is_text(&line[name.len()..])
             })
             || n_lines <= FEW && (is_header(line) && part != Part::Body || is_request(line))
     })
@@ -54,9 +67,10 @@ fn is_header(line: &[u8]) -> bool {
 
 /// `GET / HTTP/1.1`
 fn is_request(line: &[u8]) -> bool {
-    const METHODS: [&[u8]; 8] = [b"get ", b"post ", b"head ", b"put ", b"delete ", b"patch ", b"options ", b"trace "];
+    const METHODS: [&[u8]; 8] =
+        [b"get ", b"post ", b"head ", b"put ", b"delete ", b"patch ", b"options ", b"trace "];
     METHODS.iter().any(|method| starts(line, method))
-        && line.len() > 14
+        && line.len() >= 14
         && memchr::memmem::find(&line.to_ascii_lowercase()[..line.len().min(512)], b" http/").is_some()
 }
 
@@ -79,10 +93,17 @@ mod tests {
 
     #[test]
     fn tells_headers_from_text() {
-        for hostile in ["x\r\nSet-Cookie: a=b", "x\nX-Injected: yes", "x\rGET / HTTP/1.1", "x\nLocation: //x.example"] {
+        for hostile in
+            ["x\r\nSet-Cookie: a=b", "x\nX-Injected: yes", "x\rGET / HTTP/1.1", "x\nLocation: //x.example"]
+        {
             assert!(splits_header(hostile.as_bytes(), Part::Query), "{hostile}");
         }
-        for innocent in ["Agenda\nLocation: room 5 / second floor, left", "a\nSub-total: 5\nb\nc", "one\ntwo: 2", "x\nlink: see below"] {
+        for innocent in [
+            "Agenda\nLocation: room 5 / second floor, left",
+            "a\nSub-total: 5\nb\nc",
+            "one\ntwo: 2",
+            "x\nlink: see below",
+        ] {
             assert!(!splits_header(innocent.as_bytes(), Part::Query), "{innocent}");
         }
         assert!(splits_mail(b"a@x.example\nBcc: b@x.example"));

@@ -7,8 +7,19 @@ use super::{
 
 /// Packages whose classes gadgets are made of.
 const PACKAGES: [&[u8]; 13] = [
-    b"com.sun.", b"org.apache.", b"java.", b"javax.", b"org.springframework", b"com.zaxxer", b"ch.qos", b"com.mchange",
-    b"com.alibaba", b"jdk.nashorn", b"org.hibernate", b"org.codehaus", b"com.caucho",
+    b"com.sun.",
+    b"org.apache.",
+    b"java.",
+    b"javax.",
+    b"org.springframework",
+    b"com.zaxxer",
+    b"ch.qos",
+    b"com.mchange",
+    b"com.alibaba",
+    b"jdk.nashorn",
+    b"org.hibernate",
+    b"org.codehaus",
+    b"com.caucho",
 ];
 
 /// PHP's serialised forms: `o:4:"user"`, `a:1:{i:`.
@@ -23,7 +34,8 @@ pub(super) fn is_php(text: &[u8], start: usize, end: usize) -> bool {
         return false;
     }
     if text[start] == b'a' {
-        return cursor.eat(b":{") && [&b"i:"[..], b"s:", b"o:", b"a:", b"b:", b"}"].iter().any(|sign| cursor.eat(sign));
+        return cursor.eat(b":{")
+            && [&b"i:"[..], b"s:", b"o:", b"a:", b"b:", b"}"].iter().any(|sign| cursor.eat(sign));
     }
     cursor.eat(b":\"") || text[start] == b'c' && cursor.eat(b":{")
 }
@@ -33,7 +45,8 @@ pub(super) fn is_type(text: &[u8], start: usize, end: usize) -> bool {
     let mut cursor = Cursor::new(text, end);
     cursor.skip(|byte| matches!(byte, b' ' | b':' | b'"' | b'\''));
     let rest = cursor.rest();
-    let length = rest.iter().position(|byte| !is_word(*byte) && !b".$[/;`".contains(byte)).unwrap_or(rest.len());
+    let length =
+        rest.iter().position(|byte| !is_word(*byte) && !b".$[/;`".contains(byte)).unwrap_or(rest.len());
     let name = &rest[..length];
     let dots = memchr::memchr_iter(b'.', name).count();
     match text[start] {
@@ -60,8 +73,16 @@ pub(super) fn is_class(text: &[u8], _start: usize, end: usize) -> bool {
 /// `db.users.find(`: a call on a collection.
 pub(super) fn is_collection_call(text: &[u8], start: usize, end: usize) -> bool {
     const CALLS: [&[u8]; 10] = [
-        b".find(", b".findone(", b".insert(", b".remove(", b".drop(", b".update(", b".aggregate(", b".save(",
-        b".mapreduce(", b".eval(",
+        b".find(",
+        b".findone(",
+        b".insert(",
+        b".remove(",
+        b".drop(",
+        b".update(",
+        b".aggregate(",
+        b".save(",
+        b".mapreduce(",
+        b".eval(",
     ];
     let mut cursor = Cursor::new(text, end);
     begins(text, start, end) && !cursor.word().is_empty() && CALLS.iter().any(|call| cursor.eat(call))

@@ -71,8 +71,18 @@ pub(super) fn is_alias(text: &[u8], start: usize, end: usize) -> bool {
 /// `document.cookie`, `window["…"]`, `location='//…'`, with brackets, comments and spaces between.
 pub(super) fn is_use_of_global(text: &[u8], start: usize, end: usize) -> bool {
     const WINDOW: [&[u8]; 12] = [
-        b"alert", b"confirm", b"prompt", b"eval", b"location", b"document", b"onerror", b"name", b"opener",
-        b"settimeout", b"setinterval", b"open",
+        b"alert",
+        b"confirm",
+        b"prompt",
+        b"eval",
+        b"location",
+        b"document",
+        b"onerror",
+        b"name",
+        b"opener",
+        b"settimeout",
+        b"setinterval",
+        b"open",
     ];
     const DOCUMENT: [&[u8]; 6] = [b"cookie", b"write", b"writeln", b"domain", b"location", b"body"];
     if start.checked_sub(1).is_some_and(|at| is_word(text[at]) || matches!(text[at], b'.' | b'-' | b'/')) {
@@ -127,7 +137,9 @@ fn is_new_location(cursor: &mut Cursor<'_>) -> bool {
     }
     cursor.skip(|byte| matches!(byte, b' ' | b'\'' | b'"' | b'`' | b'('));
     let rest = cursor.rest();
-    [&b"//"[..], b"http", b"javascript", b"data:", b"\\", b"name", b"document"].iter().any(|start| rest.starts_with(start))
+    [&b"//"[..], b"http", b"javascript", b"data:", b"\\", b"name", b"document"]
+        .iter()
+        .any(|start| rest.starts_with(start))
 }
 
 /// `<x:script`: an element of any name space is a script where the name space is HTML's.

@@ -7,9 +7,16 @@ pub(super) fn is_union_select(text: &[u8], start: usize, end: usize) -> bool {
     let mut cursor = Cursor::new(text, end);
     let is_gap = |byte: u8| matches!(byte, b' ' | b'(' | b'+' | b'\'' | b'"');
     let mut gap = cursor.skip(is_gap);
+    // A comment up to the line's end stands for a space as well.
+    if gap > 0 && (cursor.eat(b"--") || cursor.eat(b"#")) && has(cursor.rest(), b" select") {
+        return true;
+    }
     for word in [&b"all"[..], b"distinct", b"distinctrow"] {
         if cursor.eat(word) {
             gap += cursor.skip(is_gap);
+            if (cursor.eat(b"--") || cursor.eat(b"#")) && has(cursor.rest(), b" select") {
+                return true;
+            }
         }
     }
     if gap == 0 || !cursor.eat(b"select") {
@@ -21,7 +28,10 @@ pub(super) fn is_union_select(text: &[u8], start: usize, end: usize) -> bool {
     let is_column = |byte: &u8| {
         matches!(byte, b'0'..=b'9' | b'\'' | b'"' | b'@' | b'*' | b'(' | b'-' | b'~' | b'+' | b'`')
     };
-    let goes_on = || before(text, start).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'\'' | b'"' | b')' | b'-' | b';'));
+    let goes_on = || {
+        before(text, start)
+            .is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'\'' | b'"' | b')' | b'-' | b';'))
+    };
     rest.first().map_or_else(goes_on, is_column)
         || [&b","[..], b"null", b" from ", b"--", b"#", b"("].iter().any(|sign| has(rest, sign))
 }
@@ -56,7 +66,9 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
     let Some(right) = operand(&mut cursor) else { return after_quote && left != Operand::Name };
     let is_cut_short = matches!(comparison, b"=" | b"<" | b">" | b"==");
     match (left, right) {
-        (Operand::Number | Operand::Text, Operand::Number | Operand::Text) => after_quote || !is_prose(recent),
+        (Operand::Number | Operand::Text, Operand::Number | Operand::Text) => {
+            after_quote || !is_prose(recent)
+        }
         (Operand::Name, Operand::Text) => after_quote,
         (Operand::Name, Operand::Number) => after_quote,
         // `' or a=a--`
@@ -73,12 +85,13 @@ fn count_of(mark: u8, text: &[u8]) -> usize {
         .count()
 }
 
-/// Three words and no sign of SQL: what comes next is the end of a sentence, not of an expression.
+/// Two words and no sign of SQL: what comes next is the end of a sentence, not of an expression.
 fn is_prose(text: &[u8]) -> bool {
     let is_word_of_text = |word: &&[u8]| word.len() > 1 && word.iter().all(u8::is_ascii_alphabetic);
     count_of(b'\'', text) == 0
-        && !text.iter().any(|byte| b"\"=(".contains(byte))
-        && text.split(|byte| b" ,;:/.'".contains(byte)).filter(is_word_of_text).nth(2).is_some()
+        && !text.iter().any(|byte| b"\"(".contains(byte))
+        && !text.windows(2).any(|pair| pair[1] == b'=' && pair[0] != b' ')
+        && text.split(|byte| b" ,;:/.'".contains(byte)).filter(is_word_of_text).nth(1).is_some()
         && !has(text, b"select ")
 }
 
@@ -217,6 +230,11 @@ pub(super) fn is_stacked(text: &[u8], _start: usize, end: usize) -> bool {
         b"load" => starts(&[b"data infile", b"data local"]),
         b"attach" => starts(&[b"database "]),
         b"set" => starts(&[b"@"]),
+        b"begin" => starts(&[b"declare ", b"execute ", b"dbms_"]),
+        b"call" => rest
+            .iter()
+            .position(|byte| !is_word(*byte) && *byte != b'.')
+            .is_some_and(|at| at > 0 && rest[at] == b'('),
         _ => false,
     }
 }
@@ -236,7 +254,8 @@ pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
         }
     }
     let line = &text[start.saturating_sub(8)..start];
-    let words: [&[u8]; 8] = [b"or ", b"and ", b"select ", b"if ", b"then ", b"where ", b"having ", b"by "];
+    let words: [&[u8]; 9] =
+        [b"or ", b"and ", b"select ", b"if ", b"then ", b"where ", b"having ", b"by ", b"rlike "];
     is_argument
         && (prior.is_none()
             || prior.is_some_and(|byte| {
@@ -268,8 +287,16 @@ pub(super) fn is_subselect(text: &[u8], _start: usize, end: usize) -> bool {
 /// A quotation mark, and what follows is cut off: `admin'--`, `x') #`, `1"/*`.
 pub(super) fn has_comment_tail(text: &[u8]) -> bool {
     let trimmed = text.trim_ascii_end();
-    let cut = [&b"-- -"[..], b"--+", b"-- a", b"--", b"#", b"/*", b";%00", b"--;"];
-    let Some(head) = cut.iter().find_map(|tail| trimmed.strip_suffix(*tail)) else { return false };
+    // `--+`, `-- x`: something short so that the space stays.
+    let is_short = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'+' | b' ');
+    let short = trimmed.iter().rev().take(8).take_while(is_short).count();
+    let cut = trimmed[..trimmed.len() - short].trim_ascii_end();
+    let ends = [&b"-- -"[..], b"--;", b"--", b"#", b"/*", b";%00"];
+    let Some(head) =
+        [trimmed, cut].iter().find_map(|text| ends.iter().find_map(|tail| text.strip_suffix(*tail)))
+    else {
+        return false;
+    };
     let head = head.trim_ascii_end();
     let open = head.iter().rev().take_while(|byte| matches!(byte, b')' | b' ' | b';')).count();
     let head = &head[..head.len() - open];

@@ -13,7 +13,8 @@ pub(super) fn is_innocent(value: &[u8]) -> bool {
     let marks = Marks::of(value);
     let has_comment = has(value, b"--") || has(value, b"/*") || value.contains(&b'#');
     is_logic(value, &marks)
-        || marks.is_balanced() && (is_filter(value) && !has(value, b"--") || !has_comment && is_statement(value))
+        || marks.is_balanced()
+            && (is_filter(value) && !has(value, b"--") || !has_comment && is_statement(value))
         || is_measure(value, &marks)
         || is_wild_card(value, &marks)
         || value.len() > 8 && !value.iter().any(u8::is_ascii_alphanumeric)
@@ -66,22 +67,37 @@ fn names(value: &[u8], known: &[&[u8]]) -> bool {
 
 /// Words that no filter and no sentence joins its parts by.
 const SQL_ONLY: [&[u8]; 12] = [
-    b"select", b"union", b"having", b"exec", b"execute", b"waitfor", b"benchmark", b"concat", b"sysdate", b"dual",
-    b"rlike", b"procedure",
+    b"select",
+    b"union",
+    b"having",
+    b"exec",
+    b"execute",
+    b"waitfor",
+    b"benchmark",
+    b"concat",
+    b"sysdate",
+    b"dual",
+    b"rlike",
+    b"procedure",
 ];
 
 /// `(cats or dogs) and not birds`, `a && !b`: names and brackets alone.
 fn is_logic(value: &[u8], marks: &Marks) -> bool {
     let is_plain = |byte: &u8| is_letter(*byte) || b" ()_!|&^-+.,:\t\r\n".contains(byte);
     let calls = value.windows(2).any(|pair| pair[1] == b'(' && is_word(pair[0]));
-    marks.quotes == 0 && !calls && value.iter().all(is_plain) && !has(value, b"--") && !names(value, &SQL_ONLY)
+    marks.quotes == 0
+        && !calls
+        && value.iter().all(is_plain)
+        && !has(value, b"--")
+        && !names(value, &SQL_ONLY)
 }
 
 /// `price > 5 and name like 'a%'`: begins with a name that is compared.
 fn is_filter(value: &[u8]) -> bool {
     let start = value.iter().position(|byte| !b" (!\t\r\n".contains(byte)).unwrap_or(value.len());
     let mut rest = &value[start..];
-    if rest.get(..2).is_some_and(|word| word.eq_ignore_ascii_case(b"if")) && !rest.get(2).is_some_and(|byte| is_word(*byte))
+    if rest.get(..2).is_some_and(|word| word.eq_ignore_ascii_case(b"if"))
+        && !rest.get(2).is_some_and(|byte| is_word(*byte))
     {
         rest = &rest[2..];
         rest = &rest[rest.iter().position(|byte| !b" (!".contains(byte)).unwrap_or(rest.len())..];
@@ -89,10 +105,13 @@ fn is_filter(value: &[u8]) -> bool {
     let length = rest.iter().position(|byte| !is_word(*byte) && *byte != b'.').unwrap_or(rest.len());
     let (name, rest) = rest.split_at(length);
     let rest = rest.trim_ascii_start();
-    // A number is compared as well: `5 < 6 or "more"`.
     const JOINS: [&[u8]; 7] = [b"or", b"and", b"xor", b"not", b"having", b"where", b"limit"];
     const COMPARISONS: [&[u8]; 5] = [b"in ", b"in(", b"like ", b"between ", b"is "];
-    name.first().is_some_and(|byte| is_letter(*byte))
+    // `5 < 6 or "more"`: what follows a number that an injection goes on from is no comparison.
+    let is_compared_number = name.iter().all(u8::is_ascii_digit)
+        && matches!(rest.first(), Some(b'<' | b'>'))
+        && rest.get(1) == Some(&b' ');
+    name.first().is_some_and(|byte| is_letter(*byte) || is_compared_number)
         && !JOINS.iter().any(|word| word.eq_ignore_ascii_case(name))
         && (matches!(rest.first(), Some(b'=' | b'<' | b'>' | b'!' | b'~' | b':'))
             || COMPARISONS
@@ -108,7 +127,10 @@ fn is_statement(value: &[u8]) -> bool {
     value.first().is_some_and(u8::is_ascii_alphabetic)
         && FIRST.iter().any(|word| word.eq_ignore_ascii_case(first))
         && !has(value, b"@@")
-        && !names(value, &[b"union", b"sleep", b"benchmark", b"pg_sleep", b"exec", b"waitfor", b"version", b"database"])
+        && !names(
+            value,
+            &[b"union", b"sleep", b"benchmark", b"pg_sleep", b"exec", b"waitfor", b"version", b"database"],
+        )
 }
 
 /// `5' 10" x 6' 2"`: every mark behind a digit, and nothing that an expression is made of.
@@ -128,7 +150,9 @@ fn is_wild_card(value: &[u8], marks: &Marks) -> bool {
 }
 
 fn is_sentence(value: &[u8]) -> bool {
-    memchr::memchr(b'=', value).is_none() && words(value).nth(MOST_WORDS).is_some() && !names(value, &SQL_ONLY)
+    memchr::memchr(b'=', value).is_none()
+        && words(value).nth(MOST_WORDS).is_some()
+        && !names(value, &SQL_ONLY)
 }
 
 #[cfg(test)]
@@ -138,14 +162,29 @@ mod tests {
     #[test]
     fn tells_shapes_apart() {
         for innocent in [
-            "(cats OR dogs) AND NOT birds", "price > 100 && (country == 'DE' || country == 'FR')", "status in (\"To Do\", Done) ORDER BY created",
-            "SELECT id FROM orders WHERE id = $1", "room 5' x 6' --", "src/**/*.ts", "';--\"/*#%&|<>", "key = \"value\" # comment",
+            "(cats OR dogs) AND NOT birds",
+            "price > 100 && (country == 'DE' || country == 'FR')",
+            "status in (\"To Do\", Done) ORDER BY created",
+            "SELECT id FROM orders WHERE id = $1",
+            "room 5' x 6' --",
+            "src/**/*.ts",
+            "';--\"/*#%&|<>",
+            "key = \"value\" # comment",
         ] {
             assert!(is_innocent(innocent.as_bytes()), "{innocent}");
         }
         for hostile in [
-            "1' or 1=1", "x' and 'a'='a", "1 union select 2", "'or'1", "a'--", "1/**/or/**/1", "name = 'x' union select 1", "select sleep(5)",
-            "'=''or'", "1 and sleep(5)", "or a=a",
+            "1' or 1=1",
+            "x' and 'a'='a",
+            "1 union select 2",
+            "'or'1",
+            "a'--",
+            "1/**/or/**/1",
+            "name = 'x' union select 1",
+            "select sleep(5)",
+            "'=''or'",
+            "1 and sleep(5)",
+            "or a=a",
         ] {
             assert!(!is_innocent(hostile.as_bytes()), "{hostile}");
         }

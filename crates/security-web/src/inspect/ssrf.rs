@@ -65,8 +65,17 @@ fn judge(host: &str) -> Option<&'static rules::Rule> {
     const LOCAL: [&str; 6] =
         ["localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "localtest.me"];
     const INSIDE: [&str; 11] = [
-        ".localhost", ".localdomain", ".internal", ".cluster.local", ".svc", ".nip.io", ".xip.io", ".sslip.io",
-        ".localtest.me", ".lvh.me", ".intranet",
+        ".localhost",
+        ".localdomain",
+        ".internal",
+        ".cluster.local",
+        ".svc",
+        ".nip.io",
+        ".xip.io",
+        ".sslip.io",
+        ".localtest.me",
+        ".lvh.me",
+        ".intranet",
     ];
     if METADATA.contains(&host) {
         return Some(&rules::SSRF_METADATA);
@@ -89,7 +98,8 @@ fn judge(host: &str) -> Option<&'static rules::Rule> {
     };
     match address {
         IpAddr::V4(v4)
-            if v4.octets()[..2] == [169, 254] || matches!(v4.octets(), [100, 100, 100, 200] | [192, 0, 0, 192]) =>
+            if v4.octets()[..2] == [169, 254]
+                || matches!(v4.octets(), [100, 100, 100, 200] | [192, 0, 0, 192]) =>
         {
             Some(&rules::SSRF_METADATA)
         }

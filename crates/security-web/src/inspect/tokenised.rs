@@ -37,11 +37,23 @@ pub(super) fn sql(decoded: &[u8]) -> Sql {
 /// one of those that sentences are made of does not count.
 fn names_sql(value: &[u8]) -> bool {
     const STATEMENTS: [&[u8]; 13] = [
-        b"select", b"union", b"xor", b"having", b"exec", b"execute", b"waitfor", b"sleep", b"benchmark", b"database",
-        b"version", b"concat", b"insert",
+        b"select",
+        b"union",
+        b"xor",
+        b"having",
+        b"exec",
+        b"execute",
+        b"waitfor",
+        b"sleep",
+        b"benchmark",
+        b"database",
+        b"version",
+        b"concat",
+        b"insert",
     ];
     const SENTENCES: [&[u8]; 12] = [
-        b"or", b"and", b"like", b"between", b"update", b"delete", b"drop", b"order", b"group", b"null", b"case", b"user",
+        b"or", b"and", b"like", b"between", b"update", b"delete", b"drop", b"order", b"group", b"null",
+        b"case", b"user",
     ];
     const MOST_WORDS: usize = 8;
     let is_plain =
@@ -85,12 +97,16 @@ fn without_harmless(value: &[u8]) -> Cow<'_, [u8]> {
     let mut masked = Cow::Borrowed(value);
     for word in [&b"style"[..], b"xmlns"] {
         for at in memchr::memchr2_iter(word[0], word[0].to_ascii_uppercase(), value) {
-            let is_name = value.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
+            let is_name =
+                value.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word));
             if !is_name || at == 0 || !matches!(value[at - 1], b' ' | b'\n' | b'\t' | b'\r' | b'"' | b'\'') {
                 continue;
             }
             let rest = &value[at + word.len()..];
-            let name = rest.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b':').unwrap_or(rest.len());
+            let name = rest
+                .iter()
+                .position(|byte| !byte.is_ascii_alphanumeric() && *byte != b':')
+                .unwrap_or(rest.len());
             if rest[name..].trim_ascii_start().first() == Some(&b'=') {
                 masked.to_mut()[at..at + word.len() + name].fill(b'z');
             }

@@ -188,17 +188,20 @@ fn look_at_decoded(place: &Place<'_>, paranoia: u8, scratch: &mut Scratch, hits:
         }
     }
     if signs.has_chain && !has_grammar {
-        let opener = command::openers(if signs.has_line { decoded } else { normal }).find(|(start, end)| {
-            command::is_command(if signs.has_line { decoded } else { normal }, *start, *end)
-        });
-        if let Some((start, end)) = opener {
-            let text = if signs.has_line { decoded } else { normal };
-            let is_shell_substitution = matches!(text[start], b'$' | b'`');
-            note(
-                if is_shell_substitution { &rules::COMMAND_SUBSTITUTION } else { &rules::COMMAND_CHAIN },
-                start,
-                end + 16,
-            );
+        // Lines are gone from the normal form, and count here.
+        let text = if signs.has_line {
+            scratch.spare.clear();
+            scratch.spare.extend(decoded.iter().map(u8::to_ascii_lowercase));
+            &scratch.spare
+        } else {
+            normal
+        };
+        if let Some((start, end)) =
+            command::openers(text).find(|(start, end)| command::is_command(text, *start, *end))
+        {
+            let is_substitution = matches!(text[start], b'$' | b'`' | b'<' | b'>');
+            let rule = if is_substitution { &rules::COMMAND_SUBSTITUTION } else { &rules::COMMAND_CHAIN };
+            note(rule, start, end + 16);
         }
     }
     if signs.has_space && place.part != Part::Path && !has_grammar && command::is_whole_command(normal) {
@@ -239,7 +242,8 @@ fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
         (b"BAh7", &rules::OBJECT_OTHER),
     ];
     // The short marks of a few letters count for long values only: an id may begin like that.
-    let long = |text: &[u8], mark: &[u8]| mark.len() > 4 || !mark[0].is_ascii_alphabetic() || text.len() >= 24;
+    let long =
+        |text: &[u8], mark: &[u8]| mark.len() > 4 || !mark[0].is_ascii_alphabetic() || text.len() >= 24;
     for (mark, rule) in MARKS {
         let is_there = [raw, decoded].iter().any(|text| text.starts_with(mark) && long(text, mark));
         if is_there && !hits.iter().any(|hit| hit.0 == rule) {

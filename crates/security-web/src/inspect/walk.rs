@@ -283,7 +283,11 @@ impl Walk<'_> {
         let seen = &body[..body.len().min(self.bytes_left)];
         for piece in xml::Reader::new(seen) {
             if self.values_left == 0 {
-                return self.limit(&rules::LIMIT, &Place::new(Part::Body, ""), "more values than the budget has");
+                return self.limit(
+                    &rules::LIMIT,
+                    &Place::new(Part::Body, ""),
+                    "more values than the budget has",
+                );
             }
             match piece {
                 Piece::Value { name, value } => {

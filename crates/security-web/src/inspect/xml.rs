@@ -38,7 +38,11 @@ impl<'a> Reader<'a> {
                 let whole = &rest[..rest.len().min(end + close.len())];
                 self.at += whole.len();
                 let value = &rest[open.len()..end];
-                return Some(if is_value { Piece::Value { name: self.element, value } } else { Piece::Markup(whole) });
+                return Some(if is_value {
+                    Piece::Value { name: self.element, value }
+                } else {
+                    Piece::Markup(whole)
+                });
             }
         }
         if rest.starts_with(b"<!") {
@@ -155,15 +159,39 @@ mod tests {
     #[test]
     fn tells_values_from_markup() {
         assert_eq!(
-            read("<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY x \"y>\">]><a b='1 > 0' c = d><e>x &lt; y</e><![CDATA[<z>]]></a>"),
-            ["<?xml version=\"1.0\"?>", "<!DOCTYPE a [<!ENTITY x \"y>\">]>", "b=1 > 0", "c=d", "e=x &lt; y", "e=<z>"]
+            read(
+                "<?xml version=\"1.0\"?><!DOCTYPE a [<!ENTITY x \"y>\">]><a b='1 > 0' c = d><e>x &lt; y</e><![CDATA[<z>]]></a>"
+            ),
+            [
+                "<?xml version=\"1.0\"?>",
+                "<!DOCTYPE a [<!ENTITY x \"y>\">]>",
+                "b=1 > 0",
+                "c=d",
+                "e=x &lt; y",
+                "e=<z>"
+            ]
         );
         assert_eq!(read("<xi:include href=\"f\"/>"), ["<xi:include href=\"f\"/>", "href=f"]);
     }
 
     #[test]
     fn is_always_at_an_end() {
-        for text in ["<", "<a", "<a b", "<a b=", "<a b='", "<!", "<!--", "<?", "<![CDATA[", "</", "a<b", "<a b=c", "<!DOCTYPE [", "< x"] {
+        for text in [
+            "<",
+            "<a",
+            "<a b",
+            "<a b=",
+            "<a b='",
+            "<!",
+            "<!--",
+            "<?",
+            "<![CDATA[",
+            "</",
+            "a<b",
+            "<a b=c",
+            "<!DOCTYPE [",
+            "< x",
+        ] {
             assert!(read(text).len() <= 2, "{text}");
         }
     }

@@ -60,8 +60,10 @@ fn expanded(form: &str, sets: &Sets, spread: usize) -> Vec<String> {
         }
     }
     pieces.push((rest, None));
-    let keys: Vec<&str> = pieces.iter().filter_map(|(_, key)| *key).collect::<BTreeSet<_>>().into_iter().collect();
-    let options: Vec<&[String]> = keys.iter().map(|key| sets[key.split('#').next().unwrap()].as_slice()).collect();
+    let keys: Vec<&str> =
+        pieces.iter().filter_map(|(_, key)| *key).collect::<BTreeSet<_>>().into_iter().collect();
+    let options: Vec<&[String]> =
+        keys.iter().map(|key| sets[key.split('#').next().unwrap()].as_slice()).collect();
     let total: usize = options.iter().map(|options| options.len()).product();
     let mut step = total * 618 / 1000 + 1;
     while greatest_common_divisor(step, total) != 1 {
@@ -105,9 +107,16 @@ pub(crate) fn base64(text: &str) -> String {
     text.as_bytes()
         .chunks(3)
         .map(|chunk| {
-            let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+            let bits =
+                chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
             (0..4)
-                .map(|at| if at > chunk.len() { '=' } else { char::from(DIGITS[(bits >> (18 - 6 * at) & 63) as usize]) })
+                .map(|at| {
+                    if at > chunk.len() {
+                        '='
+                    } else {
+                        char::from(DIGITS[(bits >> (18 - 6 * at) & 63) as usize])
+                    }
+                })
                 .collect::<String>()
         })
         .collect()
@@ -142,10 +151,13 @@ pub(crate) fn placed(place: &str, value: &str) -> Inspection {
         "query-twice" => query(&format!("a=1&q={}", percent(&once))),
         "form" => body("application/x-www-form-urlencoded", format!("a=1&q={once}").as_bytes()),
         "json" => body("application/json", serde_json::json!({"a": [value]}).to_string().as_bytes()),
-        "json-escaped" => body("application/json", format!("{{\"a\":\"{}\"}}", json_escaped(value)).as_bytes()),
+        "json-escaped" => {
+            body("application/json", format!("{{\"a\":\"{}\"}}", json_escaped(value)).as_bytes())
+        }
         "multipart" => body(
             "multipart/form-data; boundary=B",
-            format!("--B\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\n{value}\r\n--B--\r\n").as_bytes(),
+            format!("--B\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\n{value}\r\n--B--\r\n")
+                .as_bytes(),
         ),
         "xml" => {
             let text = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
