@@ -1,7 +1,7 @@
 //! Base64 where it plausibly hides text.
 
 /// The shortest text that is worth a look: shorter ones hide nothing that runs.
-const SHORTEST: usize = 8;
+pub(super) const SHORTEST: usize = 8;
 
 /// Decodes a whole value into `out` if all of it is base64 (either alphabet) of text that has something in it
 /// that attacks need; `false` otherwise.

@@ -4,47 +4,11 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
-use super::cursor::{Cursor, before, has, is_word};
+use super::cursor::{Cursor, WINDOW, before, has, is_word};
 
 /// A tag's name that really ends.
 pub(super) fn is_tag(text: &[u8], _start: usize, end: usize) -> bool {
     text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
-}
-
-/// `on…=` as an attribute: behind a space, a slash or a quotation mark, and something that runs behind it.
-pub(super) fn is_event(text: &[u8], start: usize, end: usize) -> bool {
-    let mut cursor = Cursor::new(text, end);
-    let name = cursor.skip(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !(3..=26).contains(&name)
-        || !start.checked_sub(1).is_none_or(|at| {
-            matches!(text[at], b' ' | b'/' | b'\'' | b'"' | b'`' | b'<' | b'>' | b',' | b';')
-        })
-    {
-        return false;
-    }
-    cursor.skip(|byte| byte < 0x21);
-    if !cursor.eat(b"=") {
-        return false;
-    }
-    let rest = cursor.rest();
-    let window = &text[start.saturating_sub(64)..start];
-    let is_in_tag = window
-        .iter()
-        .rposition(|byte| *byte == b'<')
-        .is_some_and(|at| !window[at..].contains(&b'>') || window[at..].len() < 40);
-    let breaks_out = matches!(before(text, start), Some(b'\'' | b'"' | b'`'));
-    is_in_tag
-        || breaks_out
-        || [&b"("[..], b"`", b"location", b"document."].iter().any(|sign| has(rest, sign)) && start > 0
-}
-
-/// `javascript:` with code behind it.
-pub(super) fn is_script_uri(text: &[u8], start: usize, end: usize) -> bool {
-    let rest = Cursor::new(text, end).rest();
-    let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
-    !is_name
-        && !rest.starts_with(b" ")
-        && rest.iter().any(|byte| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'\'' | b'"' | b'/'))
 }
 
 /// A chain of `../` that climbs out rather than tidies up.
@@ -74,12 +38,17 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
         }
     }
     let is_value_start = start == 0 || !is_word(text[start - 1]) && text[start - 1] != b'.';
-    let is_sentence = text.contains(&b' ');
+    // Near by, so that a text full of dots stays linear.
+    let near = &text[start.saturating_sub(2 * WINDOW)..text.len().min(start + 2 * WINDOW)];
+    let is_sentence = near.contains(&b' ');
     let rest = cursor.rest();
     // `a/b/../../c` stays where it is, and pages name their pictures from above.
-    let depth = text[..start].rsplit(|byte| b" \"'=,(".contains(byte)).next().map_or(0, |prior| {
-        prior.split(|byte| matches!(byte, b'/' | b'\\')).filter(|segment| !segment.is_empty()).count()
-    });
+    let depth = text[start.saturating_sub(WINDOW)..start]
+        .rsplit(|byte| b" \"'=,(".contains(byte))
+        .next()
+        .map_or(0, |prior| {
+            prior.split(|byte| matches!(byte, b'/' | b'\\')).filter(|segment| !segment.is_empty()).count()
+        });
     let is_tidy = depth >= climbs && climbs < 3 || climbs < 3 && names_an_asset(rest);
     is_value_start
         && (climbs >= 3
@@ -124,7 +93,8 @@ fn names_a_file(rest: &[u8], is_sentence: bool) -> bool {
 
 /// A path of the system as a whole value, or behind an equals sign.
 pub(super) fn is_system_path(text: &[u8], start: usize, _end: usize) -> bool {
-    !text.contains(&b' ') && (start == 0 || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
+    let near = &text[start.saturating_sub(WINDOW)..text.len().min(start + WINDOW)];
+    !near.contains(&b' ') && (start == 0 || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
 }
 
 /// `..` as a segment.

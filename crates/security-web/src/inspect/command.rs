@@ -2,7 +2,8 @@
 
 use super::{
     command_words::{Kind, is_of_files, is_runner, kind},
-    cursor::{Cursor, has, is_word},
+    cursor::{Cursor, WINDOW, has, is_word},
+    signs::CHAIN,
 };
 
 /// Behind `;`, `|`, `&&`, a backtick, `$(` or a line's end: a command.
@@ -41,7 +42,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     let is_path = name.len() < word.len();
     let opener = text[start];
     // A row of a table of Markdown.
-    if opener == b'|' && has(text, b"|-") {
+    if opener == b'|' && has(&text[..text.len().min(4 * WINDOW)], b"|-") {
         return false;
     }
     let n_signs = text[start..].iter().take(4).take_while(|byte| matches!(byte, b';' | b'|' | b'&')).count();
@@ -52,7 +53,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     let is_line = matches!(opener, b'\n' | b'\r');
     let is_list = !is_strict
         && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
-        && !(is_line && memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).count() < 3);
+        && !(is_line && memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).take(3).count() < 3);
     let rest = cursor.rest();
     if is_braced && rest.first() == Some(&b',') && kind(name).is_some() {
         return true;
@@ -251,7 +252,9 @@ fn unquoted(cursor: &mut Cursor<'_>, word: &mut [u8; 24]) -> usize {
             let goes_on =
                 |next: &u8| is_word(*next) || matches!(next, b'\'' | b'"' | b'/' | b'\\' | b'^' | b'$');
             let closes = cursor.text.get(cursor.at + 1).is_none_or(|next| !goes_on(next));
-            if closes && (length == 0 || !has(&cursor.text[..cursor.at], &[byte])) {
+            if closes
+                && (length == 0 || !has(&cursor.text[cursor.at.saturating_sub(WINDOW)..cursor.at], &[byte]))
+            {
                 break;
             }
             cursor.at += 1;
@@ -313,24 +316,23 @@ pub(super) fn is_function_header(text: &[u8], start: usize, end: usize) -> bool 
 pub(super) fn openers(text: &[u8]) -> impl Iterator<Item = (usize, usize)> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
-        while at < text.len() {
-            let start = at;
-            let byte = text[at];
-            at += 1;
-            let is_double = text.get(at) == Some(&byte);
+        loop {
+            let start = at + text.get(at..)?.iter().position(|byte| CHAIN.has_byte(*byte))?;
+            let byte = text[start];
+            at = start + 1;
             match byte {
-                b'$' | b'<' | b'>' if text.get(at) == Some(&b'(') => {
-                    at += 1;
+                b'$' | b'<' | b'>' => {
+                    if text.get(at) == Some(&b'(') {
+                        at += 1;
+                        return Some((start, at));
+                    }
+                }
+                b'|' | b'&' => {
+                    at += usize::from(text.get(at) == Some(&byte));
                     return Some((start, at));
                 }
-                b'|' | b'&' if is_double => {
-                    at += 1;
-                    return Some((start, at));
-                }
-                b';' | b'|' | b'&' | b'`' | b'\n' | b'\r' => return Some((start, at)),
-                _ => {}
+                _ => return Some((start, at)),
             }
         }
-        None
     })
 }

@@ -1,41 +1,44 @@
 //! Undoing encodings, a bounded number of times, and one normal form for the automaton.
 
-use super::cursor::is_word;
+use super::{
+    cursor::is_word,
+    signs::{CODED, LINE, NULL, SPACE, STAR, Signs, TAB, UPPER},
+};
 
 /// How often a value is decoded before it is held to be hiding something.
 const ROUNDS: usize = 4;
 
 /// Decodes until nothing changes; gives `false` when it still would after four rounds.
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
-    out.clear();
-    out.extend_from_slice(input);
-    let is_coded = |byte: &u8| matches!(byte, b'%' | b'&' | b'\\' | 0x80..);
-    if !out.iter().any(is_coded) {
+    if !decode_once(input, out) {
         return true;
     }
-    for _ in 0..ROUNDS {
-        spare.clear();
+    for _ in 1..ROUNDS {
         if !decode_once(out, spare) {
             return true;
         }
         std::mem::swap(out, spare);
     }
-    spare.clear();
     !decode_once(out, spare)
 }
 
 /// One round over everything at once. The result is never longer than the input.
 fn decode_once(input: &[u8], out: &mut Vec<u8>) -> bool {
+    out.clear();
     let mut changed = false;
     let mut at = 0;
-    while at < input.len() {
+    loop {
         let rest = &input[at..];
-        let decoded = match rest[0] {
+        let plain = rest.iter().position(|byte| CODED.has_byte(*byte)).unwrap_or(rest.len());
+        out.extend_from_slice(&rest[..plain]);
+        at += plain;
+        let rest = &rest[plain..];
+        let Some(first) = rest.first() else { return changed };
+        let decoded = match first {
             b'%' => percent(rest),
             b'&' => entity(rest),
             b'\\' => escape(rest),
-            0x80.. => folded(rest),
-            _ => None,
+            _ => folded(rest),
         };
         match decoded {
             Some((code, length)) => {
@@ -44,12 +47,11 @@ fn decode_once(input: &[u8], out: &mut Vec<u8>) -> bool {
                 at += length;
             }
             None => {
-                out.push(rest[0]);
+                out.push(*first);
                 at += 1;
             }
         }
     }
-    changed
 }
 
 /// A code point below 256 that came by an escape is a byte: `%c0` and `\xc0` may be parts of a longer form.
@@ -187,16 +189,31 @@ fn look_alike(bytes: &[u8]) -> Option<u8> {
     })
 }
 
+/// Whether a text is its own normal form.
+pub(super) fn is_normal(decoded: &[u8], signs: Signs) -> bool {
+    let has = |sign: &[u8]| memchr::memmem::find(decoded, sign).is_some();
+    !signs.has(UPPER | LINE | TAB | NULL)
+        && !(signs.has(SPACE) && has(b"  "))
+        && !(signs.has(STAR) && (has(b"/*") || has(b"*/")))
+}
+
 /// The form that the automaton reads: lower case, one space for any white space or closed SQL comment, no
 /// NUL, the content of MySQL's executed comments kept.
 pub(super) fn normalise(decoded: &[u8], out: &mut Vec<u8>) {
     out.clear();
+    let is_run = |byte: u8| !matches!(byte, 0 | b'\t'..=b'\r' | b' ' | b'/' | b'*');
     let mut at = 0;
     let mut is_closed = true;
     let mut executed = 0;
     while at < decoded.len() {
-        let byte = decoded[at];
-        let mut next = byte.to_ascii_lowercase();
+        // Words are copied as a whole.
+        let length = decoded[at..].iter().position(|byte| !is_run(*byte)).unwrap_or(decoded.len() - at);
+        let from = out.len();
+        out.extend_from_slice(&decoded[at..at + length]);
+        out[from..].make_ascii_lowercase();
+        at += length;
+        let Some(byte) = decoded.get(at) else { return };
+        let mut next = *byte;
         at += 1;
         match byte {
             b'/' if is_closed && decoded.get(at) == Some(&b'*') => {

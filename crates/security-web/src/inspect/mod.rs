@@ -23,6 +23,7 @@ mod place;
 mod rules;
 mod script;
 mod settings;
+mod signs;
 mod sql;
 mod sql_shape;
 mod ssrf;

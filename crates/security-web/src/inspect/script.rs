@@ -1,6 +1,6 @@
 //! Exact checks for scripts: what calls, names or replaces something of a browser.
 
-use super::cursor::{Cursor, is_word};
+use super::cursor::{Cursor, before, has, is_word};
 
 /// `alert(` and friends with an argument that probes have.
 pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
@@ -148,4 +148,68 @@ pub(super) fn is_prefixed(text: &[u8], start: usize, end: usize) -> bool {
     prefix > 0
         && text[..start - prefix].ends_with(b"<")
         && text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
+}
+
+/// The longest name of an event handler is a little shorter.
+const LONGEST_EVENT: usize = 40;
+
+/// `on…=` as an attribute: behind a space, a slash or a quotation mark, and something that runs behind it. Found from
+/// its equals sign, of which texts have few.
+pub(super) fn event(text: &[u8]) -> Option<(usize, usize)> {
+    memchr::memchr_iter(b'=', text).find_map(|equals| {
+        let window = equals.saturating_sub(LONGEST_EVENT + 8);
+        let head = text[window..equals].trim_ascii_end();
+        let length =
+            head.iter().rev().take(LONGEST_EVENT).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let start = window + head.len() - length;
+        (length > 4 && text[start..].starts_with(b"on") && runs(text, start, equals))
+            .then_some((start, equals))
+    })
+}
+
+fn runs(text: &[u8], start: usize, equals: usize) -> bool {
+    let prior = start.checked_sub(1).map(|at| text[at]);
+    if !prior.is_none_or(|byte| b" /'\"`<>,;".contains(&byte) || byte < 0x20) {
+        return false;
+    }
+    let rest = Cursor::new(text, equals + 1).rest();
+    let window = &text[start.saturating_sub(64)..start];
+    let is_in_tag = window
+        .iter()
+        .rposition(|byte| *byte == b'<')
+        .is_some_and(|at| !window[at..].contains(&b'>') || window[at..].len() < 40);
+    let breaks_out = matches!(before(text, start), Some(b'\'' | b'"' | b'`'));
+    is_in_tag
+        || breaks_out
+        || [&b"("[..], b"`", b"location", b"document."].iter().any(|sign| has(rest, sign)) && start > 0
+}
+
+/// `javascript:` with code behind it.
+pub(super) fn is_uri(text: &[u8], start: usize, end: usize) -> bool {
+    let rest = Cursor::new(text, end).rest();
+    let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
+    !is_name
+        && !rest.starts_with(b" ")
+        && rest.iter().any(|byte| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'\'' | b'"' | b'/'))
+}
+
+/// A script URI whose scheme is broken by line ends and tabs, which browsers drop.
+pub(super) fn has_split_uri(decoded: &[u8]) -> bool {
+    const SCHEMES: [&[u8]; 2] = [b"javascript", b"vbscript"];
+    const MOST_BREAKS: usize = 24;
+    memchr::memchr_iter(b':', decoded).any(|colon| {
+        SCHEMES.iter().any(|scheme| {
+            let window = &decoded[colon.saturating_sub(scheme.len() + MOST_BREAKS)..colon];
+            let mut letters = window.iter().rev().filter(|byte| **byte > b' ');
+            let n_breaks = window.iter().filter(|byte| **byte <= b' ').count();
+            n_breaks > 0
+                && scheme
+                    .iter()
+                    .rev()
+                    .all(|letter| letters.next().is_some_and(|byte| byte.eq_ignore_ascii_case(letter)))
+        }) && {
+            let rest = &decoded[colon + 1..decoded.len().min(colon + 96)];
+            rest.iter().any(|byte| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'\'' | b'"' | b'/'))
+        }
+    })
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{cursor::has, rules};
+use super::rules;
 
 /// What a value that is a URL leads to; `None` for public hosts and for what is no URL.
 pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
@@ -144,11 +144,6 @@ fn loose_v4(host: &str) -> Option<Ipv4Addr> {
         sum = if is_last { sum << room | value } else { sum << 8 | value };
     }
     Some(Ipv4Addr::from(u32::try_from(sum).ok()?))
-}
-
-/// Whether a text mentions the address that cloud machines keep their credentials at.
-pub(super) fn mentions_metadata(text: &[u8]) -> bool {
-    has(text, b"/latest/meta-data") || has(text, b"/latest/user-data") || has(text, b"/computemetadata/v1")
 }
 
 #[cfg(test)]
