@@ -13,18 +13,18 @@ fn main() {
     if let Some(file) = arguments.first() {
         return judge_file(file, arguments.len() > 1);
     }
-    println!("one request                    µs each (CPU, median)");
+    println!("one request                    µs each");
     for (name, request) in requests() {
-        let figure = median(|| refused(&request));
+        let figure = best(|| refused(&request));
         println!("{name:30} {:8.2}", figure * 1e6);
     }
     println!("\ncorpus             values/s      MB/s   refused");
     for (name, values) in [("innocent", &innocent()), ("hostile", &hostile())] {
-        rate(name, values, 20);
+        rate(name, values);
     }
     println!("\nbodies of 128 KiB     MB/s");
     for (name, content_type, body) in bodies() {
-        let each = median(|| refused_body(content_type, &body));
+        let each = best(|| refused_body(content_type, &body));
         println!("{name:16} {:9.0}", body.len() as f64 / each / 1e6);
     }
     println!("\nns a byte, by size of one value      4 KiB   64 KiB    1 MiB   growth from 64 KiB to 1 MiB");
@@ -33,7 +33,7 @@ fn main() {
             .iter()
             .map(|size| {
                 let value: String = unit.chars().cycle().take(size << 10).collect();
-                median(|| refused_body("text/plain", value.as_bytes())) / value.len() as f64 * 1e9
+                best(|| refused_body("text/plain", value.as_bytes())) / value.len() as f64 * 1e9
             })
             .collect();
         let growth = figures[2] * 16.0 / figures[1];
@@ -41,32 +41,21 @@ fn main() {
     }
 }
 
-/// Seconds of CPU that one call takes: the median of many, each over enough calls to be told by the clock.
-fn median<T>(mut call: impl FnMut() -> T) -> f64 {
-    let mut n_calls = 1u32;
-    let mut taken = cpu_seconds(|| _ = black_box(call()));
-    while taken < 0.002 && n_calls < 1 << 20 {
-        n_calls *= 4;
-        taken = cpu_seconds(|| (0..n_calls).for_each(|_| _ = black_box(call())));
-    }
-    let mut figures: Vec<f64> = (0..if taken > 0.1 { 3 } else { 15 })
-        .map(|_| cpu_seconds(|| (0..n_calls).for_each(|_| _ = black_box(call()))) / f64::from(n_calls))
-        .collect();
-    figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
-}
-
-/// CPU time of this thread where the system tells it, so that neighbours do not count; time on the wall elsewhere.
-fn cpu_seconds(work: impl FnOnce()) -> f64 {
-    let on_cpu = || -> Option<u64> {
-        fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
+/// Seconds that one call takes: the fastest of many short runs, which neighbours on the machine disturb least.
+fn best<T>(mut call: impl FnMut() -> T) -> f64 {
+    let mut timed = |n_calls: u32| {
+        let started = Instant::now();
+        (0..n_calls).for_each(|_| _ = black_box(call()));
+        started.elapsed().as_secs_f64()
     };
-    let (started, before) = (Instant::now(), on_cpu());
-    work();
-    match (before, on_cpu()) {
-        (Some(before), Some(after)) if after > before => (after - before) as f64 / 1e9,
-        _ => started.elapsed().as_secs_f64(),
+    let mut n_calls = 1u32;
+    let mut taken = timed(1);
+    while taken < 0.0002 && n_calls < 1 << 20 {
+        n_calls *= 2;
+        taken = timed(n_calls);
     }
+    let n_runs = if taken > 0.05 { 5 } else { 60 };
+    (0..n_runs).map(|_| timed(n_calls) / f64::from(n_calls)).fold(f64::INFINITY, f64::min)
 }
 
 /// Queries of about 200 bytes, as applications send them.
@@ -178,18 +167,12 @@ fn refused(query: &str) -> bool {
 }
 
 /// Each value alone, as a request would bring it.
-fn rate(name: &str, values: &[String], n_rounds: usize) {
+fn rate(name: &str, values: &[String]) {
     let bytes: usize = values.iter().map(String::len).sum();
     let refused_ones = values.iter().filter(|value| refused(value)).count();
-    let seconds = cpu_seconds(|| {
-        for _ in 0..n_rounds {
-            for value in values {
-                black_box(refused(value));
-            }
-        }
-    });
-    let per_second = (values.len() * n_rounds) as f64 / seconds;
-    let megabytes = (bytes * n_rounds) as f64 / seconds / 1e6;
+    let seconds = best(|| values.iter().filter(|value| black_box(refused(value))).count());
+    let per_second = values.len() as f64 / seconds;
+    let megabytes = bytes as f64 / seconds / 1e6;
     println!("{name:12} {per_second:14.0} {megabytes:9.1} {refused_ones:5} of {}", values.len());
 }
 
@@ -213,7 +196,7 @@ fn judge_file(file: &str, shows: bool) {
         }
     }
     println!("{n_refused} of {} refused", values.len());
-    rate("file", &values, 3);
+    rate("file", &values);
 }
 
 fn encoded(text: &str) -> String {

@@ -53,6 +53,37 @@ impl Marks {
     }
 }
 
+/// Whether a value has both signs and a word of SQL; code and sentences have one of them. In a text of many words,
+/// one of those that sentences are made of does not count.
+pub(super) fn names_sql(value: &[u8]) -> bool {
+    let is_plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b" \t\r\n.,-_:!?/&+@".contains(&byte) || byte >= 0x80;
+    if value.iter().all(|byte| is_plain(*byte)) && !has(value, b"--") {
+        return false;
+    }
+    let doubled = |sign: u8| memchr::memchr_iter(sign, value).any(|at| value.get(at + 1) == Some(&sign));
+    if value.contains(&b'#') || has(value, b"/*") || [b'-', b'|', b'&', b'@'].into_iter().any(doubled) {
+        return true;
+    }
+    let is_text =
+        || memchr::memchr3(b'=', b'\'', b'"', value).is_none() && words(value).nth(MOST_WORDS).is_some();
+    let mut is_of_sentences = false;
+    for word in words(value).filter(|word| (2..=9).contains(&word.len())) {
+        let mut lower = [0; 9];
+        let lower = &mut lower[..word.len()];
+        lower.copy_from_slice(word);
+        lower.make_ascii_lowercase();
+        match &*lower {
+            b"select" | b"union" | b"xor" | b"having" | b"exec" | b"execute" | b"waitfor" | b"sleep"
+            | b"benchmark" | b"database" | b"version" | b"concat" | b"insert" => return true,
+            b"or" | b"and" | b"like" | b"between" | b"update" | b"delete" | b"drop" | b"order" | b"group"
+            | b"null" | b"case" | b"user" => is_of_sentences = true,
+            _ => {}
+        }
+    }
+    is_of_sentences && !is_text()
+}
+
 fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte >= 0x80
 }

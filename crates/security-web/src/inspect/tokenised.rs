@@ -18,59 +18,18 @@ pub(super) enum Sql {
     Strong,
 }
 
-pub(super) fn sql(decoded: &[u8]) -> Sql {
+/// Judges a value. The tokeniser is asked last: what tells an attack from a sentence is far cheaper, and without it the
+/// answer counts from level 2 on alone (`is_weak_wanted`).
+pub(super) fn sql(decoded: &[u8], is_weak_wanted: bool) -> Sql {
     let value = &decoded[..decoded.len().min(LONGEST)];
-    let mut state = SqliState::new(value, SqliFlags::FLAG_NONE);
-    if !state.detect() {
-        return Sql::Innocent;
-    }
-    if sql_shape::is_innocent(value) {
-        return Sql::Weak;
-    }
     // Short values with a quotation mark and no call are what it was made for: `'='`, `1'-'1`.
     let is_short =
-        value.len() < 32 && !value.contains(&b'(') && memchr::memchr2(b'\'', b'"', value).is_some();
-    if is_short || names_sql(value) { Sql::Strong } else { Sql::Weak }
-}
-
-/// Whether a value has both signs and a word of SQL; code and sentences have one of them. In a text of many words,
-/// one of those that sentences are made of does not count.
-fn names_sql(value: &[u8]) -> bool {
-    const STATEMENTS: [&[u8]; 13] = [
-        b"select",
-        b"union",
-        b"xor",
-        b"having",
-        b"exec",
-        b"execute",
-        b"waitfor",
-        b"sleep",
-        b"benchmark",
-        b"database",
-        b"version",
-        b"concat",
-        b"insert",
-    ];
-    const SENTENCES: [&[u8]; 12] = [
-        b"or", b"and", b"like", b"between", b"update", b"delete", b"drop", b"order", b"group", b"null",
-        b"case", b"user",
-    ];
-    const MOST_WORDS: usize = 8;
-    let is_plain =
-        |byte: u8| byte.is_ascii_alphanumeric() || b" \t\r\n.,-_:!?/&+@".contains(&byte) || byte >= 0x80;
-    let has = |sign: &[u8]| memchr::memmem::find(value, sign).is_some();
-    if value.iter().all(|byte| is_plain(*byte)) && !has(b"--") {
-        return false;
+        || value.len() < 32 && !value.contains(&b'(') && memchr::memchr2(b'\'', b'"', value).is_some();
+    let is_strong = (is_short() || sql_shape::names_sql(value)) && !sql_shape::is_innocent(value);
+    if !is_strong && !is_weak_wanted || !SqliState::new(value, SqliFlags::FLAG_NONE).detect() {
+        return Sql::Innocent;
     }
-    if [&b"--"[..], b"/*", b"#", b"||", b"&&", b"@@"].iter().any(|sign| has(sign)) {
-        return true;
-    }
-    let words =
-        || value.split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_').filter(|word| !word.is_empty());
-    let names =
-        |known: &[&[u8]]| words().any(|word| known.iter().any(|known| known.eq_ignore_ascii_case(word)));
-    let is_text = memchr::memchr3(b'=', b'\'', b'"', value).is_none() && words().nth(MOST_WORDS).is_some();
-    names(&STATEMENTS) || !is_text && names(&SENTENCES)
+    if is_strong { Sql::Strong } else { Sql::Weak }
 }
 
 /// Whether HTML that runs would come out of this value in any place a page may put it.

@@ -76,7 +76,7 @@ fn look_at_decoded(
     patterns::scan(normal, signs, paranoia, &mut note);
     let all = normal.len();
     if !has_grammar && place.part != Part::Path && may_be_sql(decoded, signs, paranoia) {
-        match tokenised::sql(decoded) {
+        match tokenised::sql(decoded, paranoia > 1) {
             Sql::Strong => note(&rules::SQL_TOKENS, 0, all),
             Sql::Weak => note(&rules::SQL_TOKENS_WEAK, 0, all),
             Sql::Innocent => {}
