@@ -17,12 +17,15 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         return false;
     }
     let mut cursor = Cursor::new(text, end);
-    cursor.skip(|byte| {
+    cursor.skip_few(|byte| {
         matches!(byte, b' ' | b';' | b'|' | b'&' | b'(' | b'{' | b'!' | b'\n' | b'\r' | b'"' | b'\'')
     });
     let is_braced = text[..cursor.at].ends_with(b"{");
     let mut word = [0u8; 24];
     let mut length = unquoted(&mut cursor, &mut word);
+    if length == 0 {
+        return false;
+    }
     let mut is_run = false;
     if is_runner(&word[..length]) {
         let (mut behind, mut next) = (cursor, [0u8; 24]);

@@ -377,11 +377,42 @@ pub(super) enum Kind {
     Word,
 }
 
-pub(super) fn kind(name: &[u8]) -> Option<Kind> {
-    if PLAIN.binary_search(&name).is_ok() {
-        return Some(if WRITTEN_OF.binary_search(&name).is_ok() { Kind::WrittenOf } else { Kind::Plain });
+/// Where the names of each first byte begin; a look-up compares those few alone.
+struct Index<const N: usize> {
+    names: [&'static [u8]; N],
+    starts: [u16; 257],
+}
+
+impl<const N: usize> Index<N> {
+    const fn new(names: [&'static [u8]; N]) -> Self {
+        let mut starts = [N as u16; 257];
+        let (mut byte, mut at) = (0, 0);
+        while byte < 257 {
+            while at < N && (names[at][0] as usize) < byte {
+                at += 1;
+            }
+            starts[byte] = at as u16;
+            byte += 1;
+        }
+        Self { names, starts }
     }
-    WORDS.binary_search(&name).is_ok().then_some(Kind::Word)
+
+    fn has(&self, name: &[u8]) -> bool {
+        let Some(first) = name.first().map(|byte| usize::from(*byte)) else { return false };
+        let range = usize::from(self.starts[first])..usize::from(self.starts[first + 1]);
+        self.names[range].contains(&name)
+    }
+}
+
+static PLAIN_NAMES: Index<{ PLAIN.len() }> = Index::new(PLAIN);
+static WRITTEN_NAMES: Index<{ WRITTEN_OF.len() }> = Index::new(WRITTEN_OF);
+static WORD_NAMES: Index<{ WORDS.len() }> = Index::new(WORDS);
+
+pub(super) fn kind(name: &[u8]) -> Option<Kind> {
+    if PLAIN_NAMES.has(name) {
+        return Some(if WRITTEN_NAMES.has(name) { Kind::WrittenOf } else { Kind::Plain });
+    }
+    WORD_NAMES.has(name).then_some(Kind::Word)
 }
 
 pub(super) fn is_runner(name: &[u8]) -> bool {

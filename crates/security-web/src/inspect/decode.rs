@@ -201,6 +201,22 @@ pub(super) fn is_normal(decoded: &[u8], signs: Signs) -> bool {
 /// NUL, the content of MySQL's executed comments kept.
 pub(super) fn normalise(decoded: &[u8], out: &mut Vec<u8>) {
     out.clear();
+    let has = |sign: &[u8]| memchr::memmem::find(decoded, sign).is_some();
+    if memchr::memchr(0, decoded).is_some() || has(b"/*") || has(b"*/") {
+        return normalise_comments(decoded, out);
+    }
+    out.extend_from_slice(decoded);
+    out.make_ascii_lowercase();
+    for byte in out.iter_mut() {
+        *byte = if matches!(byte, b'\t'..=b'\r') { b' ' } else { *byte };
+    }
+    if memchr::memmem::find(out, b"  ").is_some() {
+        out.dedup_by(|next, last| *next == b' ' && *last == b' ');
+    }
+}
+
+/// The same where there are comments to be taken out.
+fn normalise_comments(decoded: &[u8], out: &mut Vec<u8>) {
     let is_run = |byte: u8| !matches!(byte, 0 | b'\t'..=b'\r' | b' ' | b'/' | b'*');
     let mut at = 0;
     let mut is_closed = true;

@@ -166,8 +166,11 @@ fn comparison<'a>(cursor: &mut Cursor<'a>) -> &'a [u8] {
 /// After a semicolon: the beginning of a statement of its own.
 pub(super) fn is_stacked(text: &[u8], _start: usize, end: usize) -> bool {
     let mut cursor = Cursor::new(text, end);
-    cursor.skip(|byte| matches!(byte, b' ' | b';'));
+    cursor.skip_few(|byte| matches!(byte, b' ' | b';'));
     let word = cursor.word();
+    if word.len() < 3 {
+        return false;
+    }
     let gap = cursor.space();
     let rest = cursor.rest();
     let starts = |words: &[&[u8]]| words.iter().any(|word| rest.starts_with(word));

@@ -12,13 +12,13 @@ const MOST_WORDS: usize = 8;
 pub(super) fn is_innocent(value: &[u8]) -> bool {
     let marks = Marks::of(value);
     let has_comment = has(value, b"--") || has(value, b"/*") || value.contains(&b'#');
-    is_logic(value, &marks)
+    (marks.quotes == 0 || marks.are_of_prose) && !has_comment && is_sentence(value)
+        || is_logic(value, &marks)
         || marks.is_balanced()
             && (is_filter(value) && !has(value, b"--") || !has_comment && is_statement(value))
         || is_measure(value, &marks)
         || is_wild_card(value, &marks)
         || value.len() > 8 && !value.iter().any(u8::is_ascii_alphanumeric)
-        || marks.quotes == 0 && !has_comment && is_sentence(value)
 }
 
 /// Quotation marks without apostrophes, which stand between letters.
@@ -29,11 +29,13 @@ struct Marks {
     /// Those behind a digit: feet and inches.
     behind_digit: usize,
     quotes: usize,
+    /// Whether each opens behind a space and closes in front of one, by turns.
+    are_of_prose: bool,
 }
 
 impl Marks {
     fn of(value: &[u8]) -> Self {
-        let mut marks = Self::default();
+        let mut marks = Self { are_of_prose: true, ..Self::default() };
         for at in memchr::memchr2_iter(b'\'', b'"', value) {
             let prior = at.checked_sub(1).and_then(|at| value.get(at)).copied().unwrap_or(b' ');
             let next = value.get(at + 1).copied().unwrap_or(b' ');
@@ -42,6 +44,9 @@ impl Marks {
             }
             let count = if value[at] == b'\'' { &mut marks.singles } else { &mut marks.doubles };
             *count += 1;
+            let is_opening = marks.quotes % 2 == 0;
+            let (outside, inside) = if is_opening { (prior, next) } else { (next, prior) };
+            marks.are_of_prose &= b" (\n.,;:?!)".contains(&outside) && !b" \n'\"".contains(&inside);
             marks.quotes += 1;
             marks.behind_digit += usize::from(prior.is_ascii_digit());
         }
@@ -93,7 +98,10 @@ fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn names(value: &[u8], known: &[&[u8]]) -> bool {
-    words(value).any(|word| known.iter().any(|known| known.eq_ignore_ascii_case(word)))
+    words(value).any(|word| {
+        let first = word[0].to_ascii_lowercase();
+        known.iter().any(|known| known[0] == first && known.eq_ignore_ascii_case(word))
+    })
 }
 
 /// Words that no filter and no sentence joins its parts by.
