@@ -1,5 +1,9 @@
 //! Undoing encodings, a bounded number of times, and one normal form for the automaton.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::{
     cursor::is_word,
     signs::{CODED, LINE, NULL, SPACE, STAR, Signs, TAB, UPPER},
@@ -189,20 +193,28 @@ fn look_alike(bytes: &[u8]) -> Option<u8> {
     })
 }
 
+static SPACES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"  "));
+
+fn has_comment(decoded: &[u8]) -> bool {
+    memchr::memchr_iter(b'*', decoded).any(|at| {
+        decoded.get(at + 1) == Some(&b'/') || at.checked_sub(1).is_some_and(|prior| decoded[prior] == b'/')
+    })
+}
+
 /// Whether a text is its own normal form.
 pub(super) fn is_normal(decoded: &[u8], signs: Signs) -> bool {
-    let has = |sign: &[u8]| memchr::memmem::find(decoded, sign).is_some();
     !signs.has(UPPER | LINE | TAB | NULL)
-        && !(signs.has(SPACE) && has(b"  "))
-        && !(signs.has(STAR) && (has(b"/*") || has(b"*/")))
+        && !(signs.has(STAR) && has_comment(decoded))
+        && !(signs.has(SPACE) && SPACES.find(decoded).is_some())
 }
 
 /// The form that the automaton reads: lower case, one space for any white space or closed SQL comment, no
 /// NUL, the content of MySQL's executed comments kept.
 pub(super) fn normalise(decoded: &[u8], out: &mut Vec<u8>) {
     out.clear();
-    let has = |sign: &[u8]| memchr::memmem::find(decoded, sign).is_some();
-    if memchr::memchr(0, decoded).is_some() || has(b"/*") || has(b"*/") {
+    if memchr::memchr2(0, b'*', decoded).is_some()
+        && (has_comment(decoded) || memchr::memchr(0, decoded).is_some())
+    {
         return normalise_comments(decoded, out);
     }
     out.extend_from_slice(decoded);
@@ -210,7 +222,7 @@ pub(super) fn normalise(decoded: &[u8], out: &mut Vec<u8>) {
     for byte in out.iter_mut() {
         *byte = if matches!(byte, b'\t'..=b'\r') { b' ' } else { *byte };
     }
-    if memchr::memmem::find(out, b"  ").is_some() {
+    if SPACES.find(out).is_some() {
         out.dedup_by(|next, last| *next == b' ' && *last == b' ');
     }
 }

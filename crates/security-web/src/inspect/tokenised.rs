@@ -22,10 +22,7 @@ pub(super) enum Sql {
 /// answer counts from level 2 on alone (`is_weak_wanted`).
 pub(super) fn sql(decoded: &[u8], is_weak_wanted: bool) -> Sql {
     let value = &decoded[..decoded.len().min(LONGEST)];
-    // Short values with a quotation mark and no call are what it was made for: `'='`, `1'-'1`.
-    let is_short =
-        || value.len() < 32 && !value.contains(&b'(') && memchr::memchr2(b'\'', b'"', value).is_some();
-    let is_strong = (is_short() || sql_shape::names_sql(value)) && !sql_shape::is_innocent(value);
+    let is_strong = sql_shape::is_suspicious(value);
     if !is_strong && !is_weak_wanted || !SqliState::new(value, SqliFlags::FLAG_NONE).detect() {
         return Sql::Innocent;
     }
