@@ -34,6 +34,11 @@ pub(super) fn decode_text(value: &[u8], out: &mut Vec<u8>) -> bool {
             }
             has_marks |= !decoded.is_ascii_alphanumeric();
             out.push(decoded);
+            // Sentences are made of the same letters, and decode to noise from the beginning.
+            let is_noise = |error: std::str::Utf8Error| error.error_len().is_some();
+            if out.len() == 8 && std::str::from_utf8(out).is_err_and(is_noise) {
+                return false;
+            }
         }
     }
     has_marks && out.first() != Some(&0) && std::str::from_utf8(out).is_ok()

@@ -243,7 +243,7 @@ fn is_like_a_file(word: &[u8]) -> bool {
 /// A word as a shell reads it: quotes, backslashes, carets and variables that change nothing are left out.
 fn unquoted(cursor: &mut Cursor<'_>, word: &mut [u8; 24]) -> usize {
     const SHELLS: [&[u8]; 4] = [b"$shell", b"${shell}", b"%comspec%", b"$0"];
-    if SHELLS.iter().any(|name| cursor.eat(name)) {
+    if matches!(cursor.peek(), Some(b'$' | b'%')) && SHELLS.iter().any(|name| cursor.eat(name)) {
         word[..2].copy_from_slice(b"sh");
         return 2;
     }
@@ -263,7 +263,9 @@ fn unquoted(cursor: &mut Cursor<'_>, word: &mut [u8; 24]) -> usize {
             cursor.at += 1;
             continue;
         }
-        if [&b"$@"[..], b"$*", b"$()", b"``", b"$!"].iter().any(|nothing| cursor.eat(nothing)) {
+        if matches!(byte, b'$' | b'`')
+            && [&b"$@"[..], b"$*", b"$()", b"``", b"$!"].iter().any(|nothing| cursor.eat(nothing))
+        {
             continue;
         }
         if byte == b'$' && length > 0 && skips_variable(cursor) {

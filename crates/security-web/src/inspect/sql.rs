@@ -152,6 +152,9 @@ fn comparison<'a>(cursor: &mut Cursor<'a>) -> &'a [u8] {
         b"rlike ",
     ];
     let start = cursor.at;
+    if !cursor.peek().is_some_and(|byte| b"<!=>nlbir".contains(&byte)) {
+        return b"";
+    }
     for sign in SIGNS {
         if cursor.eat(sign) {
             if sign == b"like'" || sign == b"is null" {

@@ -231,7 +231,9 @@ fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
     let long =
         |text: &[u8], mark: &[u8]| mark.len() > 4 || !mark[0].is_ascii_alphabetic() || text.len() >= 24;
     for (mark, rule) in MARKS {
-        let is_there = [raw, decoded].iter().any(|text| text.starts_with(mark) && long(text, mark));
+        let is_there = [raw, decoded]
+            .iter()
+            .any(|text| text.first() == mark.first() && text.starts_with(mark) && long(text, mark));
         if is_there && !hits.iter().any(|hit| hit.0 == rule) {
             hits.push((rule, 0, mark.len()));
         }
