@@ -83,8 +83,22 @@ pub(super) fn splits_mail(decoded: &[u8]) -> bool {
     rests.any(|line| {
         ALWAYS.iter().any(|name| starts(line, name)) && has_address(line)
             || n_lines <= FEW && IN_FEW.iter().any(|name| starts(line, name)) && has_address(line)
-            || n_lines <= FEW + 1 && line == b"DATA"
+            || n_lines <= FEW + 1 && (line == b"DATA" || is_mail_command(line))
     })
+}
+
+/// `V100 FETCH 1:9 UID`, `QUIT`: what a server for mail is told.
+fn is_mail_command(line: &[u8]) -> bool {
+    const TAGGED: [&[u8]; 9] =
+        [b"FETCH", b"CAPABILITY", b"EXAMINE", b"SELECT", b"LOGIN", b"LOGOUT", b"LIST", b"STATUS", b"SEARCH"];
+    const ALONE: [&[u8]; 4] = [b"QUIT", b"RSET", b"NOOP", b"STARTTLS"];
+    let mut words = line.split(|byte| *byte == b' ');
+    let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let is_tag =
+        first.len() > 1 && first[0].is_ascii_uppercase() && first[1..].iter().all(u8::is_ascii_digit);
+    is_tag && TAGGED.contains(&second)
+        || ALONE.contains(&line)
+        || matches!(first, b"HELO" | b"EHLO") && !second.is_empty()
 }
 
 #[cfg(test)]

@@ -82,6 +82,7 @@ rules! {
     OBJECT_PYTHON = "object-python", "deserialization", 5, 1;
     OBJECT_DOTNET = "object-dotnet", "deserialization", 5, 1;
     OBJECT_OTHER = "object-other", "deserialization", 5, 1;
+    UPLOAD_SCRIPT = "upload-script-name", "upload", 5, 1;
     ENCODED_TOO_OFTEN = "encoded-too-often", "inspection", 3, 1;
     BODY_MALFORMED = "body-malformed", "inspection", 2, 1;
     LIMIT = "inspection-limit", "inspection", 5, 1;

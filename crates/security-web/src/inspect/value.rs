@@ -23,6 +23,14 @@ pub(super) struct Scratch {
     pub(super) normal: Vec<u8>,
 }
 
+impl Scratch {
+    /// Holds a text for the evidence of what was found in it.
+    pub(super) fn keep(&mut self, text: &[u8]) {
+        self.normal.clear();
+        self.normal.extend_from_slice(text);
+    }
+}
+
 /// A rule and the piece of the normalised value that it is about.
 pub(super) type Hit = (&'static Rule, usize, usize);
 
