@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
-use security_web::{Inspection, InspectionMode, InspectionPolicy, RequestView, inspect};
+use security_web::{Inspection, InspectionMode, InspectionPolicy, RULES, RequestView, inspect};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -177,6 +177,27 @@ fn modes_thresholds_and_exclusions() {
     let noted = with("report = [\"xss\"]");
     assert!(!noted.is_denied && noted.score == 0 && !noted.reasons.is_empty());
     assert!(with("report = [\"xss-tokens\", \"sql-injection\"]").is_denied, "another rule still counts");
+}
+
+#[test]
+fn every_rule_is_in_the_docs() {
+    let page = include_str!("../../../docs/inspection.md");
+    for rule in RULES {
+        let row = format!("| `{}` | {} | {} | {} |", rule.id, rule.category, rule.score, rule.paranoia);
+        assert!(page.contains(&row), "docs/inspection.md has no row that begins with {row}");
+    }
+    assert_eq!(page.matches("\n| `").count(), RULES.len(), "the page has rules that do not exist");
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let example = example.replace("[web.inspection]", "").replace("web.inspection.", "");
+    let policy: InspectionPolicy = toml::from_str(&example).unwrap();
+    assert_eq!(
+        policy,
+        InspectionPolicy {
+            report: policy.report.clone(),
+            exclude: policy.exclude.clone(),
+            ..InspectionPolicy::default()
+        }
+    );
 }
 
 #[test]
