@@ -8,7 +8,7 @@ use super::cursor::{Cursor, WINDOW, before, has, is_word};
 
 /// A tag's name that really ends.
 pub(super) fn is_tag(text: &[u8], _start: usize, end: usize) -> bool {
-    text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
+    text[end - 1] == b' ' || text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
 }
 
 /// A chain of `../` that climbs out rather than tidies up.
@@ -49,9 +49,10 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
         .map_or(0, |prior| {
             prior.split(|byte| matches!(byte, b'/' | b'\\')).filter(|segment| !segment.is_empty()).count()
         });
-    let is_tidy = depth >= climbs && climbs < 3 || climbs < 3 && names_an_asset(rest);
+    let is_asset = names_an_asset(rest);
+    let is_tidy = climbs < 3 && (depth >= climbs || is_asset);
     is_value_start
-        && (climbs >= 3
+        && (climbs >= 3 && !(is_asset && is_sentence)
             || climbs == 2 && !is_sentence && !is_tidy
             || climbs >= 1 && is_odd && !is_sentence
             || climbs >= 1 && names_a_file(rest, is_sentence))
@@ -105,6 +106,40 @@ pub(super) fn is_parent(text: &[u8], start: usize, _end: usize) -> bool {
 /// A name that begins where it should.
 pub(super) fn begins(text: &[u8], start: usize, _end: usize) -> bool {
     start.checked_sub(1).is_none_or(|at| !is_word(text[at]))
+}
+
+/// Where code stands rather than the name of something in a text: at the beginning, behind a sign of code or `return`.
+pub(super) fn is_code(text: &[u8], start: usize, _end: usize) -> bool {
+    start.checked_sub(1).is_none_or(|at| b"({;=,'\"+&|!:}".contains(&text[at]))
+        || text[..start].ends_with(b"return ")
+        || text[..start].ends_with(b"; ")
+        || text.len() < 48 && text[start - 1] != b'`' && !is_word(text[start - 1])
+}
+
+/// A module that is loaded, or called on: `require('child_process')`, `child_process.exec(`.
+pub(super) fn is_module(text: &[u8], start: usize, end: usize) -> bool {
+    let head = &text[start.saturating_sub(16)..start];
+    let head = head.strip_suffix(b"node:").unwrap_or(head);
+    let is_loaded = [&b"require("[..], b"import(", b"_load("].iter().any(|call| {
+        head.split_last().is_some_and(|(quote, before)| {
+            matches!(quote, b'\'' | b'"' | b'`') && before.trim_ascii_end().ends_with(call)
+        })
+    });
+    let rest = &text[end..text.len().min(end + 16)];
+    let is_called = [&b".exec"[..], b".spawn", b".fork"].iter().any(|call| rest.starts_with(call));
+    is_loaded || is_called && is_code(text, start, end)
+}
+
+/// `__proto__`, `constructor.prototype`: as the name of a parameter or key, not where a text tells of them.
+pub(super) fn is_key(text: &[u8], start: usize, _end: usize) -> bool {
+    start.checked_sub(1).is_none_or(|at| b"[]\"'{,.&=(".contains(&text[at]))
+        && !text[..start].ends_with(b"prototype.")
+        && !text[..start].ends_with(b"`")
+}
+
+/// A style's expression: behind the colon of a property.
+pub(super) fn is_style_value(text: &[u8], start: usize, _end: usize) -> bool {
+    before(text, start) == Some(b':')
 }
 
 /// What a template does not need and an attack does.

@@ -8,7 +8,9 @@ use super::{
 
 /// Behind `;`, `|`, `&&`, a backtick, `$(` or a line's end: a command.
 pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
-    if text[start] == b'`' && is_markdown(text, start, end) {
+    if text[start] == b'`' && is_markdown(text, start, end)
+        || text[start] == b'$' && text[..start].ends_with(b" `")
+    {
         return false;
     }
     // "```bash" and a line's end begin an example.
@@ -74,7 +76,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
             rest.first().is_none_or(is_end)
                 && !closes_a_tag(rest)
                 && (is_path
-                    || is_argument(rest, true)
+                    || is_argument(rest, true, true)
                     || found == Kind::Plain
                     || is_substitution
                     || !is_list && stands_alone)
@@ -94,7 +96,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
                     | (b"net", [b'u' | b'v' | b's' | b'l', ..])
             );
             if is_path
-                || is_argument(rest, takes_text)
+                || is_argument(rest, takes_text, false)
                 || is_pair
                 || is_substitution && takes_text && rest.first() == Some(&b' ')
             {
@@ -167,18 +169,26 @@ fn is_markdown(text: &[u8], start: usize, end: usize) -> bool {
     if matches!(text.get(end), Some(b'`' | b' ')) || matches!(prior, Some(b'`')) {
         return true;
     }
+    // The second of a pair ends what the first began.
+    let near = &text[start.saturating_sub(WINDOW)..start];
+    if memchr::memchr_iter(b'`', near).count() % 2 == 1 {
+        return true;
+    }
     let rest = Cursor::new(text, end).rest();
     let close = memchr::memchr(b'`', rest);
     let behind = close.and_then(|at| text.get(end + at + 1));
     let is_in_sentence = |byte: Option<u8>| {
-        matches!(byte, Some(b' ' | b'\n' | b'(' | b'[' | b']' | b')' | b',' | b'.' | b':'))
+        matches!(
+            byte,
+            Some(b' ' | b'\n' | b'(' | b'[' | b']' | b')' | b',' | b'.' | b':' | b'*' | b'_' | b'|')
+        )
     };
     is_in_sentence(behind.copied()) || is_in_sentence(prior) && start > 1
 }
 
 /// What stands behind a command and not behind a word of a sentence; numbers and quotations count where a command
 /// takes any text.
-fn is_argument(rest: &[u8], takes_text: bool) -> bool {
+fn is_argument(rest: &[u8], takes_text: bool, is_command_only: bool) -> bool {
     let argument = rest.trim_ascii_start();
     let is_apart =
         argument.len() < rest.len() || matches!(rest.first(), Some(b'<' | b'>' | b'$' | b'{' | b'/' | b'+'));
@@ -190,7 +200,8 @@ fn is_argument(rest: &[u8], takes_text: bool) -> bool {
         .position(|byte| matches!(byte, b';' | b'|' | b'`' | b'\n' | b'\r'))
         .unwrap_or(argument.len());
     match argument.first() {
-        Some(b'|' | b';' | b'`') => true,
+        // The next command; words that are commands too stand in lists and tables.
+        Some(b'|' | b';' | b'`') => is_command_only,
         Some(b'&') => argument.get(1) == Some(&b'&') || argument.len() == 1,
         Some(b'"' | b'\'' | b'0'..=b'9' | b'%') if takes_text => true,
         _ => {

@@ -1,7 +1,7 @@
 //! The names of commands: those that are no word of a sentence, and those that are.
 
 /// Commands that are no word of a sentence, in order.
-const PLAIN: [&[u8]; 194] = [
+const PLAIN: [&[u8]; 190] = [
     b"aa-disable",
     b"adduser",
     b"ansible",
@@ -44,7 +44,6 @@ const PLAIN: [&[u8]; 194] = [
     b"diskpart",
     b"dmesg",
     b"dnf",
-    b"docker",
     b"dpkg",
     b"du",
     b"egrep",
@@ -59,7 +58,6 @@ const PLAIN: [&[u8]; 194] = [
     b"gcc",
     b"gdb",
     b"getent",
-    b"git",
     b"gobuster",
     b"gunzip",
     b"gzip",
@@ -117,8 +115,6 @@ const PLAIN: [&[u8]; 194] = [
     b"php",
     b"ping",
     b"ping6",
-    b"pip",
-    b"pip3",
     b"pkill",
     b"powershell",
     b"powershell.exe",
@@ -198,7 +194,7 @@ const PLAIN: [&[u8]; 194] = [
     b"zypper",
 ];
 /// Those of them that people write of, in order: a word behind them is no argument.
-const WRITTEN_OF: [&[u8]; 49] = [
+const WRITTEN_OF: [&[u8]; 46] = [
     b"ansible",
     b"apt",
     b"awk",
@@ -211,12 +207,10 @@ const WRITTEN_OF: [&[u8]; 49] = [
     b"dash",
     b"dd",
     b"df",
-    b"docker",
     b"du",
     b"ftp",
     b"gcc",
     b"gdb",
-    b"git",
     b"gzip",
     b"htop",
     b"iptables",
@@ -230,7 +224,6 @@ const WRITTEN_OF: [&[u8]; 49] = [
     b"perl",
     b"php",
     b"ping",
-    b"pip",
     b"powershell",
     b"printf",
     b"ps",

@@ -28,8 +28,11 @@ fn starts(text: &[u8], name: &[u8]) -> bool {
 
 /// What stands behind each line's end, and how many lines there are.
 fn lines(decoded: &[u8]) -> (usize, impl Iterator<Item = &[u8]>) {
-    let n_lines =
-        decoded.split(|byte| *byte == b'\n' || *byte == b'\r').filter(|line| !line.is_empty()).count();
+    let n_lines = decoded
+        .split(|byte| *byte == b'\n' || *byte == b'\r')
+        .filter(|line| !line.is_empty())
+        .take(FEW + 2)
+        .count();
     let rests = memchr::memchr2_iter(b'\r', b'\n', decoded).map(|at| {
         let rest = decoded[at + 1..].trim_ascii_start();
         &rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())]
@@ -40,17 +43,21 @@ fn lines(decoded: &[u8]) -> (usize, impl Iterator<Item = &[u8]>) {
 /// A line's end and then a header, or a request that a server in front does not see.
 pub(super) fn splits_header(decoded: &[u8], part: Part) -> bool {
     let (n_lines, mut rests) = lines(decoded);
-    rests.any(|line| {
-        // Nobody's path or header has a second line.
-        matches!(part, Part::Header | Part::Path)
-            || NAMES.iter().any(|name| starts(line, name))
-            || WITH_VALUE.iter().any(|(name, sign)| {
-                starts(line, name)
-                    && memchr::memmem::find(&line[name.len()..], sign).is_some()
-                    && !is_text(&line[name.len()..])
-            })
-            || n_lines <= FEW && (is_header(line) && part != Part::Body || is_request(line))
-    })
+    // An empty line ends a head; what follows would be the page.
+    let is_page = part != Part::Body && decoded.starts_with(b"\r\n\r\n<");
+    is_page
+        || rests.any(|line| {
+            // Nobody's path or header has a second line.
+            matches!(part, Part::Header | Part::Path)
+                // Longer texts of bodies quote whole heads.
+            || (part != Part::Body || n_lines <= FEW + 1) && NAMES.iter().any(|name| starts(line, name))
+                || WITH_VALUE.iter().any(|(name, sign)| {
+                    starts(line, name)
+                        && memchr::memmem::find(&line[name.len()..], sign).is_some()
+                        && !is_text(&line[name.len()..])
+                })
+                || n_lines <= FEW && (is_header(line) && part != Part::Body || is_request(line))
+        })
 }
 
 /// A value of many words.

@@ -28,8 +28,7 @@ pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
 
 /// `eval(` and the like of something computed.
 pub(super) fn is_eval(text: &[u8], start: usize, end: usize) -> bool {
-    let is_name =
-        start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.' && text[start] == b'i');
+    let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.');
     let rest = Cursor::new(text, end).rest();
     !is_name
         && [
@@ -150,6 +149,11 @@ pub(super) fn is_prefixed(text: &[u8], start: usize, end: usize) -> bool {
         && text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
 }
 
+/// `x.constructor(`: a function's constructor makes functions of text; a class's own stands alone.
+pub(super) fn is_constructor(text: &[u8], start: usize, _end: usize) -> bool {
+    text[..start].ends_with(b".") || text[..start].ends_with(b"[")
+}
+
 /// The longest name of an event handler is a little shorter.
 const LONGEST_EVENT: usize = 40;
 
@@ -181,7 +185,10 @@ fn runs(text: &[u8], start: usize, equals: usize) -> bool {
     let breaks_out = matches!(before(text, start), Some(b'\'' | b'"' | b'`'));
     is_in_tag
         || breaks_out
-        || [&b"("[..], b"`", b"location", b"document."].iter().any(|sign| has(rest, sign)) && start > 0
+        // Without a tag or a mark, as only attributes are written.
+        || start > 0
+            && text[equals - 1] != b' '
+            && [&b"("[..], b"`", b"location", b"document."].iter().any(|sign| has(rest, sign))
 }
 
 /// `javascript:` with code behind it.

@@ -77,6 +77,25 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
     }
 }
 
+/// A value that begins with the joining word: what was in front of it is the application's own.
+pub(super) fn begins_with_tautology(text: &[u8]) -> bool {
+    [&b"or "[..], b"and ", b"or(", b"xor "].iter().any(|word| {
+        text.starts_with(word) && {
+            let end = word.len() - 1;
+            let mut cursor = Cursor::new(text, end);
+            cursor.skip_few(|byte| matches!(byte, b' ' | b'('));
+            let left = operand(&mut cursor);
+            cursor.skip_few(|byte| matches!(byte, b' ' | b')'));
+            let compares = !comparison(&mut cursor).is_empty();
+            cursor.skip_few(|byte| matches!(byte, b' ' | b'('));
+            let right = operand(&mut cursor);
+            let is_cut = has(cursor.rest(), b"--") || cursor.peek() == Some(b'#');
+            let is_literal = |side: Option<Operand>| matches!(side, Some(Operand::Number | Operand::Text));
+            compares && (is_literal(left) && is_literal(right) || left.is_some() && right.is_some() && is_cut)
+        }
+    })
+}
+
 /// How often a mark stands in a text other than as an apostrophe between letters.
 fn count_of(mark: u8, text: &[u8]) -> usize {
     let is_letter = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphabetic);

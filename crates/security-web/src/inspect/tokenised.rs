@@ -68,6 +68,22 @@ fn without_harmless(value: &[u8]) -> Cow<'_, [u8]> {
             }
         }
     }
+    // A comment that hides nothing; conditional ones do.
+    let mut from = 0;
+    while let Some(start) = memchr::memmem::find(&value[from..], b"<!--").map(|at| from + at + 4) {
+        let Some(end) = memchr::memmem::find(&value[start..], b"-->").map(|at| start + at) else { break };
+        let inside = &value[start..end];
+        if !inside.contains(&b'<') && !inside.contains(&b'[') {
+            masked.to_mut()[start..end].fill(b' ');
+        }
+        from = end;
+    }
+    // An element called XML without attributes is an example; data islands have an id.
+    for at in
+        memchr::memmem::find_iter(value, b"xml>").filter(|at| *at > 0 && matches!(value[at - 1], b'<' | b'/'))
+    {
+        masked.to_mut()[at] = b'z';
+    }
     if value.get(..DOCTYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(DOCTYPE)) {
         let end = memchr::memchr(b'>', value).unwrap_or(value.len() - 1);
         masked.to_mut()[..=end].fill(b' ');

@@ -7,8 +7,8 @@ use super::{
     rules::Rule,
     script,
     signs::{
-        ANGLE, BRACKET, CHAIN, CODED, COLON, DASH, EQUALS, JOKER, LINE, NO_WORD, NULL, QUOTE, SPACE, SQL,
-        SQL_WITHOUT_QUOTES, Signs, TAB,
+        ANGLE, BRACKET, CHAIN, CODED, COLON, DASH, EQUALS, EXPRESSION, JOKER, LINE, NO_WORD, NULL, QUOTE,
+        SPACE, SQL, SQL_WITHOUT_QUOTES, Signs, TAB,
     },
     sql, ssrf, tokenised,
     tokenised::Sql,
@@ -89,6 +89,9 @@ fn look_at_decoded(
             Sql::Weak => note(&rules::SQL_TOKENS_WEAK, 0, all),
             Sql::Innocent => {}
         }
+    }
+    if signs.has(EXPRESSION) && sql::begins_with_tautology(normal) {
+        note(&rules::SQL_TAUTOLOGY, 0, all);
     }
     if signs.has(QUOTE) {
         if sql::has_comment_tail(normal) {

@@ -50,6 +50,7 @@ pub(super) const DATABASE: &[Family] = &[
         checks::begins,
         &[
             "pg_sleep(",
+            "declare @",
             "waitfor delay",
             "waitfor time",
             "dbms_pipe.receive_message",
@@ -241,7 +242,7 @@ pub(super) const DATABASE: &[Family] = &[
             "new date(); do",
             "'||this",
             "' || this",
-            "tojson(",
+            "tojson(this",
             "'\\\"`{",
             "mapreduce(function",
             "while(1)",

@@ -63,6 +63,8 @@ pub(super) const SERVER: &[Family] = &[
             "/dev/tcp",
             "/var/log/",
             "/var/run/",
+            "/usr/local/etc/",
+            "/usr/local/apache",
             "/run/secrets",
             "/boot/",
         ],
@@ -198,7 +200,6 @@ pub(super) const SERVER: &[Family] = &[
             "__import__",
             "os.system(",
             "os.popen(",
-            "subprocess.",
             "__subclasses__",
             "__globals__",
             "__builtins__",
@@ -217,16 +218,12 @@ pub(super) const SERVER: &[Family] = &[
         &rules::CODE_NODE,
         always,
         &[
-            "child_process",
             "require('fs",
             "require(\"fs",
             "require('net",
             "process.mainmodule",
             "process.binding",
-            "process.env",
             "global.process",
-            "process.exit(",
-            "process.kill(",
         ],
     ),
     Family::new(
@@ -256,7 +253,7 @@ pub(super) const SERVER: &[Family] = &[
     Family::new(
         &rules::CODE_PROTOTYPE,
         always,
-        &["__proto__", "constructor[prototype]", "constructor.prototype", "constructor\":{\"prototype"],
+        &["__proto__", "constructor[prototype]", "constructor\":{\"prototype"],
     ),
     Family::new(
         &rules::TEMPLATE_EXPRESSION,
@@ -426,4 +423,8 @@ pub(super) const SERVER: &[Family] = &[
         always,
         &["/latest/meta-data", "/latest/user-data", "/computemetadata/v1"],
     ),
+    Family::new(&rules::CODE_NODE, checks::is_module, &["child_process"]),
+    Family::new(&rules::CODE_NODE, checks::is_code, &["process.env", "process.exit(", "process.kill("]),
+    Family::new(&rules::CODE_PYTHON, checks::is_code, &["subprocess."]),
+    Family::new(&rules::CODE_PROTOTYPE, checks::is_key, &["__proto__", "constructor.prototype"]),
 ];
