@@ -202,7 +202,7 @@ fn is_argument(rest: &[u8], takes_text: bool, is_command_only: bool) -> bool {
     match argument.first() {
         // The next command; words that are commands too stand in lists and tables.
         Some(b'|' | b';' | b'`') => is_command_only,
-        Some(b'&') => argument.get(1) == Some(&b'&') || argument.len() == 1,
+        Some(b'&') => is_command_only && (argument.get(1) == Some(&b'&') || argument.len() == 1),
         Some(b'"' | b'\'' | b'0'..=b'9' | b'%') if takes_text => true,
         _ => {
             // Behind the first word, only what no sentence has.
@@ -219,8 +219,10 @@ fn is_argument(rest: &[u8], takes_text: bool, is_command_only: bool) -> bool {
 fn is_sign_of_shell(word: &[u8], behind: &[u8]) -> bool {
     match word.first() {
         Some(b'-') => {
-            word.get(1).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-' && word.len() > 3)
+            let name = word.strip_prefix(b"--").unwrap_or(&word[1..]);
+            name.first().is_some_and(u8::is_ascii_alphanumeric)
         }
+
         Some(b'/') => {
             word.get(1).is_none_or(|byte| byte.is_ascii_alphanumeric() || b"?*[.\\'\"".contains(byte))
         }

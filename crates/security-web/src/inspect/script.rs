@@ -4,7 +4,8 @@ use super::cursor::{Cursor, before, has, is_word};
 
 /// `alert(` and friends with an argument that probes have.
 pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
-    let is_method = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
+    // `rl.prompt()`; methods of what a browser has are told by their owner.
+    let is_method = start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.');
     let rest = Cursor::new(text, end).rest();
     !is_method
         && (rest.first().is_some_and(|byte| {

@@ -73,7 +73,7 @@ fn without_harmless(value: &[u8]) -> Cow<'_, [u8]> {
     while let Some(start) = memchr::memmem::find(&value[from..], b"<!--").map(|at| from + at + 4) {
         let Some(end) = memchr::memmem::find(&value[start..], b"-->").map(|at| start + at) else { break };
         let inside = &value[start..end];
-        if !inside.contains(&b'<') && !inside.contains(&b'[') {
+        if !inside.contains(&b'<') && memchr::memmem::find(inside, b"[if").is_none() {
             masked.to_mut()[start..end].fill(b' ');
         }
         from = end;

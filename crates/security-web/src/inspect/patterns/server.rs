@@ -217,14 +217,7 @@ pub(super) const SERVER: &[Family] = &[
     Family::new(
         &rules::CODE_NODE,
         always,
-        &[
-            "require('fs",
-            "require(\"fs",
-            "require('net",
-            "process.mainmodule",
-            "process.binding",
-            "global.process",
-        ],
+        &["require('fs", "require(\"fs", "require('net", "global.process"],
     ),
     Family::new(
         &rules::CODE_JAVA,
@@ -424,7 +417,11 @@ pub(super) const SERVER: &[Family] = &[
         &["/latest/meta-data", "/latest/user-data", "/computemetadata/v1"],
     ),
     Family::new(&rules::CODE_NODE, checks::is_module, &["child_process"]),
-    Family::new(&rules::CODE_NODE, checks::is_code, &["process.env", "process.exit(", "process.kill("]),
+    Family::new(
+        &rules::CODE_NODE,
+        checks::is_code,
+        &["process.env", "process.exit(", "process.kill(", "process.mainmodule", "process.binding"],
+    ),
     Family::new(&rules::CODE_PYTHON, checks::is_code, &["subprocess."]),
     Family::new(&rules::CODE_PROTOTYPE, checks::is_key, &["__proto__", "constructor.prototype"]),
 ];
