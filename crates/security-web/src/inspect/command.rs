@@ -133,15 +133,28 @@ fn closes_a_tag(rest: &[u8]) -> bool {
     length > 0 && name.get(length) == Some(&b'>')
 }
 
-/// A whole value that is a command for files of the system, or a `ping` with its count.
+/// A whole value that is a command: for files of the system, from a folder of programs, behind another one that runs
+/// it, or a `ping` with its count.
 pub(super) fn is_whole_command(text: &[u8]) -> bool {
+    const FOLDERS: [&[u8]; 5] = [b"/bin/", b"/usr/bin/", b"/sbin/", b"/usr/sbin/", b"/usr/local/bin/"];
     let mut cursor = Cursor::new(text, 0);
     let mut word = [0u8; 24];
-    let length = unquoted(&mut cursor, &mut word);
+    let mut length = unquoted(&mut cursor, &mut word);
+    let is_run = is_runner(&word[..length]) && cursor.space() > 0;
+    if is_run {
+        length = unquoted(&mut cursor, &mut word);
+    }
     let word = &word[..length];
     let name = word.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let found = kind(name);
+    if is_run && found == Some(Kind::Plain) && cursor.peek().is_none_or(|byte| byte == b' ') {
+        return true;
+    }
     if name.is_empty() || cursor.space() == 0 {
         return false;
+    }
+    if found.is_some() && FOLDERS.iter().any(|folder| word.strip_prefix(*folder) == Some(name)) {
+        return true;
     }
     let rest = cursor.rest();
     if name == b"ping" {
@@ -151,7 +164,7 @@ pub(super) fn is_whole_command(text: &[u8]) -> bool {
         return is_count(b"-c ") || is_count(b"-n ") || is_count(b"-i ");
     }
     let is_root = rest.first() == Some(&b'/') && rest.get(1).is_none_or(|byte| byte.is_ascii_alphanumeric());
-    is_of_files(name) && (is_root || rest.starts_with(b"c:\\"))
+    (is_of_files(name) || found == Some(Kind::Plain)) && (is_root || rest.starts_with(b"c:\\"))
 }
 
 /// `for /f %i in (…) do`: a loop of the Windows shell.

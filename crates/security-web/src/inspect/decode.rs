@@ -203,9 +203,10 @@ fn has_comment(decoded: &[u8]) -> bool {
 
 /// Whether a text is its own normal form.
 pub(super) fn is_normal(decoded: &[u8], signs: Signs) -> bool {
-    !signs.has(UPPER | LINE | TAB | NULL)
-        && !(signs.has(STAR) && has_comment(decoded))
-        && !(signs.has(SPACE) && SPACES.find(decoded).is_some())
+    let is_changed = signs.has(UPPER | LINE | TAB | NULL)
+        || signs.has(STAR) && has_comment(decoded)
+        || signs.has(SPACE) && SPACES.find(decoded).is_some();
+    !is_changed
 }
 
 /// The form that the automaton reads: lower case, one space for any white space or closed SQL comment, no

@@ -115,7 +115,7 @@ impl Marks {
             }
             let count = if value[at] == b'\'' { &mut marks.singles } else { &mut marks.doubles };
             *count += 1;
-            let is_opening = marks.quotes % 2 == 0;
+            let is_opening = marks.quotes.is_multiple_of(2);
             let (outside, inside) = if is_opening { (prior, next) } else { (next, prior) };
             marks.are_of_prose &= b" (\n.,;:?!)".contains(&outside) && !b" \n'\"".contains(&inside);
             marks.quotes += 1;
@@ -125,7 +125,7 @@ impl Marks {
     }
 
     fn is_balanced(&self) -> bool {
-        self.singles % 2 == 0 && self.doubles % 2 == 0
+        self.singles.is_multiple_of(2) && self.doubles.is_multiple_of(2)
     }
 }
 

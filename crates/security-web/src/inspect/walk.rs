@@ -349,7 +349,7 @@ impl Walk<'_> {
             "asp", "aspx", "ashx", "htaccess", "shtml",
         ];
         let name = String::from_utf8_lossy(&name[name.len().saturating_sub(64)..]).to_ascii_lowercase();
-        let name = name.trim_end_matches(|sign: char| matches!(sign, '.' | ' ' | '\0' | '/' | ':'));
+        let name = name.trim_end_matches(['.', ' ', '\0', '/', ':']);
         let end = name.rsplit('.').next().unwrap_or_default().trim_start();
         if name.contains('.') && (ENDS.contains(&end) || name.ends_with("web.config")) {
             self.hits.clear();
