@@ -138,7 +138,8 @@ impl Engine {
 
     /// The state of the engine: store, counts, journal, epochs, versions.
     ///
-    /// `counts` of the records; `journal.lost` records that a full disk or a full queue cost; `store` versions
+    /// `counts` of the records; `match_index` the mapped file and how many changes it is behind, null while few
+    /// indicators need none; `journal.lost` records that a full disk or a full queue cost; `store` versions
     /// and sizes; `credentials` that are set and from where; `epochs` of the shared page; `problems` says what
     /// could not be read, and the value concerned is null: whoever asks how things are when the disk is full
     /// must be told.
@@ -158,6 +159,7 @@ impl Engine {
             "data_dir": self.data_dir().display().to_string(),
             "process": std::process::id(),
             "store": noted(&mut problems, self.files.store.stats().map_err(Error::from)),
+            "match_index": noted(&mut problems, self.index_status()).flatten(),
             "journal": self.files.journal.stats(),
             "counts": {
                 "indicators": by_type.as_ref().map(|counts| counts.values().filter_map(Value::as_u64).sum::<u64>()),

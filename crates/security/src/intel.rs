@@ -1,46 +1,25 @@
 //! `security.modules.intel`: indicators, intelligence records, correlation, reports, feeds.
 
 mod exchange;
+mod index;
 mod records;
 mod reports;
 
-use std::sync::{PoisonError, RwLock};
-
-use security_core::{Domain, Revision, StoreFault, Timestamp};
-use security_indicators::{Indicator, IocType, MatchIndex, MatchType};
-use security_intel::{IndicatorStore, IocRecord, NewIoc, Row};
+use security_core::{StoreFault, Timestamp};
+use security_indicators::{Hits, Indicator, IocType, MatchType};
+use security_intel::{IndicatorStore, IocRecord, NewIoc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use exchange::{ExportFilter, ImportOptions, ImportProgress, ImportReport};
+pub(crate) use index::IndicatorCache;
 pub use records::SearchRequest;
 
-use crate::{Engine, Error, Result, follow::Follower, utils::generate_request_id, world};
+use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
-/// Steps of the change feed read at a time.
-const FEED_PAGE: usize = 50_000;
 /// The longest name of a source, and the most tags and relations of one word.
 const MAX_NAME: usize = 200;
 const MAX_TAGS: usize = 100;
-
-/// The match index of this process, following the store by its change feed.
-#[derive(Debug)]
-pub(crate) struct IndicatorCache {
-    follower: Follower,
-    state: RwLock<IndexState>,
-}
-
-#[derive(Debug, Default)]
-struct IndexState {
-    index: MatchIndex,
-    revision: Revision,
-}
-
-impl Default for IndicatorCache {
-    fn default() -> Self {
-        Self { follower: Follower::new(Domain::Indicators), state: RwLock::default() }
-    }
-}
 
 /// One source's word on one value, as a caller gives it.
 #[derive(Debug, Clone, Default)]
@@ -98,39 +77,6 @@ impl IocMatch {
 }
 
 impl Engine {
-    /// Runs `look` on the match index as it is now, changes of other processes included.
-    pub(crate) fn with_index<R>(&self, look: impl FnOnce(&MatchIndex) -> R) -> Result<R> {
-        let cache = &self.indicators;
-        if !cache.follower.is_current(&self.page) {
-            cache.follower.refresh(
-                &self.page,
-                || self.follow_indicators(),
-                || Ok(self.files.store.settle(Domain::Indicators)?),
-            )?;
-        }
-        Ok(look(&cache.state.read().unwrap_or_else(PoisonError::into_inner).index))
-    }
-
-    fn follow_indicators(&self) -> Result<()> {
-        let mut since = self.indicators.state.read().unwrap_or_else(PoisonError::into_inner).revision;
-        loop {
-            let (revision, changes) = self.files.store.indicator_changes(since, FEED_PAGE)?;
-            let done = changes.is_empty();
-            let mut state = self.indicators.state.write().unwrap_or_else(PoisonError::into_inner);
-            for change in changes {
-                match change.removed {
-                    true => state.index.remove(&change.indicator, change.row),
-                    false => state.index.insert(&change.indicator, change.row),
-                }
-            }
-            state.revision = revision;
-            since = revision;
-            if done {
-                return Ok(());
-            }
-        }
-    }
-
     /// Adds one source's word on a value. The same value again is merged: sources side by side, the highest
     /// confidence, the latest sight.
     ///
@@ -195,13 +141,15 @@ impl Engine {
         let now = world::now();
         let hits = self.with_index(|index| index.matches(indicator))?;
         let mut matches = Vec::with_capacity(hits.len());
-        for hit in hits {
-            // A record removed or expired since the index saw it is no match.
-            let found = self.files.store.indicators_at(&[Row::from(hit.row)])?.pop();
-            if let Some(record) = found.filter(|record| is_active(record, now)) {
+        for (record, match_type) in self.confirmed(indicator, hits)? {
+            if is_active(&record, now) {
                 let confidence = record.confidence;
-                let ioc = ioc_view(&record, now);
-                matches.push(IocMatch { ioc, match_type: hit.match_type, match_time: now, confidence });
+                matches.push(IocMatch {
+                    ioc: ioc_view(&record, now),
+                    match_type,
+                    match_time: now,
+                    confidence,
+                });
             }
         }
         Ok(IocCheck {
@@ -211,6 +159,19 @@ impl Engine {
             count: matches.len(),
             matches,
         })
+    }
+
+    /// The records behind hits, expired ones included, and how each met the value. One that was removed since the
+    /// index saw it is none, and neither is one that only a hash took for it.
+    pub(crate) fn confirmed(&self, checked: &Indicator, hits: Hits) -> Result<Vec<(IocRecord, MatchType)>> {
+        let mut confirmed = Vec::with_capacity(hits.len());
+        for hit in hits {
+            let Some(record) = self.files.store.indicators_at(&[hit.row])?.pop() else { continue };
+            if record.indicator().is_some_and(|listed| hit.is_true(checked, &listed)) {
+                confirmed.push((record, hit.match_type));
+            }
+        }
+        Ok(confirmed)
     }
 }
 

@@ -394,7 +394,7 @@ fn record(row: &SqlRow<'_>, column: usize) -> Result<IocRecord, Trouble> {
     Ok(serde_json::from_str(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)?)
 }
 
-fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
+pub(super) fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
     let value: i64 =
         connection.prepare_cached("SELECT value FROM revision")?.query_row([], |row| row.get(0))?;
     Ok(Revision(u64::try_from(value).unwrap_or(0)))

@@ -9,6 +9,7 @@ mod intel;
 mod key_bulk;
 mod key_table;
 mod labels;
+mod match_file;
 mod pool;
 mod schema;
 mod walk;

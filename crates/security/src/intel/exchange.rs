@@ -164,6 +164,7 @@ impl Engine {
             details["error"] = error.to_string().into();
         }
         self.audit("feed_imported", &generate_request_id(), details);
+        self.index_what_changed();
         taken.map_err(|error| after(report.added + report.merged, error)).map(|()| report)
     }
 

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use security_indicators::{ExtractOptions, Indicator, IocType, TypeSet, extract};
-use security_intel::{IndicatorStore, assess};
+use security_intel::assess;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -86,13 +86,11 @@ impl Engine {
         let hits = self.with_index(|index| index.matches(&indicator))?;
         let mut records = Vec::new();
         let mut matches = Vec::new();
-        for hit in hits {
-            if let Some(record) = self.files.store.indicators_at(&[hit.row])?.pop() {
-                matches.push(json!({
-                    "ioc": intel::ioc_view(&record, now), "match_type": hit.match_type, "match_time": now,
-                }));
-                records.push(record);
-            }
+        for (record, match_type) in self.confirmed(&indicator, hits)? {
+            matches.push(json!({
+                "ioc": intel::ioc_view(&record, now), "match_type": match_type, "match_time": now,
+            }));
+            records.push(record);
         }
         let assessment = assess(&records, now);
         let mut tags: Vec<&String> = records.iter().flat_map(|record| &record.tags).collect();
