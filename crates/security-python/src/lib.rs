@@ -6,6 +6,7 @@ mod errors;
 mod credentials;
 mod inspection;
 mod intel;
+mod ioc_check;
 mod middleware;
 mod response_headers;
 mod setup;

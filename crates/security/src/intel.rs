@@ -2,6 +2,7 @@
 
 mod exchange;
 mod index;
+mod listed;
 mod records;
 mod reports;
 
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 pub use exchange::{ExportFilter, ImportOptions, ImportProgress, ImportReport};
 pub(crate) use index::IndicatorCache;
+pub use listed::ListedIoc;
 pub use records::SearchRequest;
 
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
@@ -60,19 +62,17 @@ pub struct IocCheck {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct IocMatch {
     /// The record, as [`Engine::add_ioc`] shows it.
-    pub ioc: Value,
+    pub ioc: ListedIoc,
     /// How it matched.
     pub match_type: MatchType,
     /// When.
     pub match_time: Timestamp,
-    #[serde(skip)]
-    confidence: u8,
 }
 
 impl IocMatch {
     /// The record's confidence, 0 to 100.
     pub fn confidence(&self) -> u8 {
-        self.confidence
+        self.ioc.record().confidence
     }
 }
 
@@ -137,41 +137,64 @@ impl Engine {
         values.iter().map(|value| self.check_ioc(ioc_type, value)).collect()
     }
 
-    pub(crate) fn check_indicator(&self, indicator: &Indicator) -> Result<IocCheck> {
-        let now = world::now();
-        let hits = self.with_index(|index| index.matches(indicator))?;
-        let mut matches = Vec::with_capacity(hits.len());
-        for (record, match_type) in self.confirmed(indicator, hits)? {
-            if is_active(&record, now) {
-                let confidence = record.confidence;
-                matches.push(IocMatch {
-                    ioc: ioc_view(&record, now),
-                    match_type,
-                    match_time: now,
-                    confidence,
-                });
+    /// [`Engine::check_ioc`] without asking the store; `None` when it would have to be asked. Takes a microsecond.
+    /// # Errors
+    /// As [`Engine::check_ioc`].
+    pub fn check_ioc_at_hand(&self, ioc_type: &str, value: &str) -> Result<Option<IocCheck>> {
+        let indicator = indicator(ioc_type, value)?;
+        let Some(hits) = self.hits_at_hand(&indicator) else { return Ok(None) };
+        let mut met = Vec::with_capacity(hits.len());
+        for hit in &hits {
+            let Ok(listed) = self.indicators.records.find(hit.row) else { return Ok(None) };
+            if hit.is_true(&indicator, listed.indicator()) {
+                met.push((listed, hit.match_type));
             }
         }
-        Ok(IocCheck {
-            value: indicator.value().to_owned(),
-            kind: indicator.kind(),
-            matched: !matches.is_empty(),
-            count: matches.len(),
-            matches,
-        })
+        Ok(Some(IocCheck::of(&indicator, met)))
+    }
+
+    pub(crate) fn check_indicator(&self, indicator: &Indicator) -> Result<IocCheck> {
+        let hits = self.with_index(|index| index.matches(indicator))?;
+        Ok(IocCheck::of(indicator, self.confirmed(indicator, hits)?))
     }
 
     /// The records behind hits, expired ones included, and how each met the value. One that was removed since the
     /// index saw it is none, and neither is one that only a hash took for it.
-    pub(crate) fn confirmed(&self, checked: &Indicator, hits: Hits) -> Result<Vec<(IocRecord, MatchType)>> {
+    pub(crate) fn confirmed(&self, checked: &Indicator, hits: Hits) -> Result<Vec<(ListedIoc, MatchType)>> {
+        let cache = &self.indicators.records;
         let mut confirmed = Vec::with_capacity(hits.len());
         for hit in hits {
-            let Some(record) = self.files.store.indicators_at(&[hit.row])?.pop() else { continue };
-            if record.indicator().is_some_and(|listed| hit.is_true(checked, &listed)) {
-                confirmed.push((record, hit.match_type));
+            let listed = match cache.find(hit.row) {
+                Ok(kept) => kept,
+                Err(heard) => {
+                    let record = self.files.store.indicators_at(&[hit.row])?.pop();
+                    let Some(read) = record.and_then(ListedIoc::new) else { continue };
+                    cache.keep(hit.row, read.clone(), heard);
+                    read
+                }
+            };
+            if hit.is_true(checked, listed.indicator()) {
+                confirmed.push((listed, hit.match_type));
             }
         }
         Ok(confirmed)
+    }
+}
+
+impl IocCheck {
+    /// What is said of a value that met these records.
+    fn of(checked: &Indicator, met: Vec<(ListedIoc, MatchType)>) -> Self {
+        let now = world::now();
+        let active = met.into_iter().filter(|(listed, _)| listed.is_active(now));
+        let matches: Vec<_> =
+            active.map(|(ioc, match_type)| IocMatch { ioc, match_type, match_time: now }).collect();
+        Self {
+            value: checked.value().to_owned(),
+            kind: checked.kind(),
+            matched: !matches.is_empty(),
+            count: matches.len(),
+            matches,
+        }
     }
 }
 

@@ -39,7 +39,8 @@ pub use process::{close, current, initialize, opened};
 pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageContext};
 pub use explain::GivenRequest;
 pub use intel::{
-    ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest,
+    ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, ListedIoc,
+    SearchRequest,
 };
 pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};

@@ -13,10 +13,11 @@ use std::{
 };
 
 use security_core::{Coded as _, Domain, Revision, StoreFault};
-use security_indicators::{IndexDamaged, IndexFile, IndexId, LayeredIndex};
+use security_indicators::{Hits, IndexDamaged, IndexFile, IndexId, Indicator, LayeredIndex};
 use security_intel::{IndicatorChange, IndicatorStore};
 use security_shared::ReadMap;
 
+use super::listed::ListedCache;
 use crate::{Engine, Result, follow::Follower, world};
 
 /// Steps of the change feed read at a time.
@@ -38,6 +39,7 @@ type Index = LayeredIndex<ReadMap>;
 pub(crate) struct IndicatorCache {
     follower: Follower,
     state: RwLock<IndexState>,
+    pub(super) records: ListedCache,
     /// A thread makes a new file.
     building: Arc<AtomicBool>,
     /// It has made one, which the next refresh takes over.
@@ -60,6 +62,7 @@ impl Default for IndicatorCache {
         Self {
             follower: Follower::new(Domain::Indicators),
             state: RwLock::default(),
+            records: ListedCache::default(),
             building: Arc::default(),
             file_made: Arc::default(),
             tried_at: AtomicU64::new(0),
@@ -115,6 +118,15 @@ impl Engine {
         }
         // The last round has no file to be damaged.
         Err(StoreFault::new("store-damaged", "the match index is damaged however often it is made").into())
+    }
+
+    /// What the index says of an indicator, if it is up to date and nobody holds it.
+    pub(super) fn hits_at_hand(&self, indicator: &Indicator) -> Option<Hits> {
+        let cache = &self.indicators;
+        if cache.file_made.load(Ordering::Relaxed) || !cache.follower.is_current(&self.page) {
+            return None;
+        }
+        cache.state.try_read().ok()?.index.matches(indicator).ok()
     }
 
     /// The file that the store names, for `status`: `{file, entries, bytes, behind}`, the last the number of changes
@@ -189,6 +201,7 @@ impl Engine {
             drop(old);
             cache.tried_at.store(0, Ordering::Relaxed);
         }
+        cache.records.forget();
         self.renew_index();
         Ok(())
     }

@@ -86,7 +86,8 @@ impl Engine {
         let hits = self.with_index(|index| index.matches(&indicator))?;
         let mut records = Vec::new();
         let mut matches = Vec::new();
-        for (record, match_type) in self.confirmed(&indicator, hits)? {
+        for (listed, match_type) in self.confirmed(&indicator, hits)? {
+            let record = listed.record().clone();
             matches.push(json!({
                 "ioc": intel::ioc_view(&record, now), "match_type": match_type, "match_time": now,
             }));
