@@ -70,6 +70,41 @@ class Indicators(EngineCase):
         checks = security.check_iocs("ip", values)
         self.assertEqual([bool(check) for check in checks], [value == "192.0.2.7" for value in values])
         self.assertEqual(security.check_iocs("ip", iter(())), [])
+        (met,) = security.check_iocs("ip", values, matched_only=True)
+        self.assertEqual((met.pop("index"), met["value"]), (7, "192.0.2.7"))
+        self.assertEqual(met.keys(), checks[7].keys())
+        with self.assertRaisesRegex(ValueError, "value.*evil"):
+            security.check_iocs("ip", [*values, "evil\ud800"], matched_only=True)
+
+    def test_very_many_at_once_come_in_their_order(self) -> None:
+        for number in (5, 40_000, 69_999):
+            security.add_ioc("domain", f"h{number}.example", "us", 50)
+        values = [f"H{number}.example" for number in range(70_000)]
+        met = security.check_iocs("domain", values, matched_only=True)
+        self.assertEqual([check["index"] for check in met], [5, 40_000, 69_999])
+        self.assertEqual([check["value"] for check in met], ["h5.example", "h40000.example", "h69999.example"])
+
+    def test_an_answer_is_the_callers_to_change(self) -> None:
+        security.add_ioc("ip", "192.0.2.7", "us", 50, tags=["c2"], related_intel_ids=["intel--1"])
+        first = security.check_ioc("ip", "192.0.2.7")
+        whole = json.dumps(security.check_ioc("ip", "192.0.2.7")["matches"][0]["ioc"])
+
+        def spoil(value: object) -> None:
+            if isinstance(value, dict):
+                for inner in value.values():
+                    spoil(inner)
+                value.clear()
+            elif isinstance(value, list):
+                for inner in value:
+                    spoil(inner)
+                value.append("spoilt")
+
+        spoil(first)
+        self.assertEqual(json.dumps(security.check_ioc("ip", "192.0.2.7")["matches"][0]["ioc"]), whole)
+        # What another word changes is seen by the next call.
+        security.add_ioc("ip", "192.0.2.7", "them", 90)
+        record = security.check_ioc("ip", "192.0.2.7")["matches"][0]["ioc"]
+        self.assertEqual((record["confidence"], record["sightings"], len(record["sources"])), (90, 2, 2))
 
     def test_bad_input(self) -> None:
         for confidence in (-1, 101, 10**6):

@@ -61,7 +61,7 @@ enum Verb {
     /// The audit trail: verify, show
     #[command(subcommand)]
     Audit(audit::Verb),
-    /// Indicators of compromise: add, check, remove, import, export
+    /// Indicators of compromise: add, check, remove, delete, import, export
     #[command(subcommand)]
     Ioc(ioc::Verb),
     /// Intelligence records: search, show

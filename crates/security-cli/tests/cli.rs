@@ -34,6 +34,7 @@ const VERBS: [&[&str]; 41] = [
     &["ioc", "add"],
     &["ioc", "check"],
     &["ioc", "remove"],
+    &["ioc", "delete"],
     &["ioc", "import"],
     &["ioc", "export"],
     &["intel"],

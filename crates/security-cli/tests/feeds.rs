@@ -50,6 +50,23 @@ fn feeds_go_in_and_out() {
 }
 
 #[test]
+fn a_source_is_taken_back() {
+    let place = Place::new();
+    place.write("feed.txt", "192.0.2.7\nevil.example\n198.51.100.0/24\n");
+    place.run(&["ioc", "import", "feed.txt", "--source", "theirs"]).exits(0);
+    place.run(&["ioc", "add", "evil.example", "--source", "ours"]).exits(0);
+    let told = place.run(&["ioc", "delete", "--source", "theirs"]).exits(0);
+    assert_eq!(told.stdout, "2 removed, 1 stay listed by others\n");
+    place.run(&["ioc", "check", "192.0.2.7", "198.51.100.1"]).exits(0);
+    place.run(&["ioc", "check", "evil.example"]).exits(10);
+    place.run(&["ioc", "delete", "--source", "theirs"]).exits(1);
+    let told = place.run(&["ioc", "delete", "--source", "ours", "--json"]).exits(0).record();
+    assert_eq!(told, json!({"source": "ours", "removed": 1, "kept": 0}));
+    let trail = place.run(&["audit", "show", "--json"]).exits(0).records();
+    assert!(trail.iter().any(|line| line["action"] == "source_removed" || line["event"] == "source_removed"));
+}
+
+#[test]
 fn one_unclear_value_does_not_hide_the_others() {
     let place = Place::new();
     place.run(&["ioc", "add", "192.0.2.1", "-s", "ours"]).exits(0);

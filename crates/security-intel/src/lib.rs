@@ -33,7 +33,9 @@ pub use correlate::{
 pub use error::IntelError;
 pub use feed::{ExportFormat, Exported, FeedFormat, FeedOptions, FeedReader, FeedTotals, Rejected, export};
 pub use ioc::{IocRecord, NewIoc, Provenance};
-pub use port::{IndicatorChange, IndicatorStore, IntelFilter, IntelStore, IocFilter, Row, Upserted};
+pub use port::{
+    IndicatorChange, IndicatorStore, IntelFilter, IntelStore, IocFilter, Row, SourceRemoval, Upserted,
+};
 pub use record::IntelRecord;
 pub use report::{Section, ThreatReport, TopIndicator, threat_report};
 pub use score::{Assessment, assess, half_life_days};

@@ -16,7 +16,7 @@ use security::{ExportFilter, ImportOptions, IocDraft, SearchRequest};
 use serde_json::{Value, json};
 
 use crate::{
-    convert::{Given, Text, Texts, named, optional, to_json, to_python, utf8},
+    convert::{Given, SharedTexts, Text, Texts, named, optional, to_json, to_python, utf8},
     errors::{attached, detached},
     ioc_check,
     setup::optional_json,
@@ -100,23 +100,37 @@ pub(crate) fn check_ioc(
     ioc_check::to_python(py, &check)
 }
 
-/// Does :func:`check_ioc` for many values of one kind.
+/// Does :func:`check_ioc` for many values of one kind, on all cores when they are very many.
 ///
 /// :param ioc_type: the kind (``str``).
-/// :param values: ``list`` of ``str``.
-/// :returns: ``list`` of :class:`IocCheck`, in the order of the values.
+/// :param values: ``list`` of ``str``, or another iterable of them.
+/// :param matched_only: give the listed ones alone (``bool``): a value that is not listed then costs a look-up and no
+///     Python object.
+/// :returns: ``list`` of :class:`IocCheck`, in the order of the values; with ``matched_only`` each has ``index`` (``int``),
+///     its place among them from 0.
 /// :raises ValueError: for the first value that is no indicator of that kind.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-pub(crate) fn check_iocs(
-    py: Python<'_>,
+#[pyo3(signature = (ioc_type, values, matched_only = Given::of(false)), text_signature = "(ioc_type, values, matched_only=False)")]
+pub(crate) fn check_iocs<'py>(
+    py: Python<'py>,
     ioc_type: Given<Text>,
-    values: Given<Texts>,
-) -> PyResult<Vec<Bound<'_, PyAny>>> {
+    values: Given<SharedTexts>,
+    matched_only: Given<bool>,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let ioc_type = ioc_type.text("ioc_type")?;
-    let values = values.texts("values")?;
-    let checks = detached(py, || security::current()?.check_iocs(&ioc_type, &values))?;
-    checks.iter().map(|check| ioc_check::to_python(py, check)).collect()
+    let SharedTexts(values) = values.value("values")?;
+    if !matched_only.value("matched_only")? {
+        let checks = detached(py, || security::current()?.check_iocs(&ioc_type, &values))?;
+        return checks.iter().map(|check| ioc_check::to_python(py, check)).collect();
+    }
+    let met = detached(py, || security::current()?.matched_iocs(&ioc_type, &values))?;
+    let with_index = |met: &security::Met| {
+        let answer = ioc_check::to_python(py, &met.check)?;
+        answer.set_item("index", met.index)?;
+        Ok(answer)
+    };
+    met.iter().map(with_index).collect()
 }
 
 /// Finds indicators and intelligence records alike.

@@ -1,5 +1,6 @@
 //! `security.modules.intel`: indicators, intelligence records, correlation, reports, feeds.
 
+mod bulk;
 mod exchange;
 mod index;
 mod listed;
@@ -12,6 +13,7 @@ use security_intel::{IndicatorStore, IocRecord, NewIoc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use bulk::Met;
 pub use exchange::{ExportFilter, ImportOptions, ImportProgress, ImportReport};
 pub(crate) use index::IndicatorCache;
 pub use listed::ListedIoc;
@@ -128,13 +130,6 @@ impl Engine {
     /// [`Error::Invalid`] for what is no indicator of that type; [`Error::Store`].
     pub fn check_ioc(&self, ioc_type: &str, value: &str) -> Result<IocCheck> {
         self.check_indicator(&indicator(ioc_type, value)?)
-    }
-
-    /// [`Engine::check_ioc`] for many values of one type.
-    /// # Errors
-    /// As [`Engine::check_ioc`], for the first value that is none.
-    pub fn check_iocs(&self, ioc_type: &str, values: &[String]) -> Result<Vec<IocCheck>> {
-        values.iter().map(|value| self.check_ioc(ioc_type, value)).collect()
     }
 
     /// [`Engine::check_ioc`] without asking the store; `None` when it would have to be asked. Takes a microsecond.

@@ -143,6 +143,26 @@ fn a_missing_file_and_a_store_put_back_to_an_earlier_state_answer_right() {
     assert!(file(folder.path()).is_some());
 }
 
+#[test]
+fn a_source_taken_back_is_gone_from_the_file_too() {
+    let folder = TempDir::new().unwrap();
+    let (one, other) = (engine(folder.path()), engine(folder.path()));
+    import(&one, 0..21_000);
+    one.add_ioc(draft("domain", "h9.example")).unwrap();
+    let before = file(folder.path()).unwrap();
+    assert!(lists(&other, "domain", "h8.example"));
+    let mut heard = Vec::new();
+    let done = one.remove_source("crowd", &mut |done| heard.push(done.removed + done.kept)).unwrap();
+    assert_eq!((done.removed, done.kept, heard), (20_999, 1, vec![10_000, 20_000, 21_000]));
+    assert_ne!(file(folder.path()).unwrap(), before);
+    for engine in [&one, &other, &engine(folder.path())] {
+        assert!(!lists(engine, "domain", "h8.example") && lists(engine, "domain", "h9.example"));
+        assert_eq!(engine.status()["match_index"]["entries"], 1);
+    }
+    let error = one.remove_source("crowd", &mut |_| {}).unwrap_err();
+    assert_eq!(error.to_string(), "source `crowd` does not exist");
+}
+
 struct NoRuns;
 
 impl Scratch for NoRuns {

@@ -12,6 +12,7 @@ mod labels;
 mod match_file;
 mod pool;
 mod schema;
+mod source_removal;
 mod walk;
 
 use std::{fmt, fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
