@@ -98,13 +98,13 @@ fn what_has_expired_is_no_match_whatever_the_file_says() {
 fn a_damaged_file_is_noticed_by_whoever_meets_it_and_made_anew() {
     let folder = TempDir::new().unwrap();
     import(&engine(folder.path()), 0..21_000);
-    for (at, what) in [(4096 + 20, "every bucket"), (70, "the header"), (usize::MAX, "cut short")] {
+    for (at, what) in [(20_480, "every bucket"), (70, "the header"), (usize::MAX, "cut short")] {
         let path = file(folder.path()).unwrap();
         let mut damaged = fs::read(&path).unwrap();
         match at {
             usize::MAX => damaged.truncate(damaged.len() / 2),
             70 => damaged[70] ^= 1,
-            _ => damaged[4096..].chunks_mut(64).for_each(|bucket| bucket[20] ^= 1),
+            _ => damaged[20_480..].chunks_mut(64).for_each(|bucket| bucket[20] ^= 1),
         }
         replace(&path, &damaged);
         let engine = engine(folder.path());
