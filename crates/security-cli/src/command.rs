@@ -13,7 +13,7 @@ use crate::{
     arguments::Global,
     audit, config, defang, detect, extract, identify, init, intel, ioc, key,
     output::{Exit, Failure, Outcome, tell},
-    policy, rotate, rule,
+    policy, rotate, rule, scan,
     session::Session,
     status, suspicion, taxii, usage,
 };
@@ -24,7 +24,7 @@ Exit codes:
    1  failed: it could not be done, or a check did not hold (key verify, audit verify, identify)
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
-  10  found: ioc check met a listed value, detect raised an alert, rule test matched,
+  10  found: ioc check or scan met a listed value, detect raised an alert, rule test matched,
       suspicion has findings, policy explain would turn the request away
 
 Environment:
@@ -69,6 +69,8 @@ enum Verb {
     Intel(intel::Verb),
     /// Find indicators in text, defanged ones too
     Extract(extract::Arguments),
+    /// Find the listed indicators in files and folders; exit code 10 when there is one
+    Scan(scan::Arguments),
     /// Say what kind of indicator a value is; exit code 1 when one is none
     Identify(identify::Arguments),
     /// Disarm the indicators in a text, so that nobody follows them by accident
@@ -137,6 +139,7 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Ioc(verb) => ioc::run(verb, session),
         Verb::Intel(verb) => intel::run(verb, session),
         Verb::Extract(arguments) => extract::run(&arguments, session),
+        Verb::Scan(arguments) => scan::run(&arguments, session),
         Verb::Identify(arguments) => identify::run(&arguments, session),
         Verb::Defang(arguments) => defang::run(&arguments, security::defang, session),
         Verb::Refang(arguments) => {

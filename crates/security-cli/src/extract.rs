@@ -67,7 +67,7 @@ fn extract(
 ) -> Result<usize, crate::output::Failure> {
     let types = (!arguments.types.is_empty()).then_some(arguments.types.as_slice());
     let bar = Bar::of_bytes(&session.output, &input.name, input.size);
-    let mut blocks = Blocks { reader: bar.reading(input.reader), rest: Vec::new(), ended: false };
+    let mut blocks = Blocks::new(bar.reading(input.reader));
     let mut read = 0;
     while let Some(block) = blocks.next().map_err(|error| unreadable(&input.name, &error))? {
         let text = readable(&block);
@@ -104,14 +104,18 @@ fn extract(
 }
 
 /// A reader in large pieces that end after a line, so that no indicator is cut in two.
-struct Blocks<R> {
+pub(crate) struct Blocks<R> {
     reader: R,
     rest: Vec<u8>,
     ended: bool,
 }
 
 impl<R: Read> Blocks<R> {
-    fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader, rest: Vec::new(), ended: false }
+    }
+
+    pub(crate) fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let mut block = std::mem::take(&mut self.rest);
         while !self.ended && block.len() < BLOCK {
             let missing = (BLOCK - block.len()) as u64;
@@ -140,7 +144,7 @@ fn character_end(block: &[u8]) -> usize {
 }
 
 /// The bytes as text in which every byte stands at its own offset: what is no UTF-8 becomes spaces.
-fn readable(bytes: &[u8]) -> String {
+pub(crate) fn readable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -163,7 +167,7 @@ mod tests {
     fn blocks_end_after_a_line_and_lose_nothing() {
         let line = b"x 192.0.2.1 y\n";
         let text: Vec<u8> = line.iter().copied().cycle().take(BLOCK + 5 * line.len() + 3).collect();
-        let mut blocks = Blocks { reader: text.as_slice(), rest: Vec::new(), ended: false };
+        let mut blocks = Blocks::new(text.as_slice());
         let mut joined = Vec::new();
         let mut sizes = Vec::new();
         while let Some(block) = blocks.next().unwrap() {

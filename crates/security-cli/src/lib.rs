@@ -27,6 +27,7 @@ mod key;
 mod policy;
 mod rotate;
 mod rule;
+mod scan;
 mod status;
 mod suspicion;
 mod taxii;

@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 41] = [
+const VERBS: [&[&str]; 43] = [
     &[],
     &["init"],
     &["key"],
@@ -41,6 +41,7 @@ const VERBS: [&[&str]; 41] = [
     &["intel", "search"],
     &["intel", "show"],
     &["extract"],
+    &["scan"],
     &["identify"],
     &["defang"],
     &["refang"],

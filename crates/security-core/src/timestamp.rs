@@ -63,23 +63,49 @@ impl Timestamp {
     }
 }
 
+/// Written by hand: every record and every answer has a few of these.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(time) => {
-                let fraction = self.0.rem_euclid(1_000_000);
-                let digits = if fraction == 0 {
-                    0
-                } else if fraction % 1000 == 0 {
-                    3
-                } else {
-                    6
-                };
-                write!(f, "{time:.digits$}")
+        let (seconds, fraction) = (self.as_seconds(), self.0.rem_euclid(1_000_000));
+        let (year, month, day) = civil(seconds.div_euclid(86_400));
+        let second = seconds.rem_euclid(86_400);
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        for (at, digits, number) in [
+            (0, 4, year),
+            (5, 2, month),
+            (8, 2, day),
+            (11, 2, second / 3600),
+            (14, 2, second / 60 % 60),
+            (17, 2, second % 60),
+            (20, 6, fraction),
+        ] {
+            let mut left = number;
+            for place in text[at..at + digits].iter_mut().rev() {
+                *place += (left % 10) as u8;
+                left /= 10;
             }
-            Err(_) => Err(fmt::Error), // unreachable: the constructor clamps to what jiff can write
         }
+        let written = match (fraction, fraction % 1000) {
+            (0, _) => 19,
+            (_, 0) => 23,
+            _ => 26,
+        };
+        text[written] = b'Z';
+        f.pad(str::from_utf8(&text[..=written]).unwrap_or_default())
     }
+}
+
+/// Year, month and day of a day counted from 1970-01-01 (H. Hinnant, "chrono-compatible low-level date algorithms",
+/// `civil_from_days`): years begin in March, so that the day that comes every fourth year is the last.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 impl FromStr for Timestamp {
@@ -131,6 +157,13 @@ mod tests {
         fn text_round_trips(micros in Timestamp::MIN.0..=Timestamp::MAX.0) {
             let time = Timestamp::from_micros(micros);
             prop_assert_eq!(time.to_string().parse(), Ok(time));
+            let peer = jiff::Timestamp::from_microsecond(micros).unwrap();
+            prop_assert_eq!(format!("{time:>40}"), format!("{:>40}", time.to_string()));
+            let whole = Timestamp::from_seconds(micros / 1_000_000).to_string();
+            prop_assert_eq!(&whole, &jiff::Timestamp::from_second(micros / 1_000_000).unwrap().to_string());
+            if micros % 1000 != 0 {
+                prop_assert_eq!(time.to_string(), format!("{peer:.6}"));
+            }
         }
     }
 }

@@ -13,9 +13,6 @@ use crate::convert::from_json;
 /// What a record became, kept with it. Nobody is given it itself: it is theirs to change.
 struct Rendered(Py<PyDict>);
 
-/// The entries of a record that are lists of what cannot be changed.
-const LISTS: [&str; 2] = ["tags", "related_intel_ids"];
-
 /// As a `security.answers.IocCheck`.
 pub(crate) fn to_python<'py>(py: Python<'py>, check: &IocCheck) -> PyResult<Bound<'py, PyAny>> {
     static CLASS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -53,9 +50,9 @@ fn record<'py>(py: Python<'py>, listed: &ListedIoc) -> PyResult<Bound<'py, PyDic
         return Ok(from_json(py, listed.view())?.cast_into()?);
     };
     let copy = kept.bind(py).copy()?;
-    for name in LISTS {
-        let name = PyString::intern(py, name);
-        if let Some(list) = copy.get_item(&name)? {
+    // Lists of what cannot be changed.
+    for name in [intern!(py, "tags"), intern!(py, "related_intel_ids")] {
+        if let Some(list) = copy.get_item(name)? {
             let list = list.cast_into::<PyList>()?;
             copy.set_item(name, list.get_slice(0, list.len()))?;
         }

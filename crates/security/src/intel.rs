@@ -6,6 +6,7 @@ mod index;
 mod listed;
 mod records;
 mod reports;
+mod scan;
 
 use security_core::{StoreFault, Timestamp};
 use security_indicators::{Hits, Indicator, IocType, MatchType};
@@ -18,6 +19,7 @@ pub use exchange::{ExportFilter, ImportOptions, ImportProgress, ImportReport};
 pub(crate) use index::IndicatorCache;
 pub use listed::ListedIoc;
 pub use records::SearchRequest;
+pub use scan::{ScanReport, ScannedIoc};
 
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 

@@ -40,7 +40,7 @@ pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageConte
 pub use explain::GivenRequest;
 pub use intel::{
     ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, ListedIoc, Met,
-    SearchRequest,
+    ScanReport, ScannedIoc, SearchRequest,
 };
 pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};

@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use files::read_rule_file;
+pub(crate) use lookup::wanted;
 pub use lookup::{ExtractedIoc, extract_iocs, identify_ioc_type};
 
 use crate::{Engine, Error, Result, follow::Follower, intel::IocCheck, utils::generate_request_id, world};

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use security_indicators::{ExtractOptions, Indicator, IocType, TypeSet, extract};
+use security_indicators::{ExtractOptions, Found, Indicator, IocType, TypeSet, extract};
 use security_intel::assess;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -37,24 +37,34 @@ pub struct ExtractedIoc {
 /// # Errors
 /// [`Error::Invalid`] for an unknown type.
 pub fn extract_iocs(text: &str, types: Option<&[String]>, limit: Option<usize>) -> Result<Vec<ExtractedIoc>> {
-    let mut options = ExtractOptions::default();
+    let options = ExtractOptions { max_hits: limit.unwrap_or(usize::MAX), ..wanted(types)? };
+    Ok(extract(text, &options).iter().map(|found| ExtractedIoc::of(found, text)).collect())
+}
+
+/// What to look for: these types, or all.
+pub(crate) fn wanted(types: Option<&[String]>) -> Result<ExtractOptions> {
+    let mut options = ExtractOptions { max_hits: usize::MAX, ..ExtractOptions::default() };
     if let Some(types) = types {
         let kinds =
             types.iter().map(|name| IocType::from_str(name)).collect::<std::result::Result<Vec<_>, _>>();
         options.types =
             Some(kinds.map_err(|error| Error::invalid("types", error))?.into_iter().collect::<TypeSet>());
     }
-    options.max_hits = limit.unwrap_or(usize::MAX);
-    let found = extract(text, &options).into_iter().map(|found| ExtractedIoc {
-        kind: found.indicator.kind(),
-        value: found.indicator.value().to_owned(),
-        original: text[found.start..found.end].to_owned(),
-        context: found.context(text, CONTEXT).to_owned(),
-        start: found.start,
-        end: found.end,
-        defanged: found.defanged,
-    });
-    Ok(found.collect())
+    Ok(options)
+}
+
+impl ExtractedIoc {
+    pub(crate) fn of(found: &Found, text: &str) -> Self {
+        Self {
+            kind: found.indicator.kind(),
+            value: found.indicator.value().to_owned(),
+            original: text[found.start..found.end].to_owned(),
+            context: found.context(text, CONTEXT).to_owned(),
+            start: found.start,
+            end: found.end,
+            defanged: found.defanged,
+        }
+    }
 }
 
 /// The type of the indicator that a whole text is, if it is one.
