@@ -93,6 +93,7 @@ class Reference(unittest.TestCase):
             "get_audit_log",
             "verify_audit_log",
             "check_iocs",
+            "scan_text",
             "import_indicators",
             "export_indicators",
             "defang",

@@ -84,6 +84,32 @@ class Indicators(EngineCase):
         self.assertEqual([check["index"] for check in met], [5, 40_000, 69_999])
         self.assertEqual([check["value"] for check in met], ["h5.example", "h40000.example", "h69999.example"])
 
+    def test_a_text_is_scanned(self) -> None:
+        security.add_ioc("domain", "evil.example", "us", 50)
+        security.add_ioc("cidr", "198.51.100.0/24", "us", 50)
+        text = "Größe: www[.]evil[.]example, other.example, 198.51.100.7, evil.example"
+        met = security.scan_text(text)
+        self.assertEqual([text[one["start"] : one["end"]] for one in met], [one["original"] for one in met])
+        self.assertEqual([one["value"] for one in met], ["www.evil.example", "198.51.100.7", "evil.example"])
+        self.assertEqual([one["matches"][0]["match_type"] for one in met], ["subdomain", "cidr", "exact"])
+        self.assertTrue(met[0]["defanged"])
+        self.assertEqual(met[0].keys() - {"matches"}, security.extract_iocs(text)[0].keys())
+        encoded = text.encode()
+        self.assertEqual(
+            [encoded[one["start"] : one["end"]].decode() for one in security.scan_text(encoded)],
+            [one["original"] for one in met],
+        )
+        self.assertEqual([one["value"] for one in security.scan_text(text, types=["ip"])], ["198.51.100.7"])
+        self.assertEqual(len(security.scan_text(text, limit=2)), 2)
+        self.assertEqual(security.scan_text(""), [])
+        # Findings beyond those looked up at a time, each in its place.
+        many = "other.example " * 9000 + "evil.example"
+        self.assertEqual([one["start"] for one in security.scan_text(many)], [9000 * 14])
+        with self.assertRaisesRegex(ValueError, "types"):
+            security.scan_text("x", types=["shoe size"])
+        with self.assertRaisesRegex(TypeError, "text"):
+            security.scan_text(7)  # type: ignore[arg-type]
+
     def test_an_answer_is_the_callers_to_change(self) -> None:
         security.add_ioc("ip", "192.0.2.7", "us", 50, tags=["c2"], related_intel_ids=["intel--1"])
         first = security.check_ioc("ip", "192.0.2.7")

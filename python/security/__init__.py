@@ -43,6 +43,7 @@ from security.modules.intel import (
     generate_threat_report,
     import_indicators,
     retrieve_intelligence,
+    scan_text,
     search_intelligence,
 )
 from security.modules.middleware import (
@@ -120,6 +121,7 @@ __all__ = [
     "search_intelligence",
     "categorize_intelligence",
     "retrieve_intelligence",
+    "scan_text",
     "correlate_threats",
     "generate_threat_report",
     "generate_compliance_report",

@@ -20,6 +20,7 @@ from security.shapes import (
     RequestDecision,
     RuleLoad,
     RuleTrial,
+    ScannedIoc,
     TaxiiCollection,
     TaxiiConfig,
     ThreatAlert,
@@ -86,6 +87,7 @@ __all__ = [
     "rotate_api_key",
     "rotate_credential",
     "schedule_credential_rotation",
+    "scan_text",
     "search_intelligence",
     "shut_down",
     "status",
@@ -171,6 +173,9 @@ def add_ioc(
 ) -> IocRecord: ...
 def check_ioc(ioc_type: str, value: str) -> IocCheck: ...
 def check_iocs(ioc_type: str, values: Iterable[str], matched_only: bool = False) -> list[IocCheck]: ...
+def scan_text(
+    text: str | bytes, types: Iterable[str] | None = None, limit: int | None = None
+) -> list[ScannedIoc]: ...
 def search_intelligence(
     query: dict[str, Any] | None = None,
     source_type: str | None = None,

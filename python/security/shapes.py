@@ -24,6 +24,7 @@ __all__ = [
     "RequestReason",
     "RuleLoad",
     "RuleTrial",
+    "ScannedIoc",
     "TaxiiCollection",
     "TaxiiConfig",
     "ThreatAlert",
@@ -165,6 +166,12 @@ class ExtractedIoc(TypedDict):
     start: int
     end: int
     defanged: bool
+
+
+class ScannedIoc(ExtractedIoc):
+    """A listed indicator that stands in a text."""
+
+    matches: list[dict[str, Any]]
 
 
 class ImportRejection(TypedDict):

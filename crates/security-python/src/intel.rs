@@ -10,7 +10,7 @@ use std::{
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
-    types::{PyBytes, PyString},
+    types::{PyBytes, PyList, PyString},
 };
 use security::{ExportFilter, ImportOptions, IocDraft, SearchRequest};
 use serde_json::{Value, json};
@@ -20,6 +20,7 @@ use crate::{
     errors::{attached, detached},
     ioc_check,
     setup::optional_json,
+    threat::{Words, found_entry},
 };
 
 /// Adds one source's word on an indicator of compromise.
@@ -131,6 +132,42 @@ pub(crate) fn check_iocs<'py>(
         Ok(answer)
     };
     met.iter().map(with_index).collect()
+}
+
+/// Finds the listed indicators in a text, defanged ones among them: extraction and look-up in one pass.
+///
+/// :param text: ``str`` or ``bytes`` (UTF-8; other bytes end a word).
+/// :param types: only these kinds (``list`` of ``str``).
+/// :param limit: the most results (``int``), 1 or more; None is all.
+/// :returns: ``list`` of ``dict`` in order: what :func:`extract_iocs` gives of each (``type``, ``value``, ``original``,
+///     ``context``, ``start``, ``end``, ``defanged``), and ``matches`` as of :func:`check_ioc`. What is not listed is not
+///     among them.
+/// :raises TypeError: if ``text`` is neither.
+/// :raises ValueError: for an unknown type or a limit below 1.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+#[pyo3(signature = (text, types = None, limit = None))]
+pub(crate) fn scan_text<'py>(
+    py: Python<'py>,
+    text: &Bound<'py, PyAny>,
+    types: Option<Given<Texts>>,
+    limit: Option<Given<i64>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let types = optional("types", types, Given::texts)?;
+    let limit = optional("limit", limit, Given::limit)?;
+    let words = Words::of(text)?;
+    let listed = detached(py, || {
+        let mut listed = security::current()?.scan_text(&words.text, types.as_deref(), limit)?.listed;
+        words.place(listed.iter_mut().map(|met| &mut met.found));
+        Ok(listed)
+    })?;
+    let list = PyList::empty(py);
+    for met in listed {
+        let entry = found_entry(py, &met.found)?;
+        entry.set_item("matches", ioc_check::matches(py, &met.matches)?)?;
+        list.append(entry)?;
+    }
+    Ok(list)
 }
 
 /// Finds indicators and intelligence records alike.

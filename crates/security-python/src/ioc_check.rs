@@ -24,12 +24,17 @@ pub(crate) fn to_python<'py>(py: Python<'py>, check: &IocCheck) -> PyResult<Boun
     answer.set_item(intern!(py, "type"), PyString::intern(py, check.kind.as_str()))?;
     answer.set_item(intern!(py, "matched"), check.matched)?;
     answer.set_item(intern!(py, "count"), check.count)?;
+    answer.set_item(intern!(py, "matches"), matches(py, &check.matches)?)?;
+    Ok(made)
+}
+
+/// What was met, as a list of `{ioc, match_type, match_time}`.
+pub(crate) fn matches<'py>(py: Python<'py>, met: &[IocMatch]) -> PyResult<Bound<'py, PyList>> {
     let matches = PyList::empty(py);
-    for found in &check.matches {
+    for found in met {
         matches.append(one(py, found)?)?;
     }
-    answer.set_item(intern!(py, "matches"), matches)?;
-    Ok(made)
+    Ok(matches)
 }
 
 fn one<'py>(py: Python<'py>, found: &IocMatch) -> PyResult<Bound<'py, PyDict>> {

@@ -31,7 +31,7 @@ mod _security {
     use super::intel::{
         add_ioc, categorize_intelligence, check_ioc, check_iocs, correlate_threats, export_indicators,
         generate_compliance_report, generate_threat_report, import_indicators, retrieve_intelligence,
-        search_intelligence,
+        scan_text, search_intelligence,
     };
     #[pymodule_export]
     use super::middleware::{

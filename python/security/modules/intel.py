@@ -13,6 +13,7 @@ from security._security import (
     generate_threat_report,
     import_indicators,
     retrieve_intelligence,
+    scan_text,
     search_intelligence,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "search_intelligence",
     "categorize_intelligence",
     "retrieve_intelligence",
+    "scan_text",
     "correlate_threats",
     "generate_threat_report",
     "generate_compliance_report",
