@@ -8,6 +8,7 @@ mod ioc;
 mod port;
 mod record;
 mod tlp;
+mod warninglist;
 
 mod categorize;
 mod score;
@@ -44,3 +45,4 @@ pub use stix_mapping::{
     SkippedStix, StixExport, StixImport, StixImportOptions, from_stix, to_bundle, to_stix,
 };
 pub use tlp::{Tlp, UnknownTlp};
+pub use warninglist::{Warning, WarningKind, WarningList, WarningListInfo, WarningLists};
