@@ -15,7 +15,7 @@ use crate::{
     output::{Exit, Failure, Outcome, tell},
     policy, rotate, rule, scan,
     session::Session,
-    status, suspicion, taxii, usage,
+    status, suspicion, taxii, usage, warninglist,
 };
 
 const EXIT_CODES: &str = "\
@@ -24,8 +24,8 @@ Exit codes:
    1  failed: it could not be done, or a check did not hold (key verify, audit verify, identify)
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
-  10  found: ioc check or scan met a listed value, detect raised an alert, rule test matched,
-      suspicion has findings, policy explain would turn the request away
+  10  found: ioc check or scan met a listed value, warninglist check an entry, detect raised an alert,
+      rule test matched, suspicion has findings, policy explain would turn the request away
 
 Environment:
   SECURITY_DATA_DIR, SECURITY_CONFIG   as the options above
@@ -71,6 +71,9 @@ enum Verb {
     Extract(extract::Arguments),
     /// Find the listed indicators in files and folders; exit code 10 when there is one
     Scan(scan::Arguments),
+    /// Warninglists of what is known and harmless: load, list, check, remove
+    #[command(subcommand)]
+    Warninglist(warninglist::Verb),
     /// Say what kind of indicator a value is; exit code 1 when one is none
     Identify(identify::Arguments),
     /// Disarm the indicators in a text, so that nobody follows them by accident
@@ -139,6 +142,7 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Ioc(verb) => ioc::run(verb, session),
         Verb::Intel(verb) => intel::run(verb, session),
         Verb::Extract(arguments) => extract::run(&arguments, session),
+        Verb::Warninglist(verb) => warninglist::run(verb, session),
         Verb::Scan(arguments) => scan::run(&arguments, session),
         Verb::Identify(arguments) => identify::run(&arguments, session),
         Verb::Defang(arguments) => defang::run(&arguments, security::defang, session),

@@ -32,5 +32,6 @@ mod status;
 mod suspicion;
 mod taxii;
 mod usage;
+mod warninglist;
 
 pub use command::run;

@@ -40,6 +40,9 @@ pub(crate) struct Arguments {
     /// Only this type, for example ip, domain, url, sha256; may be repeated
     #[arg(long = "type", short = 't', value_name = "TYPE")]
     types: Vec<String>,
+    /// What happens to indicators that are on a warninglist; `flag` names the lists in --json
+    #[arg(long, value_name = "WHAT", default_value = "keep", value_parser = ["keep", "flag", "drop"])]
+    warninglists: String,
 }
 
 /// What a run has met.
@@ -143,6 +146,7 @@ fn scan(
     session: &mut Session,
 ) -> Result<usize, Failure> {
     let types = (!arguments.types.is_empty()).then_some(arguments.types.as_slice());
+    let warned = arguments.warninglists.parse()?;
     let name = input.name;
     let refused = |error: io::Error| unreadable(&name, &error);
     let bar = Bar::of_bytes(&session.output, &name, input.size);
@@ -153,7 +157,7 @@ fn scan(
     let mut blocks = Blocks::new(reader);
     let mut read = 0;
     while let Some(block) = blocks.next().map_err(refused)? {
-        let report = engine.scan_text(&readable(&block), types, None)?;
+        let report = engine.scan_text(&readable(&block), types, None, warned)?;
         met.seen += report.seen;
         met.listed += report.listed.len();
         for found in &report.listed {
@@ -172,7 +176,7 @@ fn scan(
     }
     // Types are refused by the engine even when there is no text at all.
     if read == 0 {
-        engine.scan_text("", types, None)?;
+        engine.scan_text("", types, None, warned)?;
     }
     met.files += 1;
     Ok(read)

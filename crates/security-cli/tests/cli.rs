@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 43] = [
+const VERBS: [&[&str]; 48] = [
     &[],
     &["init"],
     &["key"],
@@ -42,6 +42,11 @@ const VERBS: [&[&str]; 43] = [
     &["intel", "show"],
     &["extract"],
     &["scan"],
+    &["warninglist"],
+    &["warninglist", "load"],
+    &["warninglist", "list"],
+    &["warninglist", "check"],
+    &["warninglist", "remove"],
     &["identify"],
     &["defang"],
     &["refang"],

@@ -18,7 +18,7 @@ use crate::{
     credentials::{CredentialCache, Heads},
     fork::OpenFiles,
     host_page::HostPage,
-    intel::IndicatorCache,
+    intel::{IndicatorCache, WarningCache},
     threat::RuleCache,
     world,
 };
@@ -47,6 +47,7 @@ pub struct Engine {
     pub(crate) credentials: CredentialCache,
     pub(crate) indicators: IndicatorCache,
     pub(crate) rules: RuleCache,
+    pub(crate) warnings: WarningCache,
 }
 
 impl Engine {
@@ -89,6 +90,7 @@ impl Engine {
             credentials: CredentialCache::default(),
             indicators: IndicatorCache::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
+            warnings: WarningCache::new(&data_dir.join("iocs").join("warninglists")),
             web: WebPolicy::new(settings.web.clone()),
             options,
             settings,

@@ -7,6 +7,7 @@ mod listed;
 mod records;
 mod reports;
 mod scan;
+mod warnings;
 
 use security_core::{StoreFault, Timestamp};
 use security_indicators::{Hits, Indicator, IocType, MatchType};
@@ -20,6 +21,8 @@ pub(crate) use index::IndicatorCache;
 pub use listed::ListedIoc;
 pub use records::SearchRequest;
 pub use scan::{ScanReport, ScannedIoc};
+pub(crate) use warnings::WarningCache;
+pub use warnings::{IocWarning, Warned};
 
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 

@@ -39,8 +39,8 @@ pub use process::{close, current, initialize, opened};
 pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageContext};
 pub use explain::GivenRequest;
 pub use intel::{
-    ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, ListedIoc, Met,
-    ScanReport, ScannedIoc, SearchRequest,
+    ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, IocWarning,
+    ListedIoc, Met, ScanReport, ScannedIoc, SearchRequest, Warned,
 };
 pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};
@@ -57,7 +57,7 @@ pub use security_credentials::{
     Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyView, StrengthReport,
 };
 pub use security_indicators::{IocType, MatchType, defang, refang};
-pub use security_intel::{ComplianceReport, Correlations, Exported, SourceRemoval};
+pub use security_intel::{ComplianceReport, Correlations, Exported, SourceRemoval, WarningListInfo};
 pub use security_store::ChainReport;
 pub use security_threat::RuleDraft;
 pub use security_web::{Action, Decision, Header, RequestView, ResponseHeaders};

@@ -3,7 +3,7 @@
 use security_indicators::{Found, extract_each};
 use serde::Serialize;
 
-use super::{IocCheck, IocMatch};
+use super::{IocCheck, IocMatch, Warned, warnings::Judge};
 use crate::{Engine, Error, ExtractedIoc, Result, threat::wanted};
 
 /// Findings looked up while the index is held; more are never in memory.
@@ -30,7 +30,7 @@ pub struct ScanReport {
 
 impl Engine {
     /// Finds the listed indicators in a text, defanged ones too; what is not listed is looked up and left. `types` looks
-    /// for some kinds only, `limit` gives the first so many.
+    /// for some kinds only, `limit` gives the first so many; what is on a warninglist is kept, flagged or left out.
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for an unknown type; [`Error::Store`](crate::Error::Store).
     pub fn scan_text(
@@ -38,10 +38,12 @@ impl Engine {
         text: &str,
         types: Option<&[String]>,
         limit: Option<usize>,
+        warned: Warned,
     ) -> Result<ScanReport> {
         let options = wanted(types)?;
         let mut scan = Scan {
             engine: self,
+            judge: self.judge_of_warnings(warned)?,
             text,
             limit: limit.unwrap_or(usize::MAX),
             waiting: Vec::new(),
@@ -59,6 +61,7 @@ impl Engine {
 
 struct Scan<'a> {
     engine: &'a Engine,
+    judge: Judge,
     text: &'a str,
     limit: usize,
     waiting: Vec<Found>,
@@ -103,8 +106,10 @@ impl Scan<'_> {
             }
             let found = &self.waiting[at];
             let check = IocCheck::of(&found.indicator, self.engine.confirmed(&found.indicator, hits)?);
-            if check.matched {
-                let found = ExtractedIoc::of(found, self.text);
+            if check.matched
+                && let Some(warnings) = self.judge.judge(&found.indicator)
+            {
+                let found = ExtractedIoc { warnings, ..ExtractedIoc::of(found, self.text) };
                 self.report.listed.push(ScannedIoc { found, matches: check.matches });
             }
         }

@@ -7,7 +7,7 @@ use security_intel::assess;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Engine, Error, Result, intel, world};
+use crate::{Engine, Error, IocWarning, Result, intel, world};
 
 /// Characters of text shown on each side of a find.
 const CONTEXT: usize = 40;
@@ -30,6 +30,9 @@ pub struct ExtractedIoc {
     pub end: usize,
     /// Whether it was defanged.
     pub defanged: bool,
+    /// What the warninglists say of it, where they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<IocWarning>>,
 }
 
 /// Finds every indicator in a text, in the order of the text; of those that overlap, the longest. `types` keeps
@@ -63,6 +66,7 @@ impl ExtractedIoc {
             start: found.start,
             end: found.end,
             defanged: found.defanged,
+            warnings: None,
         }
     }
 }
