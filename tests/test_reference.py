@@ -94,6 +94,7 @@ class Reference(unittest.TestCase):
             "verify_audit_log",
             "check_iocs",
             "scan_text",
+            "load_warninglist",
             "import_indicators",
             "export_indicators",
             "defang",

@@ -110,6 +110,40 @@ class Indicators(EngineCase):
         with self.assertRaisesRegex(TypeError, "text"):
             security.scan_text(7)  # type: ignore[arg-type]
 
+    def test_warninglists(self) -> None:
+        resolvers = {"name": "Resolvers", "type": "cidr", "list": ["8.8.8.0/24"], "matching_attributes": ["ip-dst"]}
+        info = security.load_warninglist(resolvers)
+        self.assertEqual((info["name"], info["entries"], info["ioc_types"]), ("Resolvers", 1, ["ip", "cidr"]))
+        path = self.folder / "top.json"
+        path.write_text(json.dumps({"name": "Top", "type": "hostname", "list": ["google.com"], "version": 2}))
+        self.assertEqual(security.load_warninglist(path)["version"], 2)
+        self.assertEqual({known["name"] for known in security.list_warninglists()}, {"Resolvers", "Top"})
+        (warning,) = security.check_warninglists("ip", "8.8.8[.]8")
+        self.assertEqual(warning, {"list": "Resolvers", "match_type": "cidr", "entry": "8.8.8.0/24"})
+        self.assertEqual(security.check_warninglists("ip", "10.1.2.3")[0]["entry"], "private")
+        self.assertEqual(security.check_warninglists("domain", "notgoogle.com"), [])
+        text = "8.8.8.8 9.9.9.9 www.google.com"
+        values = [found["value"] for found in security.extract_iocs(text, warninglists="drop")]
+        self.assertEqual(values, ["9.9.9.9"])
+        flagged = security.extract_iocs(text, warninglists="flag")
+        self.assertEqual([len(found["warnings"]) for found in flagged], [1, 0, 1])
+        self.assertNotIn("warnings", security.extract_iocs(text)[0])
+        security.add_ioc("ip", "8.8.8.8", "us", 50)
+        self.assertEqual(len(security.scan_text(text)), 1)
+        self.assertEqual(security.scan_text(text, warninglists="flag")[0]["warnings"], [warning])
+        self.assertEqual(security.scan_text(text, warninglists="drop"), [])
+        self.assertTrue(security.remove_warninglist("Resolvers"))
+        self.assertFalse(security.remove_warninglist("Resolvers"))
+        self.assertEqual(security.check_warninglists("ip", "8.8.8.8"), [])
+        with self.assertRaisesRegex(ValueError, "path_or_dict.*no network"):
+            security.load_warninglist(resolvers | {"list": ["x"]})
+        with self.assertRaisesRegex(ValueError, "warninglists.*keep, flag and drop"):
+            security.extract_iocs(text, warninglists="shoes")
+        with self.assertRaises(FileNotFoundError):
+            security.load_warninglist("/nowhere/list.json")
+        with self.assertRaisesRegex(TypeError, "path_or_dict"):
+            security.load_warninglist(7)  # type: ignore[arg-type]
+
     def test_an_answer_is_the_callers_to_change(self) -> None:
         security.add_ioc("ip", "192.0.2.7", "us", 50, tags=["c2"], related_intel_ids=["intel--1"])
         first = security.check_ioc("ip", "192.0.2.7")

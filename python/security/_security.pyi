@@ -16,6 +16,7 @@ from security.shapes import (
     ImportReport,
     IngestReport,
     IocRecord,
+    IocWarning,
     IssuedApiKey,
     RequestDecision,
     RuleLoad,
@@ -25,6 +26,7 @@ from security.shapes import (
     TaxiiConfig,
     ThreatAlert,
     ThreatRule,
+    WarninglistInfo,
 )
 
 class _Readable(Protocol):
@@ -47,6 +49,7 @@ __all__ = [
     "check_ioc",
     "check_iocs",
     "check_threat_intelligence",
+    "check_warninglists",
     "cli_main",
     "close",
     "connect_to_taxii_server",
@@ -79,9 +82,12 @@ __all__ = [
     "issue_api_key",
     "list_api_keys",
     "list_taxii_configs",
+    "list_warninglists",
+    "load_warninglist",
     "log_credential_usage",
     "mask_credential",
     "refang",
+    "remove_warninglist",
     "retrieve_intelligence",
     "revoke_api_key",
     "rotate_api_key",
@@ -174,8 +180,16 @@ def add_ioc(
 def check_ioc(ioc_type: str, value: str) -> IocCheck: ...
 def check_iocs(ioc_type: str, values: Iterable[str], matched_only: bool = False) -> list[IocCheck]: ...
 def scan_text(
-    text: str | bytes, types: Iterable[str] | None = None, limit: int | None = None
+    text: str | bytes,
+    types: Iterable[str] | None = None,
+    limit: int | None = None,
+    *,
+    warninglists: str = "keep",
 ) -> list[ScannedIoc]: ...
+def load_warninglist(path_or_dict: str | PathLike[str] | dict[str, Any]) -> WarninglistInfo: ...
+def list_warninglists() -> list[WarninglistInfo]: ...
+def remove_warninglist(name: str) -> bool: ...
+def check_warninglists(ioc_type: str, value: str) -> list[IocWarning]: ...
 def search_intelligence(
     query: dict[str, Any] | None = None,
     source_type: str | None = None,
@@ -214,7 +228,11 @@ def export_indicators(
 # threat
 def identify_ioc_type(value: str) -> str | None: ...
 def extract_iocs(
-    text: str | bytes, types: Iterable[str] | None = None, limit: int | None = None
+    text: str | bytes,
+    types: Iterable[str] | None = None,
+    limit: int | None = None,
+    *,
+    warninglists: str = "keep",
 ) -> list[ExtractedIoc]: ...
 def defang(text: str) -> str: ...
 def refang(text: str) -> str: ...

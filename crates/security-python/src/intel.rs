@@ -21,6 +21,7 @@ use crate::{
     ioc_check,
     setup::optional_json,
     threat::{Words, found_entry},
+    warninglists::warned,
 };
 
 /// Adds one source's word on an indicator of compromise.
@@ -139,6 +140,7 @@ pub(crate) fn check_iocs<'py>(
 /// :param text: ``str`` or ``bytes`` (UTF-8; other bytes end a word).
 /// :param types: only these kinds (``list`` of ``str``).
 /// :param limit: the most results (``int``), 1 or more; None is all.
+/// :param warninglists: ``keep``, ``flag`` or ``drop`` (``str``), as in :func:`extract_iocs`.
 /// :returns: ``list`` of ``dict`` in order: what :func:`extract_iocs` gives of each (``type``, ``value``, ``original``,
 ///     ``context``, ``start``, ``end``, ``defanged``), and ``matches`` as of :func:`check_ioc`. What is not listed is not
 ///     among them.
@@ -146,18 +148,23 @@ pub(crate) fn check_iocs<'py>(
 /// :raises ValueError: for an unknown type or a limit below 1.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-#[pyo3(signature = (text, types = None, limit = None))]
+#[pyo3(
+    signature = (text, types = None, limit = None, *, warninglists = Given::of(Text("keep".to_owned()))),
+    text_signature = "(text, types=None, limit=None, *, warninglists='keep')"
+)]
 pub(crate) fn scan_text<'py>(
     py: Python<'py>,
     text: &Bound<'py, PyAny>,
     types: Option<Given<Texts>>,
     limit: Option<Given<i64>>,
+    warninglists: Given<Text>,
 ) -> PyResult<Bound<'py, PyList>> {
     let types = optional("types", types, Given::texts)?;
     let limit = optional("limit", limit, Given::limit)?;
+    let warned = warned(py, warninglists)?;
     let words = Words::of(text)?;
     let listed = detached(py, || {
-        let mut listed = security::current()?.scan_text(&words.text, types.as_deref(), limit)?.listed;
+        let mut listed = security::current()?.scan_text(&words.text, types.as_deref(), limit, warned)?.listed;
         words.place(listed.iter_mut().map(|met| &mut met.found));
         Ok(listed)
     })?;
@@ -442,7 +449,7 @@ impl Read for Source {
 }
 
 /// An `OSError` that names the file.
-fn at(path: &std::path::Path, error: io::Error) -> PyErr {
+pub(crate) fn at(path: &std::path::Path, error: io::Error) -> PyErr {
     match error.raw_os_error() {
         Some(number) => {
             let text = error.to_string();

@@ -6,7 +6,7 @@ use pyo3::{
     sync::PyOnceLock,
     types::{PyDict, PyList, PyString},
 };
-use security::{IocCheck, IocMatch, ListedIoc};
+use security::{IocCheck, IocMatch, IocType, ListedIoc};
 
 use crate::convert::from_json;
 
@@ -21,11 +21,20 @@ pub(crate) fn to_python<'py>(py: Python<'py>, check: &IocCheck) -> PyResult<Boun
     let made = class.bind(py).call0()?;
     let answer = made.cast::<PyDict>()?;
     answer.set_item(intern!(py, "value"), &check.value)?;
-    answer.set_item(intern!(py, "type"), PyString::intern(py, check.kind.as_str()))?;
+    answer.set_item(intern!(py, "type"), kind_name(py, check.kind))?;
     answer.set_item(intern!(py, "matched"), check.matched)?;
     answer.set_item(intern!(py, "count"), check.count)?;
     answer.set_item(intern!(py, "matches"), matches(py, &check.matches)?)?;
     Ok(made)
+}
+
+/// A kind's name; made once, since every answer has one.
+fn kind_name(py: Python<'_>, kind: IocType) -> &Bound<'_, PyString> {
+    static NAMES: PyOnceLock<Vec<Py<PyString>>> = PyOnceLock::new();
+    let names = NAMES.get_or_init(py, || {
+        IocType::ALL.iter().map(|kind| PyString::intern(py, kind.as_str()).unbind()).collect()
+    });
+    names[kind as usize].bind(py)
 }
 
 /// What was met, as a list of `{ioc, match_type, match_time}`.

@@ -13,6 +13,7 @@ mod setup;
 mod taxii;
 mod threat;
 mod utils;
+mod warninglists;
 
 /// The engine behind `security`; import the names from there.
 #[pyo3::pymodule(gil_used = false)]
@@ -53,6 +54,8 @@ mod _security {
     use super::utils::{
         dispose_sensitive_data, generate_request_id, generate_secure_credential, mask_credential,
     };
+    #[pymodule_export]
+    use super::warninglists::{check_warninglists, list_warninglists, load_warninglist, remove_warninglist};
 
     /// STIX is part of the engine, not of a package that may be missing.
     #[pymodule_export]

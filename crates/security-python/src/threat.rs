@@ -8,12 +8,13 @@ use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict, PyList, PyString},
 };
-use security::RuleDraft;
+use security::{RuleDraft, Warned};
 use serde_json::{Map, Value};
 
 use crate::{
     convert::{Given, Text, Texts, answer, code_points, optional, to_json, to_python, utf8},
     errors::detached,
+    warninglists::warned,
 };
 
 /// Tells what kind of indicator a value is.
@@ -32,24 +33,36 @@ pub(crate) fn identify_ioc_type(value: Given<Text>) -> PyResult<Option<&'static 
 /// :param text: ``str`` or ``bytes`` (UTF-8; other bytes end a word).
 /// :param types: only these kinds (``list`` of ``str``).
 /// :param limit: the most results (``int``), 1 or more; None is all.
+/// :param warninglists: what becomes of indicators that are on a warninglist (``str``): ``keep``, ``flag`` (each entry then
+///     has ``warnings``, as :func:`check_warninglists` gives them) or ``drop``.
 /// :returns: ``list`` of ``dict`` in order: ``type``, ``value`` (canonical), ``original`` (as it stands in the text),
 ///     ``context`` (the text around, all ``str``), ``start`` and ``end`` (``int``: characters of a ``str``, bytes of
 ///     ``bytes``; ``text[start:end]`` is ``original``), ``defanged`` (``bool``).
 /// :raises TypeError: if ``text`` is neither.
 /// :raises ValueError: for an unknown type, a limit below 1, or a text beyond 64 MiB.
+/// :raises StoreError: when the warninglists are asked and cannot be read.
 #[pyfunction]
-#[pyo3(signature = (text, types = None, limit = None))]
+#[pyo3(
+    signature = (text, types = None, limit = None, *, warninglists = Given::of(Text("keep".to_owned()))),
+    text_signature = "(text, types=None, limit=None, *, warninglists='keep')"
+)]
 pub(crate) fn extract_iocs<'py>(
     py: Python<'py>,
     text: &Bound<'py, PyAny>,
     types: Option<Given<Texts>>,
     limit: Option<Given<i64>>,
+    warninglists: Given<Text>,
 ) -> PyResult<Bound<'py, PyList>> {
     let types = optional("types", types, Given::texts)?;
     let limit = optional("limit", limit, Given::limit)?;
+    let warned = warned(py, warninglists)?;
     let words = Words::of(text)?;
     let found = detached(py, || {
-        let mut found = security::extract_iocs(&words.text, types.as_deref(), limit)?;
+        let mut found = match warned {
+            // Needs no store.
+            Warned::Keep => security::extract_iocs(&words.text, types.as_deref(), limit)?,
+            warned => security::current()?.extract_warned(&words.text, types.as_deref(), limit, warned)?,
+        };
         words.place(found.iter_mut());
         Ok(found)
     })?;
@@ -104,6 +117,9 @@ pub(crate) fn found_entry<'py>(
     entry.set_item(intern!(py, "start"), ioc.start)?;
     entry.set_item(intern!(py, "end"), ioc.end)?;
     entry.set_item(intern!(py, "defanged"), ioc.defanged)?;
+    if let Some(warnings) = &ioc.warnings {
+        entry.set_item(intern!(py, "warnings"), to_python(py, warnings)?)?;
+    }
     Ok(entry)
 }
 

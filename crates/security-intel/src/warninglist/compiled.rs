@@ -24,6 +24,8 @@ const SPECIAL_USE: &str = "special-use";
 pub struct WarningLists {
     lists: Vec<WarningListInfo>,
     types: Vec<Option<TypeSet>>,
+    /// By kind of indicator, the kinds of lists that speak of it, a bit for each.
+    speaking: Vec<u8>,
     /// The entries that are kept as text, one after another, and where each ends.
     texts: String,
     ends: Vec<u32>,
@@ -45,6 +47,7 @@ impl Default for WarningLists {
         Self {
             lists: Vec::new(),
             types: Vec::new(),
+            speaking: vec![0; IocType::ALL.len()],
             texts: String::new(),
             ends: Vec::new(),
             list_of: Vec::new(),
@@ -99,7 +102,11 @@ impl WarningLists {
                     }
                 }
             }
-            all.types.push(list.info.types());
+            let types = list.info.types();
+            for kind in IocType::ALL.iter().filter(|kind| types.is_none_or(|types| types.contains(**kind))) {
+                all.speaking[*kind as usize] |= 1 << list.info.kind as u8;
+            }
+            all.types.push(types);
             all.lists.push(list.info.clone());
         }
         (all.v4, all.v6) = (Networks::new(v4), Networks::new(v6));
@@ -169,19 +176,28 @@ impl WarningLists {
     pub fn check(&self, checked: &Indicator) -> Vec<Warning<'_>> {
         let mut met: Vec<(u16, Warning<'_>)> = Vec::new();
         let kind = checked.kind();
-        self.exactly(checked.value(), kind, &mut met);
-        if checked.value().bytes().any(|byte| byte.is_ascii_uppercase()) {
-            self.exactly(&checked.value().to_ascii_lowercase(), kind, &mut met);
+        if self.speaks(WarningKind::String, kind) {
+            self.exactly(checked.value(), kind, &mut met);
+            if checked.value().bytes().any(|byte| byte.is_ascii_uppercase()) {
+                self.exactly(&checked.value().to_ascii_lowercase(), kind, &mut met);
+            }
         }
-        let address = match (checked.network(), checked.host()) {
-            (Some(network), _) => Some(network),
-            (None, Some(host)) => network(host),
-            _ => None,
+        // The last label of a name is no number, and no name has a colon.
+        let is_name = |host: &&str| {
+            !host.contains(':') && !host.bytes().next_back().is_some_and(|last| last.is_ascii_digit())
         };
-        match (address, checked.host()) {
-            (Some(network), _) => self.around(network, kind, &mut met),
-            (None, Some(host)) => self.at_host(host, kind, &mut met),
-            _ => {}
+        match checked.host() {
+            Some(host) if is_name(&host) || network(host).is_none() => {
+                if self.speaks(WarningKind::Hostname, kind) {
+                    self.at_host(host, kind, &mut met);
+                }
+            }
+            _ if !self.speaks(WarningKind::Cidr, kind) => {}
+            host => {
+                if let Some(network) = checked.network().or_else(|| network(host?)) {
+                    self.around(network, kind, &mut met);
+                }
+            }
         }
         self.inside(checked, &mut met);
         // Only a few are met, and mostly none.
@@ -209,6 +225,11 @@ impl WarningLists {
 
     fn applies(&self, list: u16, kind: IocType) -> bool {
         self.types.get(usize::from(list)).is_some_and(|types| types.is_none_or(|types| types.contains(kind)))
+    }
+
+    /// Whether any list of a kind speaks of a kind of indicator: where none does, nothing is looked for.
+    fn speaks(&self, wanted: WarningKind, kind: IocType) -> bool {
+        self.speaking[kind as usize] >> wanted as u8 & 1 == 1
     }
 
     fn push<'l>(&'l self, list: u16, kind: IocType, entry: Cow<'l, str>, met: &mut Vec<(u16, Warning<'l>)>) {
@@ -258,11 +279,9 @@ impl WarningLists {
     /// Substrings and expressions. Where no list of that kind speaks of the value's kind, the value is not read.
     fn inside<'l>(&'l self, checked: &Indicator, met: &mut Vec<(u16, Warning<'l>)>) {
         let kind = checked.kind();
-        let speaks = |wanted| {
-            let mut lists = self.lists.iter().zip(0..);
-            lists.any(|(info, list)| info.kind == wanted && self.applies(list, kind))
-        };
-        if let Some(automaton) = self.substrings.as_ref().filter(|_| speaks(WarningKind::Substring)) {
+        if let Some(automaton) =
+            self.substrings.as_ref().filter(|_| self.speaks(WarningKind::Substring, kind))
+        {
             let lists = self.lists.iter().filter(|info| info.kind == WarningKind::Substring).count();
             let mut known: Vec<u16> = Vec::new();
             for found in automaton.find_overlapping_iter(checked.value()) {
@@ -277,7 +296,7 @@ impl WarningLists {
                 }
             }
         }
-        if !self.expression_entries.is_empty() && speaks(WarningKind::Regex) {
+        if self.speaks(WarningKind::Regex, kind) {
             for number in self.expressions.matches(checked.value()) {
                 let entry = self.expression_entries[number];
                 self.push(self.list_of[entry as usize], kind, self.text(entry).into(), met);
