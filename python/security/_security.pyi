@@ -17,18 +17,21 @@ from security.shapes import (
     ImportReport,
     IngestReport,
     IocRecord,
+    IocWarning,
     IssuedApiKey,
     KeyImportReport,
     MasterKeyRotation,
     RequestDecision,
     RuleLoad,
     RuleTrial,
+    ScannedIoc,
     SecretListing,
     SecretVersion,
     TaxiiCollection,
     TaxiiConfig,
     ThreatAlert,
     ThreatRule,
+    WarninglistInfo,
 )
 
 class _Readable(Protocol):
@@ -52,6 +55,7 @@ __all__ = [
     "check_ioc",
     "check_iocs",
     "check_threat_intelligence",
+    "check_warninglists",
     "cli_main",
     "close",
     "connect_to_taxii_server",
@@ -87,10 +91,13 @@ __all__ = [
     "list_api_keys",
     "list_secrets",
     "list_taxii_configs",
+    "list_warninglists",
+    "load_warninglist",
     "log_credential_usage",
     "mask_credential",
     "read_secret",
     "refang",
+    "remove_warninglist",
     "restore_secret",
     "retrieve_intelligence",
     "revoke_api_key",
@@ -98,6 +105,7 @@ __all__ = [
     "rotate_credential",
     "rotate_master_key",
     "scan_for_keys",
+    "scan_text",
     "schedule_credential_rotation",
     "search_intelligence",
     "shut_down",
@@ -221,7 +229,18 @@ def add_ioc(
     related_intel_ids: Iterable[str] | None = None,
 ) -> IocRecord: ...
 def check_ioc(ioc_type: str, value: str) -> IocCheck: ...
-def check_iocs(ioc_type: str, values: Iterable[str]) -> list[IocCheck]: ...
+def check_iocs(ioc_type: str, values: Iterable[str], matched_only: bool = False) -> list[IocCheck]: ...
+def scan_text(
+    text: str | bytes,
+    types: Iterable[str] | None = None,
+    limit: int | None = None,
+    *,
+    warninglists: str = "keep",
+) -> list[ScannedIoc]: ...
+def load_warninglist(path_or_dict: str | PathLike[str] | dict[str, Any]) -> WarninglistInfo: ...
+def list_warninglists() -> list[WarninglistInfo]: ...
+def remove_warninglist(name: str) -> bool: ...
+def check_warninglists(ioc_type: str, value: str) -> list[IocWarning]: ...
 def search_intelligence(
     query: dict[str, Any] | None = None,
     source_type: str | None = None,
@@ -260,7 +279,11 @@ def export_indicators(
 # threat
 def identify_ioc_type(value: str) -> str | None: ...
 def extract_iocs(
-    text: str | bytes, types: Iterable[str] | None = None, limit: int | None = None
+    text: str | bytes,
+    types: Iterable[str] | None = None,
+    limit: int | None = None,
+    *,
+    warninglists: str = "keep",
 ) -> list[ExtractedIoc]: ...
 def defang(text: str) -> str: ...
 def refang(text: str) -> str: ...

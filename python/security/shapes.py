@@ -20,6 +20,7 @@ __all__ = [
     "ImportReport",
     "IngestReport",
     "IocRecord",
+    "IocWarning",
     "IssuedApiKey",
     "KeyImportReport",
     "MasterKeyRotation",
@@ -27,12 +28,14 @@ __all__ = [
     "RequestReason",
     "RuleLoad",
     "RuleTrial",
+    "ScannedIoc",
     "SecretListing",
     "SecretVersion",
     "TaxiiCollection",
     "TaxiiConfig",
     "ThreatAlert",
     "ThreatRule",
+    "WarninglistInfo",
 ]
 
 
@@ -203,9 +206,26 @@ class IocRecord(TypedDict):
     active: bool
 
 
-class ExtractedIoc(TypedDict):
-    """An indicator found in a text."""
+class IocWarning(TypedDict):
+    """An entry of a warninglist that an indicator met; ``list`` is the list's name."""
 
+    list: str
+    match_type: str
+    entry: str
+
+
+class WarninglistInfo(TypedDict):
+    """What a warninglist says of itself; ``ioc_types`` is None for every kind."""
+
+    name: str
+    description: str
+    version: int | str | None
+    type: str
+    ioc_types: list[str] | None
+    entries: int
+
+
+class _ExtractedIoc(TypedDict):
     type: str
     value: str
     original: str
@@ -213,6 +233,18 @@ class ExtractedIoc(TypedDict):
     start: int
     end: int
     defanged: bool
+
+
+class ExtractedIoc(_ExtractedIoc, total=False):
+    """An indicator found in a text; ``warnings`` where they were asked for."""
+
+    warnings: list[IocWarning]
+
+
+class ScannedIoc(ExtractedIoc):
+    """A listed indicator that stands in a text."""
+
+    matches: list[dict[str, Any]]
 
 
 class ImportRejection(TypedDict):

@@ -13,9 +13,9 @@ use crate::{
     arguments::Global,
     audit, breached, config, defang, detect, extract, identify, init, intel, ioc, key,
     output::{Exit, Failure, Outcome, tell},
-    policy, rotate, rule, secret,
+    policy, rotate, rule, scan, secret,
     session::Session,
-    status, suspicion, taxii, usage,
+    status, suspicion, taxii, usage, warninglist,
 };
 
 const EXIT_CODES: &str = "\
@@ -25,8 +25,8 @@ Exit codes:
       key import, audit verify, identify)
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
-  10  found: ioc check met a listed value, detect raised an alert, rule test matched,
-      suspicion has findings, policy explain would turn the request away,
+  10  found: ioc check or scan met a listed value, warninglist check an entry, detect raised an alert,
+      rule test matched, suspicion has findings, policy explain would turn the request away,
       breached check knows the password
 
 Environment:
@@ -71,7 +71,7 @@ enum Verb {
     /// The audit trail: verify, show
     #[command(subcommand)]
     Audit(audit::Verb),
-    /// Indicators of compromise: add, check, remove, import, export
+    /// Indicators of compromise: add, check, remove, delete, import, export
     #[command(subcommand)]
     Ioc(ioc::Verb),
     /// Intelligence records: search, show
@@ -79,6 +79,11 @@ enum Verb {
     Intel(intel::Verb),
     /// Find indicators in text, defanged ones too
     Extract(extract::Arguments),
+    /// Find the listed indicators in files and folders; exit code 10 when there is one
+    Scan(scan::Arguments),
+    /// Warninglists of what is known and harmless: load, list, check, remove
+    #[command(subcommand)]
+    Warninglist(warninglist::Verb),
     /// Say what kind of indicator a value is; exit code 1 when one is none
     Identify(identify::Arguments),
     /// Disarm the indicators in a text, so that nobody follows them by accident
@@ -149,6 +154,8 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Ioc(verb) => ioc::run(verb, session),
         Verb::Intel(verb) => intel::run(verb, session),
         Verb::Extract(arguments) => extract::run(&arguments, session),
+        Verb::Warninglist(verb) => warninglist::run(verb, session),
+        Verb::Scan(arguments) => scan::run(&arguments, session),
         Verb::Identify(arguments) => identify::run(&arguments, session),
         Verb::Defang(arguments) => defang::run(&arguments, security::defang, session),
         Verb::Refang(arguments) => {

@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 54] = [
+const VERBS: [&[&str]; 61] = [
     &[],
     &["init"],
     &["key"],
@@ -47,12 +47,19 @@ const VERBS: [&[&str]; 54] = [
     &["ioc", "add"],
     &["ioc", "check"],
     &["ioc", "remove"],
+    &["ioc", "delete"],
     &["ioc", "import"],
     &["ioc", "export"],
     &["intel"],
     &["intel", "search"],
     &["intel", "show"],
     &["extract"],
+    &["scan"],
+    &["warninglist"],
+    &["warninglist", "load"],
+    &["warninglist", "list"],
+    &["warninglist", "check"],
+    &["warninglist", "remove"],
     &["identify"],
     &["defang"],
     &["refang"],

@@ -12,7 +12,9 @@ use records::{alert, at, credential, indicator, intel, issued, line, secret, wor
 use security_core::{ChangeSignal, Domain, Revision, Severity, StoreFault};
 use security_credentials::{CredentialKind, CredentialStore, SecretName, SecretStore};
 use security_indicators::IocType;
-use security_intel::{IndicatorStore, IntelFilter, IntelRecord, IntelStore, IocFilter, Upserted};
+use security_intel::{
+    IndicatorStore, IntelFilter, IntelRecord, IntelStore, IocFilter, SourceRemoval, Upserted,
+};
 use security_threat::AlertStore;
 
 /// All the ports at once.
@@ -342,6 +344,48 @@ mod suite {
         assert_eq!(store.count_indicators().unwrap(), [(IocType::Ip, 1), (IocType::Domain, 1)]);
     }
 
+    pub(super) fn a_source_takes_its_word_back<B: Backend>() {
+        let (_backend, store) = opened::<B>();
+        let mut words: Vec<_> =
+            (0..25).map(|n| word("ip", &format!("192.0.2.{n}"), "feed:one", 90)).collect();
+        words[7].tags = vec!["c2".into()];
+        words[3].seen_at = at(500);
+        store.upsert_indicators(&words).unwrap();
+        store.upsert_indicators(&[word("ip", "192.0.2.3", "internal", 40)]).unwrap();
+        let before = store.indicator_revision().unwrap();
+        let mut removals = Vec::new();
+        loop {
+            match store.remove_source("feed:one", 10).unwrap() {
+                none if none == SourceRemoval::default() => break,
+                some => removals.push(some),
+            }
+        }
+        assert_eq!(removals.len(), 3);
+        let all = removals.iter().fold((0, 0), |all, one| (all.0 + one.removed, all.1 + one.kept));
+        assert_eq!(all, (24, 1));
+        assert_eq!(store.remove_source("nobody", 10).unwrap(), SourceRemoval::default());
+        // The others' word stands, and so does the record's place in every list.
+        let kept = store.indicator(&indicator("ip", "192.0.2.3")).unwrap().unwrap();
+        assert_eq!((kept.sources.len(), kept.sources[0].source.as_str()), (1, "internal"));
+        assert_eq!((kept.confidence, kept.last_seen, kept.first_seen), (40, at(0), at(0)));
+        assert_eq!(store.count_indicators().unwrap(), [(IocType::Ip, 1)]);
+        for (filter, expected) in [
+            (IocFilter::default(), 1),
+            (IocFilter { source: Some("feed:one".into()), ..IocFilter::default() }, 0),
+            (IocFilter { source: Some("internal".into()), ..IocFilter::default() }, 1),
+            (IocFilter { tag: Some("c2".into()), ..IocFilter::default() }, 0),
+            (IocFilter { text: Some("feed:one".into()), ..IocFilter::default() }, 0),
+            (IocFilter { text: Some("192.0.2.3".into()), ..IocFilter::default() }, 1),
+            (IocFilter { text: Some("192.0.2.4".into()), ..IocFilter::default() }, 0),
+        ] {
+            assert_eq!(store.find_indicators(&filter, 10).unwrap().len(), expected, "{filter:?}");
+        }
+        let (_, changes) = store.indicator_changes(before, 100).unwrap();
+        assert_eq!((changes.len(), changes.iter().all(|change| change.removed)), (24, true));
+        // It may speak again.
+        assert_eq!(store.upsert_indicators(&words[..1]).unwrap(), Upserted { added: 1, merged: 0 });
+    }
+
     pub(super) fn the_feed_of_changes_leads_from_nothing_to_everything<B: Backend>() {
         let (_backend, store) = opened::<B>();
         let addresses: Vec<String> = (1..=25).map(|n| format!("192.0.2.{n}")).collect();
@@ -630,6 +674,7 @@ mod embedded {
         a_deleted_secret_comes_back_and_a_destroyed_one_does_not
         a_master_key_is_replaced_step_by_step
         one_value_is_one_record
+        a_source_takes_its_word_back
         the_feed_of_changes_leads_from_nothing_to_everything
         indicators_are_found_by_what_is_said_of_them
         what_very_many_have_in_common_is_found_too

@@ -19,7 +19,7 @@ use crate::{
     fork::OpenFiles,
     host_page::HostPage,
     hygiene,
-    intel::IndicatorCache,
+    intel::{IndicatorCache, WarningCache},
     threat::RuleCache,
     world,
 };
@@ -49,6 +49,7 @@ pub struct Engine {
     pub(crate) breached: BreachedInUse,
     pub(crate) indicators: IndicatorCache,
     pub(crate) rules: RuleCache,
+    pub(crate) warnings: WarningCache,
 }
 
 impl Engine {
@@ -96,6 +97,7 @@ impl Engine {
             breached: BreachedInUse::default(),
             indicators: IndicatorCache::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
+            warnings: WarningCache::new(&data_dir.join("iocs").join("warninglists")),
             web: WebPolicy::new(settings.web.clone()),
             options,
             settings,
@@ -145,7 +147,8 @@ impl Engine {
 
     /// The state of the engine: store, counts, journal, epochs, versions.
     ///
-    /// `counts` of the records; `journal.lost` records that a full disk or a full queue cost; `store` versions
+    /// `counts` of the records; `match_index` the mapped file and how many changes it is behind, null while few
+    /// indicators need none; `journal.lost` records that a full disk or a full queue cost; `store` versions
     /// and sizes; `credentials` that are set and from where; `epochs` of the shared page; `problems` says what
     /// could not be read, and the value concerned is null: whoever asks how things are when the disk is full
     /// must be told.
@@ -165,6 +168,7 @@ impl Engine {
             "data_dir": self.data_dir().display().to_string(),
             "process": std::process::id(),
             "store": noted(&mut problems, self.files.store.stats().map_err(Error::from)),
+            "match_index": noted(&mut problems, self.index_status()).flatten(),
             "journal": self.files.journal.stats(),
             "counts": {
                 "indicators": by_type.as_ref().map(|counts| counts.values().filter_map(Value::as_u64).sum::<u64>()),

@@ -45,7 +45,8 @@ pub use credentials::{
 };
 pub use explain::GivenRequest;
 pub use intel::{
-    ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest,
+    ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, IocWarning,
+    ListedIoc, Met, ScanReport, ScannedIoc, SearchRequest, Warned,
 };
 pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};
@@ -63,7 +64,7 @@ pub use security_credentials::{
     StrengthReport,
 };
 pub use security_indicators::{IocType, MatchType, defang, refang};
-pub use security_intel::{ComplianceReport, Correlations, Exported};
+pub use security_intel::{ComplianceReport, Correlations, Exported, SourceRemoval, WarningListInfo};
 pub use security_store::ChainReport;
 pub use security_threat::RuleDraft;
 pub use security_web::{Action, Decision, Header, RequestView, ResponseHeaders};

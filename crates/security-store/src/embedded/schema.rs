@@ -86,7 +86,8 @@ pub(super) static INDICATORS: Schema = Schema {
     synchronous: "FULL",
     // A removed indicator keeps its row, without a record, so that the change feed can tell of it. The
     // full-text index keeps no copy of the text: it is asked for rows only.
-    steps: &["
+    steps: &[
+        "
         CREATE TABLE revision (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL) STRICT;
         INSERT INTO revision VALUES (1, 0);
         CREATE TABLE ioc (
@@ -107,7 +108,12 @@ pub(super) static INDICATORS: Schema = Schema {
             value, description, tags, sources,
             content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2'
         );
-    "],
+    ",
+        "
+        CREATE TABLE match_index (made INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL) STRICT;
+        CREATE INDEX ioc_removed ON ioc (row) WHERE removed = 1;
+    ",
+    ],
 };
 
 pub(super) static INTEL: Schema = Schema {
