@@ -10,6 +10,8 @@
 //! 6. Where a route asks for a credential: [`Judgement::authenticated`] and [`Judgement::count_key`], or
 //!    [`Judgement::refuse`].
 //! 7. [`Judgement::finish`].
+//!
+//! When the body comes afterwards, [`Judgement::resume`] and [`Judgement::body`], and [`Judgement::finish`] again.
 
 use security_core::{Admission, Rate, Severity};
 
@@ -76,6 +78,11 @@ impl<'p> Judgement<'p> {
         judgement
     }
 
+    /// Goes on with a request that was let through so far: its body has come, or part of it.
+    pub fn resume(policy: &'p Policy, client: ClientAddress, decision: Decision) -> Self {
+        Self { policy, client, class: PathClass::Ordinary, decision, counted: Vec::new() }
+    }
+
     /// Whether no further step is needed: the request is turned away, or its path is exempt.
     pub fn is_over(&self) -> bool {
         self.class == PathClass::Exempt || !self.decision.is_allowed()
@@ -136,11 +143,25 @@ impl<'p> Judgement<'p> {
     pub fn inspected(&mut self, found: Inspection) {
         let score = u8::try_from(found.score.saturating_mul(10).min(100)).unwrap_or(100);
         for reason in found.reasons {
-            self.decision.note(reason, score);
+            // A body is looked at with the path and the type it belongs to; what those had to say is known.
+            if !self.decision.reasons.contains(&reason) {
+                self.decision.note(reason, score);
+            }
         }
         if found.is_denied {
             self.turn_away(&Refusal::PayloadRefused);
         }
+    }
+
+    /// Takes what speaks against the body itself: its size, its coding, how slowly it comes. `what`: for the log.
+    pub fn body(&mut self, refusal: &Refusal, what: &str) {
+        self.decision.note(Reason::new(refusal.error(), "body", "body", what), Severity::Low.score());
+        self.turn_away(refusal);
+    }
+
+    /// Notes what speaks against the body and refuses nothing.
+    pub fn body_noted(&mut self, refusal: &Refusal, what: &str) {
+        self.decision.note(Reason::new(refusal.error(), "body", "body", what), 0);
     }
 
     /// Takes the id of the API key that was verified.
@@ -214,6 +235,51 @@ mod tests {
         assert_eq!((decision.action, decision.status), (Action::Deny, 403));
         assert_eq!(decision.reasons[0].id, "sensitive-path");
         assert!(begin(&policy, "/admin", "nonsense").is_over());
+    }
+
+    #[test]
+    fn a_body_is_judged_after_the_rest_and_what_is_known_is_not_said_twice() {
+        let policy = Policy::default();
+        let mut judgement = begin(&policy, "/", "203.0.113.7");
+        judgement.count_client(Rate::new(1000, 60), ADMITTED);
+        let client = judgement.client();
+        let found = |id: &'static str, is_denied| Inspection {
+            score: 5,
+            reasons: vec![Reason::new(id, "xss", "path", "x")],
+            is_denied,
+        };
+        judgement.inspected(found("a", false));
+        let first = judgement.finish();
+        let mut judgement = Judgement::resume(&policy, client, first.clone());
+        judgement.inspected(found("a", false));
+        assert_eq!(judgement.finish(), first);
+        let mut judgement = Judgement::resume(&policy, client, first.clone());
+        judgement.inspected(found("b", true));
+        let decision = judgement.finish();
+        assert_eq!((decision.status, decision.reasons.len(), decision.client_ip), (403, 2, client.ip));
+        assert_eq!(decision.headers, first.headers, "the limits are told once");
+    }
+
+    #[test]
+    fn a_body_that_is_refused_for_itself() {
+        let policy = Policy::default();
+        for (refusal, status) in [
+            (Refusal::BodyLate, 408),
+            (Refusal::LengthRequired, 411),
+            (Refusal::BodyTooLarge, 413),
+            (Refusal::BodyUnreadable, 415),
+        ] {
+            let mut judgement = begin(&policy, "/", "203.0.113.7");
+            judgement.body_noted(&refusal, "why");
+            assert!(!judgement.is_over());
+            judgement.body(&refusal, "why");
+            assert_eq!(judgement.finish().status, status);
+        }
+        let shadow = Policy { mode: Mode::Shadow, ..Policy::default() };
+        let mut judgement = begin(&shadow, "/", "203.0.113.7");
+        judgement.body(&Refusal::BodyTooLarge, "why");
+        let decision = judgement.finish();
+        assert_eq!((decision.status, decision.shadowed().unwrap().evidence.as_str()), (200, "413"));
     }
 
     #[test]

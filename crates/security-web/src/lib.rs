@@ -5,6 +5,7 @@
 //! in order (cheapest first), and gives the [`Decision`] back.
 
 mod allowance;
+mod body;
 mod client_address;
 mod credential_source;
 mod decision;
@@ -25,6 +26,7 @@ mod request;
 mod request_id;
 
 pub use allowance::Allowance;
+pub use body::{BodyLength, BodyPolicy, BodyPrefix, Unreadable, UnreadableBody};
 pub use client_address::{AddressSource, ClientAddress, ClientAddressPolicy, ForwardedHeader};
 pub use credential_source::{CredentialHeader, PresentedCredential, presented_credential};
 pub use decision::{Action, Decision, Header, Problem, Reason};

@@ -6,8 +6,8 @@ use security_core::{Rate, Severity};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
-    Allowance, ClientAddressPolicy, HeaderPolicy, InspectionPolicy, LockOut, Mode, Networks, PathClass,
-    PathSet, WebError,
+    Allowance, BodyPolicy, ClientAddressPolicy, HeaderPolicy, InspectionPolicy, LockOut, Mode, Networks,
+    PathClass, PathSet, WebError,
 };
 
 /// Everything that is configured about the web layer. Unknown names are refused when it is read.
@@ -35,6 +35,8 @@ pub struct Policy {
     pub deny_severity: Severity,
     /// How payloads are inspected for attacks.
     pub inspection: InspectionPolicy,
+    /// Request bodies: whether they are inspected, and how large they may be.
+    pub bodies: BodyPolicy,
     /// The security headers of responses.
     pub response_headers: HeaderPolicy,
 }
@@ -72,6 +74,7 @@ impl Default for Policy {
             deny_confidence: 75,
             deny_severity: Severity::High,
             inspection: InspectionPolicy::default(),
+            bodies: BodyPolicy::default(),
             response_headers: HeaderPolicy::default(),
         }
     }

@@ -7,6 +7,7 @@ use security_web::{
 
 use crate::{
     Engine, Result,
+    body::judge_given,
     middleware::{event_of, judge_matches},
     utils::generate_request_id,
 };
@@ -89,7 +90,11 @@ impl Engine {
             if !self.current_rules()?.rules().is_empty() {
                 judge_matches(&mut judgement, &self.evaluate(&event_of(view, client))?);
             }
-            judgement.inspected(security_web::inspect(&policy.inspection, view));
+            let head = RequestView { body: None, ..*view };
+            judgement.inspected(security_web::inspect(&policy.inspection, &head));
+            if let Some(body) = view.body {
+                judge_given(&mut judgement, &self.web, view, body);
+            }
             if matches!(presented_credential(view.headers), PresentedCredential::Conflict) {
                 judgement.refuse(&security_web::Refusal::ConflictingCredentials);
             }

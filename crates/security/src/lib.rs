@@ -14,6 +14,7 @@ mod error;
 mod fork;
 mod process;
 
+mod body;
 mod credentials;
 mod explain;
 mod intel;
@@ -59,4 +60,4 @@ pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported};
 pub use security_store::ChainReport;
 pub use security_threat::RuleDraft;
-pub use security_web::{Action, Decision, Header, RequestView, ResponseHeaders};
+pub use security_web::{Action, BodyLength, Decision, Header, RequestView, ResponseHeaders};

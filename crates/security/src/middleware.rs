@@ -11,14 +11,19 @@ use security_indicators::{Indicator, IocType};
 use security_store::Stream;
 use security_threat::RuleMatch;
 use security_web::{
-    Action, Decision, FailureVerdict, Header, Judgement, LimitScope, ListedIndicator, MatchedRule, PathClass,
-    Policy, PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders, acceptable_request_id,
-    judge_failure, presented_credential,
+    Action, BodyLength, Decision, FailureVerdict, Header, Judgement, LimitScope, ListedIndicator,
+    MatchedRule, PathClass, Policy, PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders,
+    acceptable_request_id, judge_failure, presented_credential,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Engine, KeyCheck, Result, UsageContext, WebPolicy, utils::generate_request_id, world};
+use crate::{
+    Engine, KeyCheck, Result, UsageContext, WebPolicy,
+    body::{Body, judge_length},
+    utils::generate_request_id,
+    world,
+};
 
 /// How many refused requests of one client are recorded; all are counted against its limit.
 static REFUSALS_RECORDED: LazyLock<Rate> = LazyLock::new(|| Rate::new(10, 60));
@@ -66,13 +71,14 @@ pub struct RequestState {
     credential: OnceLock<Credential>,
     unasked: Option<Unasked>,
     https: bool,
-    policy: Arc<WebPolicy>,
+    pub(crate) policy: Arc<WebPolicy>,
+    pub(crate) body: Option<Box<Body>>,
 }
 
 impl RequestState {
-    /// The decision before any view is asked.
+    /// The decision before any view is asked; once the body is judged, with what that said.
     pub fn decision(&self) -> &Decision {
-        &self.decision
+        self.body.as_ref().and_then(|body| body.settled()).unwrap_or(&self.decision)
     }
 
     /// The request's id: the client's own where it is acceptable, else a fresh one.
@@ -107,7 +113,7 @@ impl RequestState {
     /// # Errors
     /// When the store cannot be read: nothing is accepted then.
     pub fn require(&self, engine: &Engine, scopes: &[String]) -> Result<Decision> {
-        Ok(self.refusal_for(engine, scopes)?.unwrap_or_else(|| self.decision.clone()))
+        Ok(self.refusal_for(engine, scopes)?.unwrap_or_else(|| self.decision().clone()))
     }
 
     /// As [`Self::require`], and `None` when the request goes on: most do, and nothing is copied then.
@@ -123,9 +129,10 @@ impl RequestState {
             }
             (None, None) => self.credential.get_or_init(|| Credential::Missing),
         };
-        let refused = |refusal: &Refusal| Some(self.decision.clone().refused(refusal));
+        let decision = self.decision();
+        let refused = |refusal: &Refusal| Some(decision.clone().refused(refusal));
         Ok(match credential {
-            _ if !self.decision.is_allowed() => Some(self.decision.clone()),
+            _ if !decision.is_allowed() => Some(decision.clone()),
             Credential::Missing => refused(&Refusal::CredentialMissing),
             Credential::Conflict => refused(&Refusal::ConflictingCredentials),
             Credential::Checked { refusal: Some(refusal), .. } => refused(refusal),
@@ -159,7 +166,7 @@ impl RequestState {
     /// The headers that every response gets: the security headers of the policy and those of the decision.
     pub fn response_headers(&self, authenticated: bool) -> Vec<(String, String)> {
         let of_policy = self.policy_headers(authenticated).iter();
-        let all = of_policy.chain(&self.decision.headers);
+        let all = of_policy.chain(&self.decision().headers);
         all.map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
     }
 }
@@ -177,7 +184,16 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read: the adapter then turns the request away.
     pub fn begin_request(&self, request: &RequestView<'_>) -> Result<RequestState> {
-        self.begin_request_under(self.web.clone(), request)
+        let length = request.body.map_or(BodyLength::Absent, |body| BodyLength::Known(body.len() as u64));
+        self.begin_request_under(self.web.clone(), request, length)
+    }
+
+    /// The same for a request whose body is still to come: the adapter hands it over as far as
+    /// [`RequestState::body_wanted`] says.
+    /// # Errors
+    /// When the store cannot be read: the adapter then turns the request away.
+    pub fn begin_request_before(&self, request: &RequestView<'_>, body: BodyLength) -> Result<RequestState> {
+        self.begin_request_under(self.web.clone(), request, body)
     }
 
     /// The same under a policy of one application's own ([`crate::PolicyOverride`]).
@@ -187,6 +203,7 @@ impl Engine {
         &self,
         web: Arc<WebPolicy>,
         request: &RequestView<'_>,
+        length: BodyLength,
     ) -> Result<RequestState> {
         let policy = &web.policy;
         let given = request.header("x-request-id").and_then(acceptable_request_id);
@@ -228,14 +245,25 @@ impl Engine {
                 self.judge_rules(&mut judgement, request, &request_id, client)?;
             }
             if !judgement.is_over() {
-                judgement.inspected(security_web::inspect(&policy.inspection, request));
+                let head = RequestView { body: None, ..*request };
+                judgement.inspected(security_web::inspect(&policy.inspection, &head));
+            }
+            if !judgement.is_over() {
+                judge_length(&mut judgement, &web, length);
             }
         }
+        let address = judgement.client();
+        let body = if judgement.is_over() { None } else { Body::of(&web, request, address, length) };
         let decision = judgement.finish();
         if !decision.is_allowed() || decision.shadowed().is_some() {
             self.record_refusal(&decision, request, now);
         }
-        Ok(RequestState { decision, credential, unasked, https: request.is_https(), policy: web })
+        let https = request.is_https();
+        let state = RequestState { decision, credential, unasked, https, policy: web, body };
+        if let Some(body) = request.body {
+            state.feed_body(self, body, true);
+        }
+        Ok(state)
     }
 
     /// The answer to an error that nobody caught: it tells nothing of the inside.
@@ -309,7 +337,7 @@ impl Engine {
 
     /// A record of a refused request, in a stream of its own that is bounded, and few a client: whoever is
     /// refused must not be able to fill the disk with being refused. In the shadow: of one that would have been.
-    fn record_refusal(&self, decision: &Decision, request: &RequestView<'_>, now: Timestamp) {
+    pub(crate) fn record_refusal(&self, decision: &Decision, request: &RequestView<'_>, now: Timestamp) {
         let scope = LimitScope::RefusalRecord(decision.client_ip);
         if !security_web::admit(&self.words, self.limit_seed, scope, *REFUSALS_RECORDED, now).admitted {
             return;

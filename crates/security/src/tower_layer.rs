@@ -24,7 +24,7 @@ use http::{
     request::Parts,
 };
 use pin_project_lite::pin_project;
-use security_web::{Decision, Problem, RequestView};
+use security_web::{BodyLength, Decision, Problem, RequestView};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -133,7 +133,7 @@ impl SecurityLayer {
         };
         match &self.policy {
             None => engine.begin_request(&view),
-            Some(policy) => engine.begin_request_under(policy.on(engine)?, &view),
+            Some(policy) => engine.begin_request_under(policy.on(engine)?, &view, BodyLength::Absent),
         }
     }
 }
