@@ -111,6 +111,13 @@ impl RequestState {
         refusal.map(|decision: Decision| to_python(py, &decision)).transpose()
     }
 
+    /// Whether something is to be done with the request's body (``bool``): read as far as :attr:`body_wanted` says, or
+    /// held to :attr:`body_limit`.
+    #[getter]
+    fn has_body(&self) -> bool {
+        self.0.has_body()
+    }
+
     /// How many bytes of the body are wanted before a view sees any (``int``); 0 when none are.
     #[getter]
     fn body_wanted(&self) -> usize {

@@ -1,6 +1,9 @@
 //! A request's body, after the request itself was let through: gathered while it comes, judged once.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{
+    Mutex, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use security_web::{
     BodyLength, BodyPrefix, ClientAddress, Decision, Inspection, InspectionMode, Judgement, Mode, Refusal,
@@ -18,6 +21,8 @@ pub(crate) struct Body {
     path: String,
     /// What came so far; nothing once it is judged.
     prefix: Mutex<Option<BodyPrefix>>,
+    /// How many bytes came so far, wanted or not.
+    seen: AtomicU64,
     /// The request's decision after its body, where that says something new.
     settled: OnceLock<Decision>,
 }
@@ -44,6 +49,7 @@ impl Body {
             method: request.method.to_owned(),
             path: request.path.to_owned(),
             prefix: Mutex::new(prefix),
+            seen: AtomicU64::new(0),
             settled: OnceLock::new(),
         }))
     }
@@ -103,6 +109,12 @@ fn judge_said(judgement: &mut Judgement<'_>, web: &WebPolicy, said: Result<Inspe
 }
 
 impl RequestState {
+    /// Whether something is to be done with the body: read as far as [`RequestState::body_wanted`] says, or held to
+    /// [`RequestState::body_limit`].
+    pub fn has_body(&self) -> bool {
+        self.body_wanted() > 0 || self.body_limit().is_some()
+    }
+
     /// How many bytes of the body are wanted now, to be judged before a view gets to see any; `0` when none are.
     pub fn body_wanted(&self) -> usize {
         let Some(body) = &self.body else { return 0 };
@@ -136,6 +148,14 @@ impl RequestState {
     /// many more are wanted. With the last of them the body is judged, and [`RequestState::decision`] says so.
     pub fn feed_body(&self, engine: &Engine, chunk: &[u8], is_last: bool) -> usize {
         let Some(body) = &self.body else { return 0 };
+        let seen = body.seen.fetch_add(chunk.len() as u64, Ordering::Relaxed) + chunk.len() as u64;
+        if self.body_limit().is_some_and(|limit| seen > limit) {
+            body.prefix.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.settle(engine, body, |judgement| {
+                judgement.body(&Refusal::BodyTooLarge, "more bytes came than are accepted");
+            });
+            return 0;
+        }
         let gathered = {
             let mut prefix = body.prefix.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(known) = prefix.as_mut() else { return 0 };
