@@ -1,4 +1,4 @@
-"""Request bodies over ASGI: the first messages are awaited and judged, and the application receives them as they came."""
+"""Request bodies over ASGI: the first messages are received and judged, and the application receives them again."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def receive_judged(state: RequestState, receive: Receive) -> Received | No
 class Received:
     """The messages that were received already, and then the server's own; no more bytes than the policy accepts."""
 
-    __slots__ = ("is_too_large", "_left", "_messages", "_receive")
+    __slots__ = ("_left", "_messages", "_receive", "is_too_large")
 
     def __init__(self, messages: deque[Message], receive: Receive, limit: int | None) -> None:
         self.is_too_large = False
@@ -70,7 +70,7 @@ class Received:
 class Patience:
     """Ends a wait after so many seconds. On event loops other than asyncio's, the server's own patience has to do."""
 
-    __slots__ = ("is_over", "_handle", "_seconds", "_task")
+    __slots__ = ("_handle", "_seconds", "_task", "is_over")
 
     def __init__(self, seconds: float) -> None:
         self.is_over = False

@@ -1,7 +1,7 @@
 """The bridge to any ASGI application (HTTP and WebSocket): translates requests and answers, decides nothing.
 
-The engine's part of a request takes microseconds and is done on the event loop; a body costs as long as the bytes of it
-that are judged take (five milliseconds for a megabyte). Nothing here awaits anything but the application and the server.
+The engine's part of a request takes microseconds and is done on the event loop; a body's takes as long as judging its
+first bytes does, and no longer. Nothing here awaits anything but the application and the server.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class SecurityMiddleware:
     ``client_ip``, ``api_key`` (``{id, name, owner, scopes}`` or None), ``api_key_valid``. A refused request never
     reaches the application; an error that it does not catch is answered with a 500 that tells nothing, and raised
     again for the server to log. Of a request's body the first bytes are received and judged before the application is
-    called (``web.inspection.max_bytes``), and it receives the whole as it came. Of two around one another the outer one decides, unless the inner one has a policy.
+    called (``web.inspection.max_bytes``), and it receives the whole as it came. Of two around one another the outer one
+    decides, unless the inner one has a policy.
 
     A server that replaces the peer's address by a header itself (uvicorn does for local peers) must be told not to
     (``--no-proxy-headers``): whom to believe is the policy's.

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django import conf  # type: ignore[import-untyped, unused-ignore]
-from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation  # type: ignore[import-untyped, unused-ignore]
-from django.core.exceptions import RequestDataTooBig  # type: ignore[import-untyped, unused-ignore]
+from django.core.exceptions import (  # type: ignore[import-untyped, unused-ignore]
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.core.handlers.asgi import ASGIRequest  # type: ignore[import-untyped, unused-ignore]
 from django.core.handlers.wsgi import LimitedStream  # type: ignore[import-untyped, unused-ignore]
 from django.http import Http404, HttpRequest, HttpResponse  # type: ignore[import-untyped, unused-ignore]
@@ -124,7 +128,7 @@ def _begin(request: HttpRequest, policy: _security.PolicyOverride | None) -> Htt
             state = _security.begin_request_asgi(request.scope, policy)
         else:
             state = _security.begin_request(request.META, policy)
-        refusal = state.refusal()
+        refusal: Mapping[str, Any] | None = state.refusal()
     except Exception:
         return _respond(request, Unbegun().answer())
     request.security = state

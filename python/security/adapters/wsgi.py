@@ -24,8 +24,8 @@ class SecurityMiddleware:
     scopes}`` or None), ``api_key_valid``. A refused request never reaches the application. An error that comes out of
     the application when it is called is logged (logger ``security.web``) and answered with a 500 that tells nothing;
     one that comes later, with the body, is the server's. Of a request's body the first bytes are read and judged before
-    the application is called (``web.inspection.max_bytes``), and it reads the whole as it came. Of two around one another the outer one decides, unless the
-    inner one has a policy.
+    the application is called (``web.inspection.max_bytes``), and it reads the whole as it came. Of two around one
+    another the outer one decides, unless the inner one has a policy.
 
     :param app: the application.
     :param policy: settings as in the configuration's ``[web]`` table that this application has instead of the engine's
