@@ -74,7 +74,7 @@ REQUESTS: list[tuple[str, bytes, int, str | None]] = [
         400,
         "conflicting-credentials",
     ),
-    ("two lines", b"GET /bare HTTP/1.1\r\nX-API-Key: " + KEY + b"\r\nX-API-Key: b", 403, "credential-invalid"),
+    ("two lines", b"GET /bare HTTP/1.1\r\nX-API-Key: " + KEY + b"\r\nX-API-Key: b", 400, "conflicting-credentials"),
     ("underscores", b"GET /bare HTTP/1.1\r\nX_API_Key: " + KEY, 401, "credential-missing"),
     ("a path that is no text", b"GET /%ff%fe HTTP/1.1", 404, None),
     ("a query that is no text", b"GET /open?q=%ff%fe HTTP/1.1", 200, None),

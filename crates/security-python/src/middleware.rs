@@ -219,7 +219,12 @@ pub(crate) fn begin_request(
     for (key, value) in environ {
         let (Ok(key), Ok(value)) = (key.cast::<PyString>(), value.cast_into::<PyString>()) else { continue };
         let Ok(key) = key.to_str() else { continue };
-        if let Some(name) = key.strip_prefix("HTTP_").or(Some(key).filter(|key| BODY_HEADERS.contains(key))) {
+        // With the prefix these two are no headers but somebody's try to pass for them.
+        let name = match key.strip_prefix("HTTP_") {
+            Some(name) => Some(name).filter(|name| !BODY_HEADERS.contains(name)),
+            None => Some(key).filter(|key| BODY_HEADERS.contains(key)),
+        };
+        if let Some(name) = name {
             let start = names.len();
             names.extend(name.chars().map(|c| if c == '_' { '-' } else { c }));
             found.push((start..names.len(), value));

@@ -155,6 +155,7 @@ impl BodyPrefix {
     /// [`UnreadableBody`] when nobody can tell what it says.
     pub fn inspect(&self, inspection: &InspectionPolicy) -> Result<Inspection, UnreadableBody> {
         let bytes = self.decoded()?;
+        refuse_ambiguous(&self.content_type)?;
         let text = in_utf8(&bytes, &self.content_type)?;
         let media = media_type(&self.content_type);
         let content_type = match first(&text) {
@@ -251,17 +252,19 @@ fn in_utf8<'a>(bytes: &'a [u8], content_type: &[u8]) -> Result<Cow<'a, [u8]>, Un
         [b'\t'..=b'~', 0, ..] => Some(Wide::Two(u16::from_le_bytes)),
         _ => None,
     };
-    let wide = match (by_mark, charset(content_type).as_deref()) {
-        (wide, None) => wide,
-        (wide, Some(charset)) => match charset {
-            "utf-16" | "utf16" | "utf-16be" => wide.or(Some(Wide::Two(u16::from_be_bytes))),
-            "utf-16le" => wide.or(Some(Wide::Two(u16::from_le_bytes))),
-            "utf-32" | "utf32" | "utf-32be" => wide.or(Some(Wide::Four(u32::from_be_bytes))),
-            "utf-32le" => wide.or(Some(Wide::Four(u32::from_le_bytes))),
-            _ if holds_ascii(charset) => wide,
+    let mut wide = by_mark;
+    let text = String::from_utf8_lossy(content_type);
+    for (_, charset) in parameters(&text).filter(|(name, _)| name.eq_ignore_ascii_case("charset")) {
+        let named = match charset.trim_matches(['"', '\'']).to_ascii_lowercase().as_str() {
+            "utf-16" | "utf16" | "utf-16be" => Some(Wide::Two(u16::from_be_bytes)),
+            "utf-16le" => Some(Wide::Two(u16::from_le_bytes)),
+            "utf-32" | "utf32" | "utf-32be" => Some(Wide::Four(u32::from_be_bytes)),
+            "utf-32le" => Some(Wide::Four(u32::from_le_bytes)),
+            charset if charset.is_empty() || holds_ascii(charset) => None,
             _ => return Err(UnreadableBody("its charset is not known")),
-        },
-    };
+        };
+        wide = wide.or(named);
+    }
     let text: String = match wide {
         None => return Ok(Cow::Borrowed(bytes)),
         Some(Wide::Two(read)) => {
@@ -282,13 +285,50 @@ enum Wide {
     Four(fn([u8; 4]) -> u32),
 }
 
-/// The charset that a content type names, in lower case.
-fn charset(content_type: &[u8]) -> Option<String> {
+/// Of two types, or two boundaries, one reader takes the first and another the last.
+fn refuse_ambiguous(content_type: &[u8]) -> Result<(), UnreadableBody> {
     let text = String::from_utf8_lossy(content_type);
-    text.split(';').skip(1).find_map(|parameter| {
+    // Two lines of the header are joined by a comma.
+    let has_slash = |part: &str| part.split(';').next().unwrap_or_default().contains('/');
+    if split_outside_quotes(&text, ',').filter(|part| has_slash(part)).count() > 1 {
+        return Err(UnreadableBody("it has two content types"));
+    }
+    if media_type(content_type) != "multipart/form-data" {
+        return Ok(());
+    }
+    let is_boundary = |name: &str| name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("boundary"));
+    let mut boundaries = parameters(&text).filter(|(name, _)| is_boundary(name));
+    match (boundaries.next(), boundaries.next()) {
+        // RFC 2046 §5.1.1, `bchars`; a name that goes on is RFC 2231's, which few readers know.
+        (Some((name, value)), None) if name.len() == 8 => {
+            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&byte);
+            let is_fit = (1..=70).contains(&value.len()) && value.bytes().all(is_plain);
+            if is_fit { Ok(()) } else { Err(UnreadableBody("its boundary is none")) }
+        }
+        (None, None) => Ok(()),
+        _ => Err(UnreadableBody("it has two boundaries")),
+    }
+}
+
+/// The parameters of a content type, values as they stand.
+fn parameters(content_type: &str) -> impl Iterator<Item = (&str, &str)> {
+    split_outside_quotes(content_type, ';').skip(1).filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        let value = value.trim().trim_matches(['"', '\'']);
-        (name.trim().eq_ignore_ascii_case("charset") && !value.is_empty()).then(|| value.to_ascii_lowercase())
+        Some((name.trim(), value.trim()))
+    })
+}
+
+fn split_outside_quotes(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |character| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match character {
+            '\\' if is_quoted => is_escaped = !was_escaped,
+            '"' if !was_escaped => is_quoted = !is_quoted,
+            _ => return character == separator && !is_quoted,
+        }
+        false
     })
 }
 

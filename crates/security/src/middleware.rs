@@ -324,7 +324,14 @@ impl Engine {
                 let rate = policy.limits.failed_authentication.rate();
                 let verdict =
                     judge_failure(&self.words, self.limit_seed, client, &policy.lock_out, rate, now);
-                Some(self.refusal_of(verdict, client, &check.request_id))
+                let refusal = self.refusal_of(verdict, client, &check.request_id);
+                // Gateways join two lines of a header with a comma: then it is two keys, and nobody knows which is meant.
+                // It counts as a failure all the same, since a key of the operator's own may hold a comma.
+                let is_list = unasked.secret.expose().contains(&b',');
+                Some(match refusal {
+                    Refusal::CredentialInvalid if is_list => Refusal::ConflictingCredentials,
+                    other => other,
+                })
             }
             KeyReason::Network => Some(Refusal::NetworkNotAllowed),
             KeyReason::RateLimited => Some(Refusal::RateLimited {

@@ -65,7 +65,7 @@ class _Middleware:
         self.policy = policy
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self.policy is None and STATE in environ:
+        if self.policy is None and state_of(environ) is not None:
             return self.application(environ, start_response)
         try:
             state = _security.begin_request(environ, self.policy)
@@ -173,7 +173,7 @@ class _Before:
         self.policy = policy
 
     def __call__(self) -> Response | None:
-        if self.policy is None and STATE in request.environ:
+        if self.policy is None and state_of(request.environ) is not None:
             return None
         refusal = _begin(self.policy).refusal()
         return None if refusal is None else _response(refused(refusal))
