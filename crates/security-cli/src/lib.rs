@@ -15,6 +15,7 @@ mod session;
 
 mod alerts;
 mod audit;
+mod ban;
 mod config;
 mod defang;
 mod detect;

@@ -93,6 +93,7 @@ fn option_of(argument: &str) -> &str {
         "metadata" => "--metadata",
         "reason" => "--reason",
         "grace_seconds" => "--grace",
+        "duration" => "--for",
         "severity" => "--severity",
         "query" => "--query",
         "limit" => "--limit",

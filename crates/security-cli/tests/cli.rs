@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 41] = [
+const VERBS: [&[&str]; 48] = [
     &[],
     &["init"],
     &["key"],
@@ -54,6 +54,13 @@ const VERBS: [&[&str]; 41] = [
     &["taxii", "list"],
     &["taxii", "collections"],
     &["taxii", "pull"],
+    &["ban"],
+    &["ban", "add"],
+    &["ban", "list"],
+    &["ban", "remove"],
+    &["policy"],
+    &["policy", "check"],
+    &["policy", "explain"],
     &["config"],
     &["config", "show"],
     &["status"],

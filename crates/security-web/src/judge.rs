@@ -3,7 +3,7 @@
 //! A door calls them in this order and stops when [`Judgement::is_over`]:
 //!
 //! 1. [`Judgement::begin`]: the client's address; exempt and sensitive paths.
-//! 2. [`Judgement::count_client`] with what the client's limit said.
+//! 2. [`Judgement::banned`] with the ban of the client, if there is one; [`Judgement::count_client`] with what the client's limit said.
 //! 3. [`Judgement::indicators`] with what a look-up of the client's address and of what the request carries found.
 //! 4. [`Judgement::rules`] with the rules that matched.
 //! 5. [`Judgement::inspected`] with what was found in the payload.
@@ -16,8 +16,8 @@
 use security_core::{Admission, Rate, Severity};
 
 use crate::{
-    Action, ClientAddress, Counted, Decision, Inspection, Mode, PathClass, Policy, Reason, Refusal,
-    RequestView, SHADOW_CATEGORY, rate_limit_headers,
+    Action, AddressSource, Ban, ClientAddress, Counted, Decision, ForwardedHeader, Inspection, Mode,
+    PathClass, Policy, Reason, Refusal, RequestView, SHADOW_CATEGORY, rate_limit_headers,
 };
 
 /// A listed indicator that was found in the request.
@@ -68,7 +68,16 @@ impl<'p> Judgement<'p> {
             let peer = request.remote_addr.unwrap_or("a local socket");
             judgement.decision.note(Reason::new(problem, "client-address", "client", peer), 0);
         }
-        let is_trusted = client.ip.is_some_and(|ip| policy.is_trusted(ip));
+        let mut is_trusted = client.ip.is_some_and(|ip| policy.is_trusted(ip));
+        if is_trusted
+            && client.source == AddressSource::Peer
+            && policy.client_address.header != ForwardedHeader::None
+            && let Some(header) = forwarding_header(request)
+        {
+            // A proxy that nobody named: its own address must not open what its clients' would not.
+            is_trusted = false;
+            judgement.decision.note(Reason::new("proxy-not-named", "client-address", "header", header), 0);
+        }
         if class == PathClass::Sensitive && !is_trusted {
             judgement
                 .decision
@@ -96,6 +105,13 @@ impl<'p> Judgement<'p> {
     /// What the policy says of the path.
     pub fn path_class(&self) -> PathClass {
         self.class
+    }
+
+    /// Turns a banned client away; also in the shadow: an operator has said so.
+    pub fn banned(&mut self, ban: &Ban) {
+        let evidence = format!("{} until {}: {}", ban.network, ban.until, ban.reason);
+        self.decision.note(Reason::new("banned", "ban", "client", &evidence), Severity::High.score());
+        self.refuse(&Refusal::Banned);
     }
 
     /// Takes what the client's limit said.
@@ -205,6 +221,13 @@ impl<'p> Judgement<'p> {
     }
 }
 
+/// The header by which a request says that somebody has passed it on.
+fn forwarding_header(request: &RequestView<'_>) -> Option<&'static str> {
+    const SAID_BY: [&str; 6] =
+        ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-proto", "x-forwarded-host", "via"];
+    SAID_BY.into_iter().find(|name| request.header(name).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,6 +306,32 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_that_nobody_named_opens_nothing_by_its_own_address() {
+        let sent = |policy: &Policy, header: &str| {
+            let headers: [(&str, &[u8]); 1] = [(header, b"203.0.113.9")];
+            let view = RequestView { headers: &headers, ..request("/admin", "127.0.0.1") };
+            Judgement::begin(policy, &view, "req-00000001").finish()
+        };
+        let policy = Policy::default();
+        for header in ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Proto"] {
+            let decision = sent(&policy, header);
+            assert_eq!(
+                (decision.status, decision.reasons[0].id.as_ref()),
+                (403, "proxy-not-named"),
+                "{header}"
+            );
+        }
+        assert_eq!(sent(&policy, "X-Other").status, 200);
+        // Who says that there is none is believed, and so is the one who is named.
+        let no_proxy: Policy = toml::from_str("client_address = { header = \"none\" }").unwrap();
+        assert_eq!(sent(&no_proxy, "X-Forwarded-For").status, 200);
+        let named: Policy = toml::from_str("client_address = { trusted_proxies = \"loopback\" }").unwrap();
+        assert_eq!(sent(&named, "X-Forwarded-For").status, 403, "the client is an outsider");
+        let decision = sent(&named, "Via");
+        assert_eq!((decision.status, decision.client_ip), (403, None), "and here nobody knows");
+    }
+
+    #[test]
     fn the_shadow_leaves_sensitive_paths_closed() {
         let policy = Policy { mode: Mode::Shadow, ..Policy::default() };
         assert_eq!(begin(&policy, "/admin", "203.0.113.7").finish().status, 403);
@@ -305,6 +354,26 @@ mod tests {
             (decision.reasons[0].id.as_ref(), decision.reasons[0].category),
             ("peer-malformed", "client-address")
         );
+    }
+
+    #[test]
+    fn a_ban_holds_also_in_the_shadow() {
+        let ban = Ban {
+            network: "203.0.113.0/24".parse().unwrap(),
+            reason: "scans".into(),
+            since: security_core::Timestamp::EPOCH,
+            until: security_core::Timestamp::from_seconds(60),
+            by: String::new(),
+        };
+        for mode in [Mode::Enforce, Mode::Shadow] {
+            let policy = Policy { mode, ..Policy::default() };
+            let mut judgement = begin(&policy, "/", "203.0.113.7");
+            judgement.banned(&ban);
+            let decision = judgement.finish();
+            assert_eq!((decision.status, decision.reasons[0].id.as_ref()), (403, "banned"));
+            assert_eq!(decision.reasons[0].evidence, "203.0.113.0/24 until 1970-01-01T00:01:00Z: scans");
+            assert!(!decision.body.unwrap().to_json().contains("scans"), "the reason is for the log");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! in order (cheapest first), and gives the [`Decision`] back.
 
 mod allowance;
+mod ban;
 mod body;
 mod client_address;
 mod credential_source;
@@ -24,8 +25,10 @@ mod rate_headers;
 mod refusal;
 mod request;
 mod request_id;
+mod review;
 
 pub use allowance::Allowance;
+pub use ban::{Ban, BanList, BanStore, MAX_BANS, ban_network};
 pub use body::{BodyLength, BodyPolicy, BodyPrefix, Unreadable, UnreadableBody};
 pub use client_address::{AddressSource, ClientAddress, ClientAddressPolicy, ForwardedHeader};
 pub use credential_source::{CredentialHeader, PresentedCredential, presented_credential};
@@ -44,3 +47,4 @@ pub use rate_headers::{Counted, rate_limit_headers};
 pub use refusal::Refusal;
 pub use request::{Headers, RequestView, header_lines};
 pub use request_id::acceptable_request_id;
+pub use review::{Level, Remark, Review, Step};

@@ -61,6 +61,16 @@ impl PathSet {
         Ok(set)
     }
 
+    /// The paths as they were written.
+    pub fn written(&self) -> &[String] {
+        &self.written
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty()
+    }
+
     /// What these exempt and sensitive sets say of a path. Sensitive wins.
     pub fn classify(exempt: &Self, sensitive: &Self, path: &str) -> PathClass {
         let Some(found) = canonical(path) else {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Options, Result, WebPolicy,
+    bans::BanCache,
     config::{ConfigLine, Settings, process_environment},
     credentials::{CredentialCache, Heads},
     fork::OpenFiles,
@@ -47,6 +48,7 @@ pub struct Engine {
     pub(crate) credentials: CredentialCache,
     pub(crate) indicators: IndicatorCache,
     pub(crate) rules: RuleCache,
+    pub(crate) bans: BanCache,
 }
 
 impl Engine {
@@ -88,6 +90,7 @@ impl Engine {
             generation: security_shared::fork::generation(),
             credentials: CredentialCache::default(),
             indicators: IndicatorCache::default(),
+            bans: BanCache::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
             web: WebPolicy::new(settings.web.clone()),
             options,

@@ -14,6 +14,7 @@ mod error;
 mod fork;
 mod process;
 
+mod bans;
 mod body;
 mod credentials;
 mod explain;
@@ -38,7 +39,7 @@ pub use error::{Error, Result};
 pub use process::{close, current, initialize, opened};
 
 pub use credentials::{AuditFilter, IssueRequest, KeyCheck, KeyFilter, UsageContext};
-pub use explain::GivenRequest;
+pub use explain::{GivenRequest, review_policy};
 pub use intel::{
     ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest,
 };
@@ -60,4 +61,4 @@ pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported};
 pub use security_store::ChainReport;
 pub use security_threat::RuleDraft;
-pub use security_web::{Action, BodyLength, Decision, Header, RequestView, ResponseHeaders};
+pub use security_web::{Action, Ban, BodyLength, Decision, Header, RequestView, ResponseHeaders, Review};

@@ -225,6 +225,11 @@ impl Engine {
         };
         if judgement.path_class() != PathClass::Exempt {
             if !judgement.is_over()
+                && let Some(ban) = self.ban_of(client, now)?
+            {
+                judgement.banned(&ban);
+            }
+            if !judgement.is_over()
                 && let Some(rate) = policy.limits.client.rate()
             {
                 let scope = LimitScope::Client(client);

@@ -59,6 +59,13 @@ pub(super) static CREDENTIALS: Schema = Schema {
         "
         CREATE TABLE key_table (made INTEGER PRIMARY KEY AUTOINCREMENT, stamp BLOB NOT NULL) STRICT;
     ",
+        "
+        CREATE TABLE ban_revision (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL) STRICT;
+        INSERT INTO ban_revision VALUES (1, 0);
+        CREATE TABLE ban (
+            network TEXT PRIMARY KEY, until INTEGER NOT NULL, sum INTEGER NOT NULL, record TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+    ",
     ],
 };
 
