@@ -453,7 +453,7 @@ class Streams(ParityCase):
         for cut in (0, 1, 6, 7, 700, len(text)):
 
             def rest(cut: int = cut) -> Any:
-                return Rest(text[:cut], Trickle(text[cut:]), None, OSError)
+                return Rest(text[:cut], Trickle(text[cut:]), None, None, OSError)
 
             self.assertEqual(rest().read(), text)
             self.assertEqual(rest().read(None), text)
@@ -467,6 +467,10 @@ class Streams(ParityCase):
             self.assertEqual([stream.readline(n) for n in (4, 0, 3, 4)], [b"line", b"", b" 0\n", b"line"])
             self.assertEqual(rest().read(0), b"")
             self.assertFalse(hasattr(rest(), "readinto"))
+            # What follows an announced length is another request's: never asked for.
+            source = Trickle(text[cut:] + b"GET / HTTP/1.1")
+            self.assertEqual(Rest(text[:cut], source, len(text) - cut, None, OSError).read(), text)
+            self.assertEqual(cut + source.taken, len(text))
 
     def test_the_rest_of_an_input_has_its_limit(self) -> None:
         text = b"0123456789\n" * 10
@@ -479,9 +483,9 @@ class Streams(ParityCase):
             for cut in (0, 50, 100):
                 source = Trickle(text[cut:])
                 with self.assertRaises(OverflowError):
-                    read(Rest(text[:cut], source, 105, OverflowError))
+                    read(Rest(text[:cut], source, None, 105, OverflowError))
                 self.assertLessEqual(cut + source.taken, 110)
-                read(Rest(text[:cut], Trickle(text[cut:]), 110, OverflowError))
+                read(Rest(text[:cut], Trickle(text[cut:]), None, 110, OverflowError))
 
     def test_messages_come_as_they_came(self) -> None:
         """What was judged is handed on message by message, and a client that leaves later is seen to leave."""

@@ -167,7 +167,13 @@ impl BodyPrefix {
         let headers: [(&str, &[u8]); 1] = [("content-type", content_type)];
         let view =
             RequestView { path: &self.path, headers: &headers, body: Some(&text), ..RequestView::default() };
-        Ok(inspect(inspection, &view))
+        let mut found = inspect(inspection, &view);
+        if !is_text(&media) && !begins_like_text(&text) {
+            // Of what is nobody's text, only that it is an object to be unpacked says something.
+            found.reasons.retain(|reason| reason.category == "deserialization");
+            found.is_denied &= !found.reasons.is_empty();
+        }
+        Ok(found)
     }
 
     /// Without its content coding; never more than is looked at, whatever it would unpack to.
@@ -228,7 +234,10 @@ fn is_text(media: &str) -> bool {
 
 /// Whether somebody may read it as JSON or XML, whatever it calls itself; spaces alone say nothing yet.
 fn begins_like_text(bytes: &[u8]) -> bool {
-    first(bytes).map_or(!bytes.is_empty(), |byte| matches!(byte, b'{' | b'[' | b'<' | b'"'))
+    match first(bytes) {
+        Some(byte) => matches!(byte, b'{' | b'[' | b'<' | b'"'),
+        None => bytes.iter().any(u8::is_ascii_whitespace),
+    }
 }
 
 /// The first byte that is neither a space, nor of a byte order mark, nor the empty half of a wide character.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from security._security import RequestState
 
 __all__ = ["BodyTooLarge", "judge_body"]
+
+
+# How many bytes are asked for at a time where all are wanted, and where a line is.
+PIECE, LINE = 1 << 16, 1 << 10
 
 
 class BodyTooLarge(OSError):
@@ -42,39 +46,51 @@ def judge_body(
     if is_whole:
         environ["wsgi.input"] = io.BytesIO(head)
     else:
-        environ["wsgi.input"] = Rest(bytes(head), stream, state.body_limit, too_large)
+        left = None if length is None else length - len(head)
+        environ["wsgi.input"] = Rest(bytes(head), stream, left, state.body_limit, too_large)
 
 
 class Rest:
     """A WSGI input whose first bytes were read already, and which may end in an error instead of a surprise.
 
-    Reads no more of the server's own stream than is asked for, so that what trickles in trickles on.
+    Asks the server's own stream for so many bytes and nothing else: not every server reads lines, or all there is,
+    after somebody has read a part. Never asks for more than is announced, nor for much more than is wanted, so that
+    what trickles in trickles on.
+
+    :param left: how many bytes follow the head; None when the stream says where it ends.
+    :param limit: the most bytes of head and stream together; None for any number.
     """
 
-    def __init__(self, head: bytes, stream: Any, limit: int | None, too_large: Callable[[], Exception]) -> None:
+    def __init__(
+        self, head: bytes, stream: Any, left: int | None, limit: int | None, too_large: Callable[[], Exception]
+    ) -> None:
         self._head = io.BytesIO(head)
         self._stream = stream
-        self._left = limit
+        self._left = left
+        self._room = None if limit is None else limit - len(head)
         self._too_large = too_large
 
     def read(self, size: int | None = -1) -> bytes:
         """The next bytes, as a server's own input gives them."""
-        everything = size is None or size < 0
         data = self._head.read(size)
-        if everything:
-            data += self._stream.read(self._most())
-        elif len(data) < size:  # type: ignore[operator]
-            data += self._stream.read(self._most(size - len(data)))  # type: ignore[operator]
-        return self._counted(data)
+        if size is not None and size >= 0:
+            return data + self._more(size - len(data))
+        pieces = [data]
+        while piece := self._more(PIECE):
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def readline(self, size: int | None = -1) -> bytes:
         """The next line with its end, or as much of it as ``size`` says."""
-        limited = size is not None and size >= 0
-        data = self._head.readline(size)
-        if not data.endswith(b"\n") and not (limited and len(data) == size):
-            rest = size - len(data) if limited else -1  # type: ignore[operator]
-            data += self._stream.readline(self._most(rest) if limited or self._left is not None else -1)
-        return self._counted(data)
+        most = None if size is None or size < 0 else size
+        line = self._head.readline(size)
+        while not line.endswith(b"\n") and (most is None or len(line) < most):
+            piece = self._more(LINE)
+            if not piece:
+                break
+            self._head = io.BytesIO(piece)
+            line += self._head.readline(-1 if most is None else most - len(line))
+        return line
 
     def readlines(self, hint: int | None = -1) -> list[bytes]:
         """All lines, or as many as have ``hint`` bytes together."""
@@ -90,25 +106,20 @@ class Rest:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.readline, b"")
 
-    def __getattr__(self, name: str) -> Any:
-        # What else a server's input can do (`close`, `fileno`); nothing of it reads.
-        if name in ("read1", "readinto", "readinto1", "peek", "detach", "raw", "buffer"):
-            raise AttributeError(name)
-        return getattr(self._stream, name)
-
-    def _most(self, wanted: int = -1) -> int:
-        """How much to ask the server for: one byte more than may come, to notice it."""
-        if self._left is None:
-            return wanted
-        return self._left + 1 if wanted < 0 else min(wanted, self._left + 1)
-
-    def _counted(self, data: bytes) -> bytes:
+    def _more(self, wanted: int) -> bytes:
+        """As many bytes of the server's stream; where there is a limit, one more than fit, to notice it."""
+        if self._left is not None:
+            wanted = min(wanted, self._left)
+        if self._room is not None:
+            wanted = min(wanted, self._room + 1)
+        if wanted <= 0:
+            return b""
+        data: bytes = self._stream.read(wanted)
         if self._left is not None:
             self._left -= len(data)
-            if self._left < 0:
-                self._refuse()
+        if self._room is not None:
+            self._room -= len(data)
+            if self._room < 0:
+                self._room = 0
+                raise self._too_large()
         return data
-
-    def _refuse(self) -> NoReturn:
-        self._left = 0
-        raise self._too_large()

@@ -54,6 +54,28 @@ fn an_attack_is_found_whatever_the_body_calls_itself() {
 }
 
 #[test]
+fn what_is_no_text_is_let_alone_but_for_objects_to_be_unpacked() {
+    for (content_type, start) in [
+        ("image/png", &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x10"[..]),
+        ("image/jpeg", b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01"),
+        ("image/gif", b"GIF89a\x01\0\x01\0\x80"),
+        ("application/zip", b"PK\x03\x04\x14\0\0\0\x08\0"),
+        ("application/pdf", b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj<</Type"),
+        ("application/octet-stream", b"\x7fELF\x02\x01\x01\0"),
+        ("application/octet-stream", b"SQLite format 3\0"),
+        ("application/octet-stream", &[0; 100]),
+        ("application/protobuf", b"\x0a\x05alice\x10\0"),
+        ("application/grpc", b"\0\0\0\0\x07\x0a\x05alice"),
+    ] {
+        let body = [start, &[0; 200], b"' or 1=1-- <script>alert(1)</script>"].concat();
+        let found = look(&[("content-type", content_type.as_bytes())], &body).unwrap();
+        assert!(!found.is_denied && found.reasons.is_empty(), "{content_type} {start:?} {found:?}");
+    }
+    let java = b"\xac\xed\0\x05sr\0\x11java.util.HashMap\x05\x07\xda\xc1";
+    assert!(is_found(&[("content-type", b"application/octet-stream")], java));
+}
+
+#[test]
 fn wide_characters_hide_nothing() {
     let text = std::str::from_utf8(ATTACK).unwrap();
     for little in [true, false] {
