@@ -92,13 +92,21 @@ impl RequestState {
         to_python(py, &self.0.decision().reasons)
     }
 
-    /// The answer that this request gets instead of a view.
+    /// The answer that this request gets instead of a view: a refusal, or the engine's own metrics.
     ///
-    /// :returns: ``dict``: ``status`` (``int``), ``headers`` (``list`` of pairs), ``body`` (``dict``) and more, or None when
-    ///     the request goes on.
+    /// :returns: ``dict``: ``status`` (``int``), ``headers`` (``list`` of pairs), ``body`` (``dict``) and more, or ``content``
+    ///     (``str``, plain text) instead of ``body``; None when the request goes on.
     fn refusal<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let decision = self.0.decision();
-        if decision.is_allowed() { Ok(None) } else { to_python(py, decision).map(Some) }
+        if !decision.is_allowed() {
+            return to_python(py, decision).map(Some);
+        }
+        let Some(answer) = self.0.answer() else { return Ok(None) };
+        let told = PyDict::new(py);
+        told.set_item(pyo3::intern!(py, "status"), 200)?;
+        told.set_item(pyo3::intern!(py, "headers"), [("Cache-Control", "no-store")])?;
+        told.set_item(pyo3::intern!(py, "content"), answer)?;
+        Ok(Some(told.into_any()))
     }
 
     /// The answer that this request gets from a view that needs a key.

@@ -1,4 +1,4 @@
-//! What the processes of one host share: the epoch page, the word table, finished files, the fork generation.
+//! What the processes of one host share: the epoch page, the word table, counters, finished files, the fork generation.
 //!
 //! This is the only crate of the project with `unsafe`: one block that views a mapped file as atomics, one that
 //! maps a finished file for reading, one that registers the fork handler. Everything else is plain code over
@@ -17,6 +17,7 @@
 //! **Unix only**, and both files belong on a local file system.
 
 mod bucket;
+mod counters;
 mod epoch;
 pub mod fork;
 mod mapped_file;
@@ -24,6 +25,7 @@ mod page;
 mod read_map;
 mod words;
 
+pub use counters::SharedCounters;
 pub use epoch::Epoch;
 pub use page::SharedPage;
 pub use read_map::ReadMap;

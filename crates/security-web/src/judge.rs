@@ -78,7 +78,7 @@ impl<'p> Judgement<'p> {
             is_trusted = false;
             judgement.decision.note(Reason::new("proxy-not-named", "client-address", "header", header), 0);
         }
-        if class == PathClass::Sensitive && !is_trusted {
+        if matches!(class, PathClass::Sensitive | PathClass::Metrics) && !is_trusted {
             judgement
                 .decision
                 .note(Reason::new("sensitive-path", "path", "path", request.path), Severity::Medium.score());
@@ -92,9 +92,9 @@ impl<'p> Judgement<'p> {
         Self { policy, client, class: PathClass::Ordinary, decision, counted: Vec::new() }
     }
 
-    /// Whether no further step is needed: the request is turned away, or its path is exempt.
+    /// Whether no further step is needed: the request is turned away, its path is exempt, or the engine answers it.
     pub fn is_over(&self) -> bool {
-        self.class == PathClass::Exempt || !self.decision.is_allowed()
+        matches!(self.class, PathClass::Exempt | PathClass::Metrics) || !self.decision.is_allowed()
     }
 
     /// The client's address as found.
@@ -343,6 +343,15 @@ mod tests {
         let judgement = begin(&policy, "/health", "203.0.113.7");
         assert!(judgement.is_over() && judgement.path_class() == PathClass::Exempt);
         assert_eq!(judgement.finish(), Decision::allow(Some("203.0.113.7".parse().unwrap()), "req-00000001"));
+    }
+
+    #[test]
+    fn metrics_are_for_trusted_networks() {
+        let policy: Policy = toml::from_str("metrics = { path = \"/metrics\" }").unwrap();
+        assert!(begin(&policy, "/metrics", "127.0.0.1").is_over());
+        assert_eq!(begin(&policy, "/metrics", "127.0.0.1").finish().status, 200);
+        assert_eq!(begin(&policy, "/metrics", "203.0.113.7").finish().status, 403);
+        assert_eq!(begin(&Policy::default(), "/metrics", "203.0.113.7").path_class(), PathClass::Exempt);
     }
 
     #[test]

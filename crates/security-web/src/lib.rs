@@ -17,6 +17,7 @@ mod inspect;
 mod judge;
 mod limits;
 mod lock_out;
+mod metrics;
 mod mode;
 mod networks;
 mod paths;
@@ -39,6 +40,9 @@ pub use inspect::{Exclusion, Inspection, InspectionMode, InspectionPolicy, RULES
 pub use judge::{Judgement, ListedIndicator, MatchedRule};
 pub use limits::{LimitScope, admit, client_network};
 pub use lock_out::{FailureVerdict, LockOut, judge_failure};
+pub use metrics::{
+    Gauge, METRIC_COUNTERS, MetricsPolicy, Stage, decision_counter, latency_counters, metrics_text,
+};
 pub use mode::{Mode, SHADOW_CATEGORY};
 pub use networks::Networks;
 pub use paths::{PathClass, PathSet};

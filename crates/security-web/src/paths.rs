@@ -29,6 +29,8 @@ pub enum PathClass {
     Exempt,
     /// For trusted networks only.
     Sensitive,
+    /// The engine's own metrics, for trusted networks only.
+    Metrics,
     /// Everything else.
     Ordinary,
 }

@@ -6,8 +6,8 @@ use security_core::{Rate, Severity};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
-    Allowance, BodyPolicy, ClientAddressPolicy, HeaderPolicy, InspectionPolicy, LockOut, Mode, Networks,
-    PathClass, PathSet, WebError,
+    Allowance, BodyPolicy, ClientAddressPolicy, HeaderPolicy, InspectionPolicy, LockOut, MetricsPolicy, Mode,
+    Networks, PathClass, PathSet, WebError,
 };
 
 /// Everything that is configured about the web layer. Unknown names are refused when it is read.
@@ -39,6 +39,8 @@ pub struct Policy {
     pub bodies: BodyPolicy,
     /// The security headers of responses.
     pub response_headers: HeaderPolicy,
+    /// Whether requests are counted, and where that can be read.
+    pub metrics: MetricsPolicy,
 }
 
 /// How often something may happen, for whom. Defaults in brackets.
@@ -76,6 +78,7 @@ impl Default for Policy {
             inspection: InspectionPolicy::default(),
             bodies: BodyPolicy::default(),
             response_headers: HeaderPolicy::default(),
+            metrics: MetricsPolicy::default(),
         }
     }
 }
@@ -88,6 +91,9 @@ impl Policy {
 
     /// What the policy says of a path.
     pub fn classify(&self, path: &str) -> PathClass {
+        if self.metrics.is_at(path) {
+            return PathClass::Metrics;
+        }
         PathSet::classify(&self.exempt_paths, &self.sensitive_paths, path)
     }
 

@@ -145,6 +145,13 @@ impl Policy {
             step("payload", payload),
             step("body", body),
             step(
+                "metrics",
+                match &self.metrics.path {
+                    None => "none".into(),
+                    Some(path) => format!("{} answers {}", paths(path, ""), words(&self.trusted_networks)),
+                },
+            ),
+            step(
                 "answers",
                 format!(
                     "headers of the preset {}",

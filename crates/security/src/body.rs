@@ -7,7 +7,7 @@ use std::sync::{
 
 use security_web::{
     BodyLength, BodyPrefix, ClientAddress, Decision, Inspection, InspectionMode, Judgement, Mode, Refusal,
-    RequestView, Unreadable, UnreadableBody,
+    RequestView, Stage, Unreadable, UnreadableBody,
 };
 
 use crate::{Engine, RequestState, WebPolicy, world};
@@ -209,5 +209,6 @@ impl RequestState {
     fn record(&self, engine: &Engine, body: &Body, decision: &Decision) {
         let request = RequestView { method: &body.method, path: &body.path, ..RequestView::default() };
         engine.record_refusal(decision, &request, world::now());
+        engine.count(&self.policy, Stage::Body, decision, None);
     }
 }

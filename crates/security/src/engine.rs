@@ -20,6 +20,7 @@ use crate::{
     fork::OpenFiles,
     host_page::HostPage,
     intel::IndicatorCache,
+    metrics::Metrics,
     threat::RuleCache,
     world,
 };
@@ -49,6 +50,7 @@ pub struct Engine {
     pub(crate) indicators: IndicatorCache,
     pub(crate) rules: RuleCache,
     pub(crate) bans: BanCache,
+    pub(crate) metrics: Metrics,
 }
 
 impl Engine {
@@ -91,6 +93,7 @@ impl Engine {
             credentials: CredentialCache::default(),
             indicators: IndicatorCache::default(),
             bans: BanCache::default(),
+            metrics: Metrics::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
             web: WebPolicy::new(settings.web.clone()),
             options,

@@ -91,7 +91,7 @@ impl Engine {
             let given = view.header("x-request-id").and_then(acceptable_request_id);
             let request_id = given.map_or_else(generate_request_id, str::to_owned);
             let mut judgement = Judgement::begin(policy, view, &request_id);
-            if judgement.path_class() == PathClass::Exempt {
+            if matches!(judgement.path_class(), PathClass::Exempt | PathClass::Metrics) {
                 return Ok(judgement.finish());
             }
             let client = judgement.client().ip;

@@ -4,7 +4,13 @@ mod exchange;
 mod records;
 mod reports;
 
-use std::sync::{PoisonError, RwLock};
+use std::{
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use security_core::{Domain, Revision, StoreFault, Timestamp};
 use security_indicators::{Indicator, IocType, MatchIndex, MatchType};
@@ -28,6 +34,8 @@ const MAX_TAGS: usize = 100;
 pub(crate) struct IndicatorCache {
     follower: Follower,
     state: RwLock<IndexState>,
+    /// When the store was last read, in microseconds; 0 before.
+    read_at: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +46,19 @@ struct IndexState {
 
 impl Default for IndicatorCache {
     fn default() -> Self {
-        Self { follower: Follower::new(Domain::Indicators), state: RwLock::default() }
+        Self {
+            follower: Follower::new(Domain::Indicators),
+            state: RwLock::default(),
+            read_at: AtomicI64::new(0),
+        }
+    }
+}
+
+impl IndicatorCache {
+    /// How long ago the store was last read; `None` before.
+    pub(crate) fn age(&self, now: Timestamp) -> Option<Duration> {
+        let read_at = self.read_at.load(Ordering::Relaxed);
+        (read_at > 0).then(|| now.since(Timestamp::from_micros(read_at)))
     }
 }
 
@@ -126,6 +146,7 @@ impl Engine {
             state.revision = revision;
             since = revision;
             if done {
+                self.indicators.read_at.store(world::now().as_micros(), Ordering::Relaxed);
                 return Ok(());
             }
         }

@@ -19,6 +19,7 @@ mod body;
 mod credentials;
 mod explain;
 mod intel;
+mod metrics;
 mod middleware;
 mod taxii;
 mod threat;

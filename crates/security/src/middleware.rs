@@ -13,7 +13,7 @@ use security_threat::RuleMatch;
 use security_web::{
     Action, BodyLength, Decision, FailureVerdict, Header, Judgement, LimitScope, ListedIndicator,
     MatchedRule, PathClass, Policy, PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders,
-    acceptable_request_id, judge_failure, presented_credential,
+    Stage, acceptable_request_id, judge_failure, presented_credential,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -73,12 +73,18 @@ pub struct RequestState {
     https: bool,
     pub(crate) policy: Arc<WebPolicy>,
     pub(crate) body: Option<Box<Body>>,
+    answer: Option<String>,
 }
 
 impl RequestState {
     /// The decision before any view is asked; once the body is judged, with what that said.
     pub fn decision(&self) -> &Decision {
         self.body.as_ref().and_then(|body| body.settled()).unwrap_or(&self.decision)
+    }
+
+    /// What the engine itself answers, as plain text: its metrics, where the policy has a path for them.
+    pub fn answer(&self) -> Option<&str> {
+        self.answer.as_deref()
     }
 
     /// The request's id: the client's own where it is acceptable, else a fresh one.
@@ -130,7 +136,11 @@ impl RequestState {
             (None, None) => self.credential.get_or_init(|| Credential::Missing),
         };
         let decision = self.decision();
-        let refused = |refusal: &Refusal| Some(decision.clone().refused(refusal));
+        let refused = |refusal: &Refusal| {
+            let decision = decision.clone().refused(refusal);
+            engine.count(&self.policy, Stage::Key, &decision, None);
+            Some(decision)
+        };
         Ok(match credential {
             _ if !decision.is_allowed() => Some(decision.clone()),
             Credential::Missing => refused(&Refusal::CredentialMissing),
@@ -206,6 +216,7 @@ impl Engine {
         length: BodyLength,
     ) -> Result<RequestState> {
         let policy = &web.policy;
+        let began = self.measured(&web);
         let given = request.header("x-request-id").and_then(acceptable_request_id);
         let request_id = given.map_or_else(generate_request_id, str::to_owned);
         let now = world::now();
@@ -257,14 +268,17 @@ impl Engine {
                 judge_length(&mut judgement, &web, length);
             }
         }
-        let address = judgement.client();
+        let (address, class) = (judgement.client(), judgement.path_class());
         let body = if judgement.is_over() { None } else { Body::of(&web, request, address, length) };
         let decision = judgement.finish();
         if !decision.is_allowed() || decision.shadowed().is_some() {
             self.record_refusal(&decision, request, now);
         }
+        self.count(&web, Stage::Request, &decision, began);
+        let is_metrics = class == PathClass::Metrics && decision.is_allowed();
+        let answer = is_metrics.then(|| self.metrics_text());
         let https = request.is_https();
-        let state = RequestState { decision, credential, unasked, https, policy: web, body };
+        let state = RequestState { decision, credential, unasked, https, policy: web, body, answer };
         if let Some(body) = request.body {
             state.feed_body(self, body, true);
         }
