@@ -111,8 +111,8 @@ pub fn latency_counters(nanos: u64) -> (usize, usize) {
 fn reason(error: &str, decision: &Decision) -> usize {
     let named = match error {
         "request-refused" => {
-            let categories = decision.reasons.iter().rev().map(|reason| reason.category);
-            match categories.filter(|category| *category != crate::SHADOW_CATEGORY).next() {
+            let mut categories = decision.reasons.iter().rev().map(|reason| reason.category);
+            match categories.find(|category| *category != crate::SHADOW_CATEGORY) {
                 Some("indicator") => "listed-indicator",
                 Some("rule") => "rule",
                 _ => "payload",

@@ -24,6 +24,8 @@ mod middleware;
 mod taxii;
 mod threat;
 #[cfg(feature = "tower")]
+mod tower_body;
+#[cfg(feature = "tower")]
 mod tower_layer;
 mod utils;
 mod web_policy;
@@ -49,6 +51,8 @@ pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession}
 pub use threat::{
     ExtractedIoc, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs, identify_ioc_type, read_rule_file,
 };
+#[cfg(feature = "tower")]
+pub use tower_body::{BodyTooLarge, ReplayedBody, SecurityBodyLayer, SecurityBodyService};
 #[cfg(feature = "tower")]
 pub use tower_layer::{SecurityFuture, SecurityLayer, SecurityService};
 pub use utils::{generate_request_id, generate_secure_credential, mask_credential};
