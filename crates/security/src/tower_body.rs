@@ -15,7 +15,6 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
