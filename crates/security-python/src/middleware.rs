@@ -162,7 +162,10 @@ impl RequestState {
 
     /// Says that what is wanted did not come in time; then as :meth:`feed_body`.
     fn body_is_late(&self, py: Python<'_>) -> PyResult<()> {
-        attached(py, || Ok(self.0.body_is_late(&*security::current()?)))
+        attached(py, || {
+            self.0.body_is_late(&*security::current()?);
+            Ok(())
+        })
     }
 
     /// The answer to a request whose body grew beyond :attr:`body_limit`.
