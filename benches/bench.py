@@ -346,15 +346,10 @@ def bodies() -> list[Row]:
     import asyncio
     import io
 
-    import security
     from security.adapters import asgi, wsgi
 
-    security.initialize(config={"web": {"limits": {"client": "unlimited"}}})
-    order = {
-        "customer": "Ada O'Brien",
-        "items": [{"name": f"part {n}", "count": n} for n in range(24)],
-        "note": "thanks",
-    }
+    items = [{"name": f"part {n}", "count": n} for n in range(30)]
+    order = {"customer": "Ada O'Brien", "items": items, "note": "thanks"}
     body = json.dumps(order).encode()
     requests = 1000
 

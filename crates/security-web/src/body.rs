@@ -29,7 +29,7 @@ pub struct BodyPolicy {
     pub max_bytes: Option<u64>,
     /// The most texts of one body that are looked at (JSON strings and keys, form fields, parts); 20000 by default.
     pub max_values: usize,
-    /// For how many seconds a server with an event loop waits for the part that is looked at, 1 to 3600; 30 by
+    /// For how many seconds a server with an event loop waits for the part that is looked at, 1 to 3600; 60 by
     /// default, then 408. Servers with threads or processes have a time of their own.
     #[serde(deserialize_with = "wait")]
     pub wait_seconds: u32,
@@ -44,7 +44,7 @@ impl Default for BodyPolicy {
             inspect: true,
             max_bytes: None,
             max_values: 20_000,
-            wait_seconds: 30,
+            wait_seconds: 60,
             unreadable: Unreadable::Refuse,
         }
     }
