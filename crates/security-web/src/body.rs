@@ -27,7 +27,8 @@ pub struct BodyPolicy {
     /// The largest body a request may have, in bytes; a larger one is refused with 413. Unset by default: what an
     /// application takes in, it knows best.
     pub max_bytes: Option<u64>,
-    /// The most texts of one body that are looked at (JSON strings and keys, form fields, parts); 20000 by default.
+    /// The most texts of one body that are looked at (JSON strings and keys, form fields, parts); 100000 by
+    /// default, more than the bytes that are looked at have room for.
     pub max_values: usize,
     /// For how many seconds a server with an event loop waits for the part that is looked at, 1 to 3600; 60 by
     /// default, then 408. Servers with threads or processes have a time of their own.
@@ -43,7 +44,7 @@ impl Default for BodyPolicy {
         Self {
             inspect: true,
             max_bytes: None,
-            max_values: 20_000,
+            max_values: 100_000,
             wait_seconds: 60,
             unreadable: Unreadable::Refuse,
         }
