@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import os
 import platform
 import random
@@ -423,11 +424,103 @@ def gateways() -> list[Row]:
     return rows
 
 
+def bodies() -> list[Row]:
+    import asyncio
+    import io
+
+    from security.adapters import asgi, wsgi
+
+    items = [{"name": f"part {n}", "count": n} for n in range(30)]
+    order = {"customer": "Ada O'Brien", "items": items, "note": "thanks"}
+    body = json.dumps(order).encode()
+    requests = 1000
+
+    def plain(environ: Any, start_response: Any) -> Any:
+        environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return (b"{}",)
+
+    async def plain_async(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    environment = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": "/api/order",
+        "QUERY_STRING": "",
+        "REMOTE_ADDR": "127.0.0.1",
+        "HTTP_HOST": "localhost",
+        "HTTP_USER_AGENT": "bench/1",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
+        "wsgi.url_scheme": "http",
+    }
+    headers = {"host": "localhost", "user-agent": "bench/1", "content-type": "application/json"}
+    headers["content-length"] = str(len(body))
+    connection: dict[str, Any] = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/api/order",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 40000),
+    }
+
+    def over_wsgi(app: Any) -> Callable[[], int]:
+        statuses: list[str] = []
+
+        def run() -> int:
+            statuses.clear()
+            for _ in range(requests):
+                app({**environment, "wsgi.input": io.BytesIO(body)}, lambda status, *_: statuses.append(status))
+            if statuses != ["200 OK"] * requests:
+                raise SystemExit("a request was refused")
+            return requests
+
+        return run
+
+    def over_asgi(app: Any) -> Callable[[], int]:
+        statuses: list[int] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                statuses.append(message["status"])
+
+        async def loop() -> None:
+            for _ in range(requests):
+                await app({**connection, "state": {}}, receive, send)
+
+        def run() -> int:
+            statuses.clear()
+            asyncio.run(loop())
+            if statuses != [200] * requests:
+                raise SystemExit("a request was refused")
+            return requests
+
+        return run
+
+    rows: list[Row] = []
+    for name, ours, floor in (
+        ("one WSGI POST of 1 kB JSON", over_wsgi(wsgi.SecurityMiddleware(plain)), over_wsgi(plain)),
+        ("one ASGI POST of 1 kB JSON", over_asgi(asgi.SecurityMiddleware(plain_async)), over_asgi(plain_async)),
+    ):
+        row = compare(name, "us/request", ours, floor, "the same application bare, no framework")
+        added = Row("  of which added by the engine", "us/request", [row.ours - row.floor], [row.floor], "the bare one")
+        rows += [row, added]
+    return rows
+
+
 def main() -> int:
     print(f"{platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} CPUs, {ROUNDS} paired rounds")
     print(f"{'':<34} {'ours':>10} {'floor':>10} {'ratio':>8}  {'unit':<12} floor is")
     with engine():
-        for group in (verify, check_ioc, extract, flask, gateways):
+        for group in (verify, check_ioc, extract, flask, gateways, bodies):
             for row in group():
                 print(row, flush=True)
     for row in many_keys():

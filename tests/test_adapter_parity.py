@@ -317,8 +317,8 @@ CASES: list[tuple[str, Given, int, str | None]] = [
     (
         "two lines of one header",
         Given(path=b"/bare", headers=((b"X-API-Key", GOOD), (b"X-API-Key", b"b")), ip="198.51.100.4"),
-        403,
-        "credential-invalid",
+        400,
+        "conflicting-credentials",
     ),
     ("underscores", Given(path=b"/bare", headers=((b"X_API_Key", GOOD),)), 401, "credential-missing"),
     ("all scopes", Given(path=b"/scoped", headers=((b"X-API-Key", GOOD),)), 200, None),

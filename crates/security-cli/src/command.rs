@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{
     alerts,
     arguments::Global,
-    audit, breached, config, defang, detect, extract, identify, init, intel, ioc, key,
+    audit, ban, breached, config, defang, detect, extract, identify, init, intel, ioc, key,
     output::{Exit, Failure, Outcome, tell},
     policy, rotate, rule, scan, secret,
     session::Session,
@@ -27,7 +27,7 @@ Exit codes:
    3  no input: the file is not there or empty, or nothing came on standard input
   10  found: ioc check or scan met a listed value, warninglist check an entry, detect raised an alert,
       rule test matched, suspicion has findings, policy explain would turn the request away,
-      breached check knows the password
+      policy check met a risk, breached check knows the password
 
 Environment:
   SECURITY_DATA_DIR, SECURITY_CONFIG   as the options above
@@ -100,7 +100,10 @@ enum Verb {
     /// TAXII 2.1 servers: add, list, collections, pull
     #[command(subcommand)]
     Taxii(taxii::Verb),
-    /// The web layer's policy: explain
+    /// Bans of clients: add, list, remove
+    #[command(subcommand)]
+    Ban(ban::Verb),
+    /// The web layer's policy: check, explain
     #[command(subcommand)]
     Policy(policy::Verb),
     /// The configuration: show
@@ -165,6 +168,7 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Detect(arguments) => detect::run(&arguments, session),
         Verb::Alerts(arguments) => alerts::run(&arguments, session),
         Verb::Taxii(verb) => taxii::run(verb, session),
+        Verb::Ban(verb) => ban::run(verb, session),
         Verb::Policy(verb) => policy::run(&verb, session),
         Verb::Config(config::Verb::Show) => config::run(session),
         Verb::Status => status::run(session),

@@ -15,6 +15,7 @@ mod session;
 
 mod alerts;
 mod audit;
+mod ban;
 mod breached;
 mod config;
 mod defang;

@@ -94,6 +94,7 @@ fn option_of(argument: &str) -> &str {
         "reason" => "--reason",
         "grace_seconds" => "--grace",
         "if_version" => "--if-version",
+        "duration" => "--for",
         "severity" => "--severity",
         "query" => "--query",
         "limit" => "--limit",

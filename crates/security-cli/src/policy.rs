@@ -1,4 +1,4 @@
-//! `security policy explain`: what the policy makes of a request, and why.
+//! `security policy`: what a policy does and risks (`check`), what it makes of a request and why (`explain`).
 
 use std::path::PathBuf;
 
@@ -13,8 +13,23 @@ use crate::{
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
+    /// Read a policy out, and say what is risky about it; exit code 10 when something is
+    Check(Check),
     /// Say what becomes of a request and why; exit code 10 when it is turned away
     Explain(Arguments),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The file is a configuration as SECURITY_CONFIG names it; of that, the table `web` is read out. Nothing is opened
+or made. A file that cannot be used is exit code 2, with the line.
+
+Example:
+  security policy check deploy/security.toml")]
+pub(crate) struct Check {
+    /// The configuration file [default: the one in use]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -32,7 +47,39 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(verb: &Verb, session: &mut Session) -> Outcome {
-    let Verb::Explain(arguments) = verb;
+    match verb {
+        Verb::Check(arguments) => check(arguments, session),
+        Verb::Explain(arguments) => explain(arguments, session),
+    }
+}
+
+fn check(arguments: &Check, session: &mut Session) -> Outcome {
+    if let Some(file) = arguments.file.as_ref().filter(|file| !file.is_file()) {
+        return Err(Failure::new(Exit::NoInput, "input", format!("{}: no such file", file.display())));
+    }
+    let review = security::review_policy(&session.options_with(arguments.file.as_deref()))?;
+    let exit = if review.has_risk() { Exit::Found } else { Exit::Clean };
+    let review = value_of(&review)?;
+    if session.output.is_json() {
+        session.output.record(&review)?;
+        return Ok(exit);
+    }
+    let rows = |name: &str| review[name].as_array().cloned().unwrap_or_default();
+    let mut steps = Table::new(&["STEP", "WHAT IT DOES"]);
+    for step in rows("steps") {
+        steps.row(["step", "says"].map(|part| field(&step, part)));
+    }
+    session.output.table(&steps)?;
+    let mut remarks = Table::new(&["LEVEL", "SETTING", "WHAT FOLLOWS"]);
+    for remark in rows("remarks") {
+        remarks.row(["level", "setting", "says"].map(|part| field(&remark, part)));
+    }
+    session.output.line("")?;
+    session.output.table(&remarks)?;
+    Ok(exit)
+}
+
+fn explain(arguments: &Arguments, session: &mut Session) -> Outcome {
     let input = Input::open(&arguments.file, &mut session.output)?;
     let name = input.name.clone();
     let document: Value = serde_json::from_slice(&input.read_document()?)

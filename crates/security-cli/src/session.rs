@@ -1,6 +1,6 @@
 //! One run of the command: its options, its output, and the engine once a verb asks for it.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use security::{ConfigSource, Engine, Options, Settings};
 
@@ -36,9 +36,15 @@ impl Session {
     }
 
     fn options(&self) -> Options {
+        self.options_with(None)
+    }
+
+    /// The options, with another configuration file if one is given.
+    pub(crate) fn options_with(&self, file: Option<&Path>) -> Options {
+        let file = file.map(Path::to_owned).or_else(|| self.global.config.clone());
         Options {
             data_dir: self.global.data_dir.clone(),
-            config: self.global.config.clone().map(ConfigSource::File),
+            config: file.map(ConfigSource::File),
             ..Options::default()
         }
     }

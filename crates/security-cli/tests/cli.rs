@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 61] = [
+const VERBS: [&[&str]; 68] = [
     &[],
     &["init"],
     &["key"],
@@ -74,6 +74,13 @@ const VERBS: [&[&str]; 61] = [
     &["taxii", "list"],
     &["taxii", "collections"],
     &["taxii", "pull"],
+    &["ban"],
+    &["ban", "add"],
+    &["ban", "list"],
+    &["ban", "remove"],
+    &["policy"],
+    &["policy", "check"],
+    &["policy", "explain"],
     &["config"],
     &["config", "show"],
     &["status"],

@@ -1,4 +1,4 @@
-//! `security policy explain`: what it shows, what it refuses, and that it has no consequences.
+//! `security policy`: what it shows, what it refuses, and that it has no consequences.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod place;
@@ -53,4 +53,38 @@ fn refuses_what_is_no_request() {
     }
     place.run(&["policy", "explain", "missing.json"]).exits(3);
     place.run(&["policy", "explain"]).exits(2);
+}
+
+#[test]
+fn reads_a_policy_out_and_says_what_is_risky() {
+    let place = Place::new();
+    place.run(&["policy", "check"]).exits(0);
+    place.write(
+        "security.toml",
+        r#"
+        [web]
+        trusted_networks = ["10.0.0.0/8"]
+        [web.client_address]
+        trusted_proxies = ["0.0.0.0/0"]
+        [web.inspection]
+        mode = "report"
+        [web.bodies]
+        max_bytes = 1048576
+        "#,
+    );
+    seen(&place, "policy_check", &["policy", "check", "security.toml"], "").exits(10);
+    let review = place.run(&["policy", "check", "security.toml", "--json"]).exits(10).record();
+    let risks: Vec<&str> = review["remarks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|remark| remark["level"] == "risk")
+        .map(|remark| remark["setting"].as_str().unwrap())
+        .collect();
+    assert_eq!(risks, ["client_address.trusted_proxies", "inspection.mode"]);
+    place.run(&["policy", "check", "missing.toml"]).exits(3);
+    place.write("wrong.toml", "[web]\nmode = \"off\"\n");
+    seen(&place, "policy_check_wrong", &["policy", "check", "wrong.toml"], "").exits(2);
+    let entries = std::fs::read_dir(place.path()).unwrap().count();
+    assert_eq!(entries, 2, "nothing is opened or made");
 }

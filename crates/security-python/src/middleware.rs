@@ -6,7 +6,7 @@ use pyo3::{
     prelude::*,
     types::{PyBytes, PyDict, PyList, PyString},
 };
-use security::{Decision, RequestView};
+use security::{BodyLength, Decision, RequestView};
 
 use crate::{
     convert::{Given, Text, Texts, to_python, utf8},
@@ -92,13 +92,21 @@ impl RequestState {
         to_python(py, &self.0.decision().reasons)
     }
 
-    /// The answer that this request gets instead of a view.
+    /// The answer that this request gets instead of a view: a refusal, or the engine's own metrics.
     ///
-    /// :returns: ``dict``: ``status`` (``int``), ``headers`` (``list`` of pairs), ``body`` (``dict``) and more, or None when
-    ///     the request goes on.
+    /// :returns: ``dict``: ``status`` (``int``), ``headers`` (``list`` of pairs), ``body`` (``dict``) and more, or ``content``
+    ///     (``str``, plain text) instead of ``body``; None when the request goes on.
     fn refusal<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let decision = self.0.decision();
-        if decision.is_allowed() { Ok(None) } else { to_python(py, decision).map(Some) }
+        if !decision.is_allowed() {
+            return to_python(py, decision).map(Some);
+        }
+        let Some(answer) = self.0.answer() else { return Ok(None) };
+        let told = PyDict::new(py);
+        told.set_item(pyo3::intern!(py, "status"), 200)?;
+        told.set_item(pyo3::intern!(py, "headers"), [("Cache-Control", "no-store")])?;
+        told.set_item(pyo3::intern!(py, "content"), answer)?;
+        Ok(Some(told.into_any()))
     }
 
     /// The answer that this request gets from a view that needs a key.
@@ -109,6 +117,63 @@ impl RequestState {
     fn require<'py>(&self, py: Python<'py>, scopes: Texts) -> PyResult<Option<Bound<'py, PyAny>>> {
         let refusal = checked(py, |engine| self.0.refusal_for(engine, &scopes.0))?;
         refusal.map(|decision: Decision| to_python(py, &decision)).transpose()
+    }
+
+    /// Whether something is to be done with the request's body (``bool``): read as far as :attr:`body_wanted` says, or
+    /// held to :attr:`body_limit`.
+    #[getter]
+    fn has_body(&self) -> bool {
+        self.0.has_body()
+    }
+
+    /// How many bytes of the body are wanted before a view sees any (``int``); 0 when none are.
+    #[getter]
+    fn body_wanted(&self) -> usize {
+        self.0.body_wanted()
+    }
+
+    /// The length that the request announced (``int``), or None.
+    #[getter]
+    fn body_length(&self) -> Option<u64> {
+        self.0.body_length()
+    }
+
+    /// The most bytes that may be read of a body whose length nobody told (``int``), or None for any number.
+    #[getter]
+    fn body_limit(&self) -> Option<u64> {
+        self.0.body_limit()
+    }
+
+    /// For how many seconds to wait for what is wanted (``int``).
+    #[getter]
+    fn body_wait_seconds(&self) -> u32 {
+        self.0.body_wait_seconds()
+    }
+
+    /// Takes what came of the body. When enough has, it is judged, and :meth:`refusal` says what became of it.
+    ///
+    /// :param chunk: the next bytes (``bytes`` or ``bytearray``); more than were wanted do no harm.
+    /// :param is_last: whether nothing follows (``bool``).
+    /// :returns: how many more are wanted (``int``).
+    fn feed_body(&self, py: Python<'_>, chunk: Cow<'_, [u8]>, is_last: bool) -> PyResult<usize> {
+        let feed = || Ok(self.0.feed_body(&*security::current()?, &chunk, is_last));
+        if chunk.len() < LONG { attached(py, feed) } else { detached(py, feed) }
+    }
+
+    /// Says that what is wanted did not come in time; then as :meth:`feed_body`.
+    fn body_is_late(&self, py: Python<'_>) -> PyResult<()> {
+        attached(py, || {
+            self.0.body_is_late(&*security::current()?);
+            Ok(())
+        })
+    }
+
+    /// The answer to a request whose body grew beyond :attr:`body_limit`.
+    ///
+    /// :returns: ``dict`` as :meth:`refusal` gives it.
+    fn body_too_large<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let decision = attached(py, || Ok(self.0.body_too_large(&*security::current()?)))?;
+        to_python(py, &decision)
     }
 
     /// The headers that the answer gets, whatever it is.
@@ -141,12 +206,15 @@ impl RequestState {
     }
 }
 
+/// From how many bytes on judging takes longer than it may take to get the interpreter's lock back.
+const LONG: usize = 4 << 10;
+
 /// Begins a request: one call for the client's address, limits, trusted networks, listed indicators, rules and the
 /// presented key.
 ///
 /// :param environ: the request as WSGI gives it (``dict``, PEP 3333).
 /// :param policy: settings of the application's own (:class:`PolicyOverride`), or None for the engine's.
-/// :returns: :class:`RequestState`.
+/// :returns: :class:`RequestState`. The body is not touched; what is to be done with it, the state says.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
 #[pyo3(signature = (environ, policy = None))]
@@ -162,7 +230,12 @@ pub(crate) fn begin_request(
     for (key, value) in environ {
         let (Ok(key), Ok(value)) = (key.cast::<PyString>(), value.cast_into::<PyString>()) else { continue };
         let Ok(key) = key.to_str() else { continue };
-        if let Some(name) = key.strip_prefix("HTTP_").or(Some(key).filter(|key| BODY_HEADERS.contains(key))) {
+        // With the prefix these two are no headers but somebody's try to pass for them.
+        let name = match key.strip_prefix("HTTP_") {
+            Some(name) => Some(name).filter(|name| !BODY_HEADERS.contains(name)),
+            None => Some(key).filter(|key| BODY_HEADERS.contains(key)),
+        };
+        if let Some(name) = name {
             let start = names.len();
             names.extend(name.chars().map(|c| if c == '_' { '-' } else { c }));
             found.push((start..names.len(), value));
@@ -186,7 +259,43 @@ pub(crate) fn begin_request(
         scheme: &text_of(scheme.as_ref()),
         body: None,
     };
-    begin(py, &view, policy)
+    begin(py, &view, policy, body_of(environ, &headers)?)
+}
+
+/// What PEP 3333 and servers say of a body: a length; or chunks, whose end only some servers tell (those that set
+/// ``wsgi.input_terminated``).
+fn body_of(environ: &Bound<'_, PyDict>, headers: &[(&str, &[u8])]) -> PyResult<BodyLength> {
+    let py = environ.py();
+    let mut length = None;
+    let mut is_chunked = false;
+    for (name, value) in headers {
+        match *name {
+            "CONTENT-LENGTH" => {
+                length = std::str::from_utf8(value.trim_ascii()).ok().filter(|v| !v.is_empty())
+            }
+            "TRANSFER-ENCODING" => is_chunked = true,
+            _ => {}
+        }
+    }
+    let is_terminated = || -> PyResult<bool> {
+        match environ.get_item(pyo3::intern!(py, "wsgi.input_terminated"))? {
+            Some(value) => value.is_truthy(),
+            None => Ok(false),
+        }
+    };
+    Ok(match length.map(str::parse::<u64>) {
+        _ if is_chunked && is_terminated()? => BodyLength::Streamed,
+        Some(Ok(0)) => BodyLength::Absent,
+        Some(Ok(length)) => BodyLength::Known(length),
+        None if !is_chunked => {
+            // HTTP/2 needs neither of both.
+            let protocol = text(environ, pyo3::intern!(py, "SERVER_PROTOCOL"))?;
+            let is_framed = !text_of(protocol.as_ref()).starts_with("HTTP/1");
+            if is_framed && is_terminated()? { BodyLength::Streamed } else { BodyLength::Absent }
+        }
+        _ if is_terminated()? => BodyLength::Streamed,
+        _ => BodyLength::Endless,
+    })
 }
 
 /// As :func:`begin_request`, for a request or WebSocket handshake as ASGI gives it.
@@ -246,7 +355,32 @@ pub(crate) fn begin_request_asgi(
         scheme: &scheme,
         body: None,
     };
-    begin(py, &view, policy)
+    let is_http = text(scope, pyo3::intern!(py, "type"))?.as_ref().is_none_or(|kind| utf8(kind) == "http");
+    let version = text(scope, pyo3::intern!(py, "http_version"))?;
+    let is_framed = version.as_ref().is_some_and(|version| !utf8(version).starts_with("1"));
+    let body = if is_http { body_of_asgi(&headers, is_framed) } else { BodyLength::Absent };
+    begin(py, &view, policy, body)
+}
+
+/// A server that speaks ASGI always tells where a body ends. HTTP/2 and 3 (`is_framed`) announce none: there, any
+/// request may have one.
+fn body_of_asgi(headers: &[(&str, &[u8])], is_framed: bool) -> BodyLength {
+    let mut length = None;
+    for (name, value) in headers {
+        if name.eq_ignore_ascii_case("transfer-encoding") {
+            return BodyLength::Streamed;
+        }
+        if name.eq_ignore_ascii_case("content-length") {
+            length =
+                Some(std::str::from_utf8(value.trim_ascii()).ok().and_then(|text| text.parse::<u64>().ok()));
+        }
+    }
+    match length {
+        Some(Some(0)) => BodyLength::Absent,
+        Some(Some(length)) => BodyLength::Known(length),
+        None if !is_framed => BodyLength::Absent,
+        _ => BodyLength::Streamed,
+    }
 }
 
 fn text<'py>(
@@ -260,13 +394,14 @@ fn begin(
     py: Python<'_>,
     view: &RequestView<'_>,
     policy: Option<&Bound<'_, PolicyOverride>>,
+    body: BodyLength,
 ) -> PyResult<RequestState> {
     let policy = policy.map(|policy| &policy.get().0);
     let state = detached(py, || {
         let engine = security::current()?;
         match policy {
-            None => engine.begin_request(view),
-            Some(policy) => engine.begin_request_under(policy.on(&engine)?, view),
+            None => engine.begin_request_before(view, body),
+            Some(policy) => engine.begin_request_under(policy.on(&engine)?, view, body),
         }
     });
     state.map(RequestState)

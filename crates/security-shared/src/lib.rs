@@ -1,4 +1,4 @@
-//! What the processes of one host share: the epoch page, the word table, finished files, the fork generation.
+//! What the processes of one host share: the epoch page, the word table, counters, finished files, the fork generation.
 //!
 //! This is the only crate of the project with `unsafe`: one block that views a mapped file as atomics, one that
 //! maps a finished file for reading, one that registers the fork handler, and four that take a variable out of the
@@ -18,6 +18,7 @@
 //! **Unix only**, and both files belong on a local file system.
 
 mod bucket;
+mod counters;
 pub mod environment;
 mod epoch;
 pub mod fork;
@@ -26,6 +27,7 @@ mod page;
 mod read_map;
 mod words;
 
+pub use counters::SharedCounters;
 pub use epoch::Epoch;
 pub use page::SharedPage;
 pub use read_map::ReadMap;

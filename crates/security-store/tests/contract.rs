@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use records::{alert, at, credential, indicator, intel, issued, line, secret, word};
+use records::{alert, at, ban, credential, indicator, intel, issued, line, secret, word};
 use security_core::{ChangeSignal, Domain, Revision, Severity, StoreFault};
 use security_credentials::{CredentialKind, CredentialStore, SecretName, SecretStore};
 use security_indicators::IocType;
@@ -16,10 +16,11 @@ use security_intel::{
     IndicatorStore, IntelFilter, IntelRecord, IntelStore, IocFilter, SourceRemoval, Upserted,
 };
 use security_threat::AlertStore;
+use security_web::BanStore;
 
 /// All the ports at once.
-trait Store: CredentialStore + SecretStore + IndicatorStore + IntelStore + AlertStore {}
-impl<S: CredentialStore + SecretStore + IndicatorStore + IntelStore + AlertStore> Store for S {}
+trait Store: CredentialStore + SecretStore + IndicatorStore + IntelStore + AlertStore + BanStore {}
+impl<S: CredentialStore + SecretStore + IndicatorStore + IntelStore + AlertStore + BanStore> Store for S {}
 
 /// One set of data and the way to open it again, as another process would.
 trait Backend {
@@ -618,6 +619,27 @@ mod suite {
         assert_eq!(kept[0], alert(101_199, Severity::Info));
     }
 
+    pub(super) fn bans_are_kept_until_they_are_lifted<B: Backend>() {
+        let (backend, store) = opened::<B>();
+        let (start, bans) = store.bans_since(Revision(u64::MAX)).unwrap().unwrap();
+        assert_eq!((start, bans.len()), (Revision(0), 0));
+        let (one, other) = (ban("203.0.113.0/24", 9), ban("2001:db8::/64", 5));
+        store.put_ban(&one, at(0)).unwrap();
+        store.put_ban(&other, at(0)).unwrap();
+        let (revision, bans) = backend.open(Arc::new(Told::default())).bans_since(start).unwrap().unwrap();
+        assert_eq!(bans.len(), 2);
+        assert!(bans.contains(&one) && bans.contains(&other));
+        assert_eq!(store.bans_since(revision).unwrap(), None, "nothing new");
+        // The same network is one ban, and one that is over goes with the next change.
+        let longer = ban("203.0.113.0/24", 99);
+        store.put_ban(&longer, at(6)).unwrap();
+        assert_eq!(store.bans_since(revision).unwrap().unwrap().1, std::slice::from_ref(&longer));
+        assert_eq!(store.lift_ban(other.network).unwrap(), None);
+        assert_eq!(store.lift_ban(longer.network).unwrap(), Some(longer));
+        assert_eq!(store.bans_since(revision).unwrap().unwrap().1, []);
+        assert_eq!(store.credential_revision().unwrap(), Revision(0), "no credential changed");
+    }
+
     pub(super) fn every_change_is_announced_and_finished<B: Backend>() {
         let backend = B::fresh();
         let told = Arc::new(Told::default());
@@ -633,11 +655,16 @@ mod suite {
         assert_eq!(told.take(), around(Domain::Intel));
         store.remove_intel("intel--1", true).unwrap();
         assert_eq!(told.take(), around(Domain::Intel));
+        store.put_ban(&ban("203.0.113.0/24", 9), at(0)).unwrap();
+        assert_eq!(told.take(), around(Domain::Credentials));
+        store.lift_ban("203.0.113.0/24".parse().unwrap()).unwrap();
+        assert_eq!(told.take(), around(Domain::Credentials));
         // What changes nothing is not announced.
         assert!(store.save_issued_key(&issued("k", 1), &line("k", 1)).is_err());
         store.remove_indicator(&indicator("ip", "192.0.2.1")).unwrap();
         store.remove_intel("intel--1", false).unwrap();
         store.save_alerts(&[alert(1, Severity::High)]).unwrap();
+        store.lift_ban("203.0.113.0/24".parse().unwrap()).unwrap();
         store.credential_changes(Revision(0)).unwrap();
         assert_eq!(told.take(), []);
     }
@@ -683,6 +710,7 @@ mod embedded {
         intelligence_is_told_until_enough
         alerts_come_newest_first
         the_newest_hundred_thousand_alerts_stay
+        bans_are_kept_until_they_are_lifted
         every_change_is_announced_and_finished
     }
 }

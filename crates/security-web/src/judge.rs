@@ -3,19 +3,21 @@
 //! A door calls them in this order and stops when [`Judgement::is_over`]:
 //!
 //! 1. [`Judgement::begin`]: the client's address; exempt and sensitive paths.
-//! 2. [`Judgement::count_client`] with what the client's limit said.
+//! 2. [`Judgement::banned`] with the ban of the client, if there is one; [`Judgement::count_client`] with what the client's limit said.
 //! 3. [`Judgement::indicators`] with what a look-up of the client's address and of what the request carries found.
 //! 4. [`Judgement::rules`] with the rules that matched.
 //! 5. [`Judgement::inspected`] with what was found in the payload.
 //! 6. Where a route asks for a credential: [`Judgement::authenticated`] and [`Judgement::count_key`], or
 //!    [`Judgement::refuse`].
 //! 7. [`Judgement::finish`].
+//!
+//! When the body comes afterwards, [`Judgement::resume`] and [`Judgement::body`], and [`Judgement::finish`] again.
 
 use security_core::{Admission, Rate, Severity};
 
 use crate::{
-    Action, ClientAddress, Counted, Decision, Inspection, Mode, PathClass, Policy, Reason, Refusal,
-    RequestView, SHADOW_CATEGORY, rate_limit_headers,
+    Action, AddressSource, Ban, ClientAddress, Counted, Decision, ForwardedHeader, Inspection, Mode,
+    PathClass, Policy, Reason, Refusal, RequestView, SHADOW_CATEGORY, rate_limit_headers,
 };
 
 /// A listed indicator that was found in the request.
@@ -66,8 +68,17 @@ impl<'p> Judgement<'p> {
             let peer = request.remote_addr.unwrap_or("a local socket");
             judgement.decision.note(Reason::new(problem, "client-address", "client", peer), 0);
         }
-        let is_trusted = client.ip.is_some_and(|ip| policy.is_trusted(ip));
-        if class == PathClass::Sensitive && !is_trusted {
+        let mut is_trusted = client.ip.is_some_and(|ip| policy.is_trusted(ip));
+        if is_trusted
+            && client.source == AddressSource::Peer
+            && policy.client_address.header != ForwardedHeader::None
+            && let Some(header) = forwarding_header(request)
+        {
+            // A proxy that nobody named: its own address must not open what its clients' would not.
+            is_trusted = false;
+            judgement.decision.note(Reason::new("proxy-not-named", "client-address", "header", header), 0);
+        }
+        if matches!(class, PathClass::Sensitive | PathClass::Metrics) && !is_trusted {
             judgement
                 .decision
                 .note(Reason::new("sensitive-path", "path", "path", request.path), Severity::Medium.score());
@@ -76,9 +87,14 @@ impl<'p> Judgement<'p> {
         judgement
     }
 
-    /// Whether no further step is needed: the request is turned away, or its path is exempt.
+    /// Goes on with a request that was let through so far: its body has come, or part of it.
+    pub fn resume(policy: &'p Policy, client: ClientAddress, decision: Decision) -> Self {
+        Self { policy, client, class: PathClass::Ordinary, decision, counted: Vec::new() }
+    }
+
+    /// Whether no further step is needed: the request is turned away, its path is exempt, or the engine answers it.
     pub fn is_over(&self) -> bool {
-        self.class == PathClass::Exempt || !self.decision.is_allowed()
+        matches!(self.class, PathClass::Exempt | PathClass::Metrics) || !self.decision.is_allowed()
     }
 
     /// The client's address as found.
@@ -89,6 +105,13 @@ impl<'p> Judgement<'p> {
     /// What the policy says of the path.
     pub fn path_class(&self) -> PathClass {
         self.class
+    }
+
+    /// Turns a banned client away; also in the shadow: an operator has said so.
+    pub fn banned(&mut self, ban: &Ban) {
+        let evidence = format!("{} until {}: {}", ban.network, ban.until, ban.reason);
+        self.decision.note(Reason::new("banned", "ban", "client", &evidence), Severity::High.score());
+        self.refuse(&Refusal::Banned);
     }
 
     /// Takes what the client's limit said.
@@ -136,11 +159,25 @@ impl<'p> Judgement<'p> {
     pub fn inspected(&mut self, found: Inspection) {
         let score = u8::try_from(found.score.saturating_mul(10).min(100)).unwrap_or(100);
         for reason in found.reasons {
-            self.decision.note(reason, score);
+            // A body is looked at with the path and the type it belongs to; what those had to say is known.
+            if !self.decision.reasons.contains(&reason) {
+                self.decision.note(reason, score);
+            }
         }
         if found.is_denied {
             self.turn_away(&Refusal::PayloadRefused);
         }
+    }
+
+    /// Takes what speaks against the body itself: its size, its coding, how slowly it comes. `what`: for the log.
+    pub fn body(&mut self, refusal: &Refusal, what: &str) {
+        self.decision.note(Reason::new(refusal.error(), "body", "body", what), Severity::Low.score());
+        self.turn_away(refusal);
+    }
+
+    /// Notes what speaks against the body and refuses nothing.
+    pub fn body_noted(&mut self, refusal: &Refusal, what: &str) {
+        self.decision.note(Reason::new(refusal.error(), "body", "body", what), 0);
     }
 
     /// Takes the id of the API key that was verified.
@@ -184,6 +221,13 @@ impl<'p> Judgement<'p> {
     }
 }
 
+/// The header by which a request says that somebody has passed it on.
+fn forwarding_header(request: &RequestView<'_>) -> Option<&'static str> {
+    const SAID_BY: [&str; 6] =
+        ["x-forwarded-for", "forwarded", "x-real-ip", "x-forwarded-proto", "x-forwarded-host", "via"];
+    SAID_BY.into_iter().find(|name| request.header(name).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +261,77 @@ mod tests {
     }
 
     #[test]
+    fn a_body_is_judged_after_the_rest_and_what_is_known_is_not_said_twice() {
+        let policy = Policy::default();
+        let mut judgement = begin(&policy, "/", "203.0.113.7");
+        judgement.count_client(Rate::new(1000, 60), ADMITTED);
+        let client = judgement.client();
+        let found = |id: &'static str, is_denied| Inspection {
+            score: 5,
+            reasons: vec![Reason::new(id, "xss", "path", "x")],
+            is_denied,
+        };
+        judgement.inspected(found("a", false));
+        let first = judgement.finish();
+        let mut judgement = Judgement::resume(&policy, client, first.clone());
+        judgement.inspected(found("a", false));
+        assert_eq!(judgement.finish(), first);
+        let mut judgement = Judgement::resume(&policy, client, first.clone());
+        judgement.inspected(found("b", true));
+        let decision = judgement.finish();
+        assert_eq!((decision.status, decision.reasons.len(), decision.client_ip), (403, 2, client.ip));
+        assert_eq!(decision.headers, first.headers, "the limits are told once");
+    }
+
+    #[test]
+    fn a_body_that_is_refused_for_itself() {
+        let policy = Policy::default();
+        for (refusal, status) in [
+            (Refusal::BodyLate, 408),
+            (Refusal::LengthRequired, 411),
+            (Refusal::BodyTooLarge, 413),
+            (Refusal::BodyUnreadable, 415),
+        ] {
+            let mut judgement = begin(&policy, "/", "203.0.113.7");
+            judgement.body_noted(&refusal, "why");
+            assert!(!judgement.is_over());
+            judgement.body(&refusal, "why");
+            assert_eq!(judgement.finish().status, status);
+        }
+        let shadow = Policy { mode: Mode::Shadow, ..Policy::default() };
+        let mut judgement = begin(&shadow, "/", "203.0.113.7");
+        judgement.body(&Refusal::BodyTooLarge, "why");
+        let decision = judgement.finish();
+        assert_eq!((decision.status, decision.shadowed().unwrap().evidence.as_str()), (200, "413"));
+    }
+
+    #[test]
+    fn a_proxy_that_nobody_named_opens_nothing_by_its_own_address() {
+        let sent = |policy: &Policy, header: &str| {
+            let headers: [(&str, &[u8]); 1] = [(header, b"203.0.113.9")];
+            let view = RequestView { headers: &headers, ..request("/admin", "127.0.0.1") };
+            Judgement::begin(policy, &view, "req-00000001").finish()
+        };
+        let policy = Policy::default();
+        for header in ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Proto"] {
+            let decision = sent(&policy, header);
+            assert_eq!(
+                (decision.status, decision.reasons[0].id.as_ref()),
+                (403, "proxy-not-named"),
+                "{header}"
+            );
+        }
+        assert_eq!(sent(&policy, "X-Other").status, 200);
+        // Who says that there is none is believed, and so is the one who is named.
+        let no_proxy: Policy = toml::from_str("client_address = { header = \"none\" }").unwrap();
+        assert_eq!(sent(&no_proxy, "X-Forwarded-For").status, 200);
+        let named: Policy = toml::from_str("client_address = { trusted_proxies = \"loopback\" }").unwrap();
+        assert_eq!(sent(&named, "X-Forwarded-For").status, 403, "the client is an outsider");
+        let decision = sent(&named, "Via");
+        assert_eq!((decision.status, decision.client_ip), (403, None), "and here nobody knows");
+    }
+
+    #[test]
     fn the_shadow_leaves_sensitive_paths_closed() {
         let policy = Policy { mode: Mode::Shadow, ..Policy::default() };
         assert_eq!(begin(&policy, "/admin", "203.0.113.7").finish().status, 403);
@@ -231,6 +346,15 @@ mod tests {
     }
 
     #[test]
+    fn metrics_are_for_trusted_networks() {
+        let policy: Policy = toml::from_str("metrics = { path = \"/metrics\" }").unwrap();
+        assert!(begin(&policy, "/metrics", "127.0.0.1").is_over());
+        assert_eq!(begin(&policy, "/metrics", "127.0.0.1").finish().status, 200);
+        assert_eq!(begin(&policy, "/metrics", "203.0.113.7").finish().status, 403);
+        assert_eq!(begin(&Policy::default(), "/metrics", "203.0.113.7").path_class(), PathClass::Exempt);
+    }
+
+    #[test]
     fn an_unknown_client_is_noted_and_goes_on() {
         let policy = Policy::default();
         let decision = begin(&policy, "/", "<script>").finish();
@@ -239,6 +363,26 @@ mod tests {
             (decision.reasons[0].id.as_ref(), decision.reasons[0].category),
             ("peer-malformed", "client-address")
         );
+    }
+
+    #[test]
+    fn a_ban_holds_also_in_the_shadow() {
+        let ban = Ban {
+            network: "203.0.113.0/24".parse().unwrap(),
+            reason: "scans".into(),
+            since: security_core::Timestamp::EPOCH,
+            until: security_core::Timestamp::from_seconds(60),
+            by: String::new(),
+        };
+        for mode in [Mode::Enforce, Mode::Shadow] {
+            let policy = Policy { mode, ..Policy::default() };
+            let mut judgement = begin(&policy, "/", "203.0.113.7");
+            judgement.banned(&ban);
+            let decision = judgement.finish();
+            assert_eq!((decision.status, decision.reasons[0].id.as_ref()), (403, "banned"));
+            assert_eq!(decision.reasons[0].evidence, "203.0.113.0/24 until 1970-01-01T00:01:00Z: scans");
+            assert!(!decision.body.unwrap().to_json().contains("scans"), "the reason is for the log");
+        }
     }
 
     #[test]

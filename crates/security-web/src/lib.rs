@@ -5,6 +5,8 @@
 //! in order (cheapest first), and gives the [`Decision`] back.
 
 mod allowance;
+mod ban;
+mod body;
 mod client_address;
 mod credential_source;
 mod decision;
@@ -15,6 +17,7 @@ mod inspect;
 mod judge;
 mod limits;
 mod lock_out;
+mod metrics;
 mod mode;
 mod networks;
 mod paths;
@@ -23,8 +26,11 @@ mod rate_headers;
 mod refusal;
 mod request;
 mod request_id;
+mod review;
 
 pub use allowance::Allowance;
+pub use ban::{Ban, BanList, BanStore, MAX_BANS, ban_network};
+pub use body::{BodyLength, BodyPolicy, BodyPrefix, Unreadable, UnreadableBody};
 pub use client_address::{AddressSource, ClientAddress, ClientAddressPolicy, ForwardedHeader};
 pub use credential_source::{CredentialHeader, PresentedCredential, presented_credential};
 pub use decision::{Action, Decision, Header, Problem, Reason};
@@ -34,6 +40,9 @@ pub use inspect::{Exclusion, Inspection, InspectionMode, InspectionPolicy, RULES
 pub use judge::{Judgement, ListedIndicator, MatchedRule};
 pub use limits::{LimitScope, admit, client_network};
 pub use lock_out::{FailureVerdict, LockOut, judge_failure};
+pub use metrics::{
+    Gauge, METRIC_COUNTERS, MetricsPolicy, Stage, decision_counter, latency_counters, metrics_text,
+};
 pub use mode::{Mode, SHADOW_CATEGORY};
 pub use networks::Networks;
 pub use paths::{PathClass, PathSet};
@@ -42,3 +51,4 @@ pub use rate_headers::{Counted, rate_limit_headers};
 pub use refusal::Refusal;
 pub use request::{Headers, RequestView, header_lines};
 pub use request_id::acceptable_request_id;
+pub use review::{Level, Remark, Review, Step};

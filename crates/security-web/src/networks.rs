@@ -58,6 +58,16 @@ impl Networks {
         self.networks.is_empty() && !self.local_socket
     }
 
+    /// The words it was written in.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// The networks that the words mean.
+    pub fn networks(&self) -> impl Iterator<Item = &IpNet> {
+        self.networks.iter()
+    }
+
     fn add(&mut self, word: &str) -> Result<(), WebError> {
         let preset: &[&str] = match word {
             "none" => &[],

@@ -29,6 +29,8 @@ pub enum PathClass {
     Exempt,
     /// For trusted networks only.
     Sensitive,
+    /// The engine's own metrics, for trusted networks only.
+    Metrics,
     /// Everything else.
     Ordinary,
 }
@@ -59,6 +61,16 @@ impl PathSet {
             set.written.push(path.to_owned());
         }
         Ok(set)
+    }
+
+    /// The paths as they were written.
+    pub fn written(&self) -> &[String] {
+        &self.written
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.written.is_empty()
     }
 
     /// What these exempt and sensitive sets say of a path. Sensitive wins.

@@ -6,8 +6,8 @@ use security_core::{Rate, Severity};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::{
-    Allowance, ClientAddressPolicy, HeaderPolicy, InspectionPolicy, LockOut, Mode, Networks, PathClass,
-    PathSet, WebError,
+    Allowance, BodyPolicy, ClientAddressPolicy, HeaderPolicy, InspectionPolicy, LockOut, MetricsPolicy, Mode,
+    Networks, PathClass, PathSet, WebError,
 };
 
 /// Everything that is configured about the web layer. Unknown names are refused when it is read.
@@ -35,8 +35,12 @@ pub struct Policy {
     pub deny_severity: Severity,
     /// How payloads are inspected for attacks.
     pub inspection: InspectionPolicy,
+    /// Request bodies: whether they are inspected, and how large they may be.
+    pub bodies: BodyPolicy,
     /// The security headers of responses.
     pub response_headers: HeaderPolicy,
+    /// Whether requests are counted, and where that can be read.
+    pub metrics: MetricsPolicy,
 }
 
 /// How often something may happen, for whom. Defaults in brackets.
@@ -72,7 +76,9 @@ impl Default for Policy {
             deny_confidence: 75,
             deny_severity: Severity::High,
             inspection: InspectionPolicy::default(),
+            bodies: BodyPolicy::default(),
             response_headers: HeaderPolicy::default(),
+            metrics: MetricsPolicy::default(),
         }
     }
 }
@@ -85,6 +91,9 @@ impl Policy {
 
     /// What the policy says of a path.
     pub fn classify(&self, path: &str) -> PathClass {
+        if self.metrics.is_at(path) {
+            return PathClass::Metrics;
+        }
         PathSet::classify(&self.exempt_paths, &self.sensitive_paths, path)
     }
 

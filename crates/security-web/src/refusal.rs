@@ -26,6 +26,16 @@ pub enum Refusal {
     NetworkNotAllowed,
     /// The path is for trusted networks. 403.
     SensitivePath,
+    /// The client is banned. 403.
+    Banned,
+    /// The body is larger than the policy has it. 413.
+    BodyTooLarge,
+    /// The body does not come in a reasonable time. 408.
+    BodyLate,
+    /// Nobody can tell what the body says: its content coding or charset is not known, or it is broken. 415.
+    BodyUnreadable,
+    /// There is a body, and nobody says where it ends. 411.
+    LengthRequired,
     /// The client, or something in the request, is listed. 403.
     Listed,
     /// A rule matched. 403.
@@ -54,9 +64,14 @@ impl Refusal {
             | Self::ScopeMissing { .. }
             | Self::NetworkNotAllowed
             | Self::SensitivePath
+            | Self::Banned
             | Self::Listed
             | Self::RuleMatched
             | Self::PayloadRefused => 403,
+            Self::BodyLate => 408,
+            Self::LengthRequired => 411,
+            Self::BodyTooLarge => 413,
+            Self::BodyUnreadable => 415,
             Self::RateLimited { .. } | Self::LockedOut { .. } => 429,
         }
     }
@@ -67,6 +82,10 @@ impl Refusal {
             400 => "Bad Request",
             401 => "Unauthorized",
             403 => "Forbidden",
+            408 => "Request Timeout",
+            411 => "Length Required",
+            413 => "Content Too Large",
+            415 => "Unsupported Media Type",
             _ => "Too Many Requests",
         }
     }
@@ -85,6 +104,11 @@ impl Refusal {
             Self::ScopeMissing { .. } => "scope-missing",
             Self::NetworkNotAllowed => "network-not-allowed",
             Self::SensitivePath => "forbidden-path",
+            Self::Banned => "banned",
+            Self::BodyTooLarge => "body-too-large",
+            Self::BodyLate => "body-late",
+            Self::BodyUnreadable => "body-unreadable",
+            Self::LengthRequired => "length-required",
             Self::Listed | Self::RuleMatched | Self::PayloadRefused => "request-refused",
             Self::RateLimited { .. } => "rate-limited",
             Self::LockedOut { .. } => "locked-out",
@@ -102,6 +126,11 @@ impl Refusal {
             Self::ScopeMissing { .. } => "the API key does not allow this",
             Self::NetworkNotAllowed => "the API key may not be used from this address",
             Self::SensitivePath => "this path is not available from this address",
+            Self::Banned => "requests from this address are not accepted",
+            Self::BodyTooLarge => "the body is too large",
+            Self::BodyLate => "the body did not come in time",
+            Self::BodyUnreadable => "the body cannot be read; send it plain, or as gzip or deflate, in UTF-8",
+            Self::LengthRequired => "send the body's length (Content-Length)",
             Self::Listed | Self::RuleMatched | Self::PayloadRefused => "the request was refused",
             Self::RateLimited { .. } => "too many requests; come back later",
             Self::LockedOut { .. } => "too many failed attempts; come back later",
@@ -118,7 +147,8 @@ impl Refusal {
         }
     }
 
-    /// The response headers that go with it: `WWW-Authenticate` (RFC 6750 §3), `Retry-After` (RFC 9110 §10.2.3).
+    /// The response headers that go with it: `WWW-Authenticate` (RFC 6750 §3), `Retry-After` (RFC 9110 §10.2.3),
+    /// `Accept-Encoding` (§15.5.16), and `Connection` where what follows on it is no request (§15.5.9).
     pub fn headers(&self) -> Vec<Header> {
         const CHALLENGE: &str = "WWW-Authenticate";
         match self {
@@ -132,6 +162,8 @@ impl Refusal {
                 .map(|seconds| ("Retry-After", Cow::Owned(seconds.to_string())))
                 .into_iter()
                 .collect(),
+            Self::BodyUnreadable => vec![("Accept-Encoding", "gzip, deflate, identity".into())],
+            Self::BodyLate => vec![("Connection", "close".into())],
             _ => Vec::new(),
         }
     }

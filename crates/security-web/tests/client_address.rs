@@ -122,6 +122,80 @@ fn lines(name: &str, parts: &[String], cuts: &[bool]) -> Vec<(String, String)> {
     lines
 }
 
+/// What is written in a chain, read the slow way: all lines as one, cut at commas, every part by itself.
+fn written(lines: &[String]) -> Vec<Entry> {
+    let all = lines.join(",");
+    all.split(',')
+        .map(|part| part.trim_matches([' ', '\t']))
+        .filter(|part| !part.is_empty())
+        .map(element)
+        .collect()
+}
+
+/// One part: an address, perhaps with a port, and nothing else.
+fn element(part: &str) -> Entry {
+    let is_port = |port: &str| {
+        !port.is_empty()
+            && port.len() <= 5
+            && port.chars().all(|c| c.is_ascii_digit())
+            && port.parse::<u32>().is_ok_and(|number| number <= 65_535)
+    };
+    if let Some(rest) = part.strip_prefix('[') {
+        let (inside, after) = rest.split_at_checked(rest.find(']')?)?;
+        let is_fit = after == "]" || after.strip_prefix("]:").is_some_and(is_port);
+        return is_fit.then(|| inside.parse::<std::net::Ipv6Addr>().ok()).flatten().map(IpAddr::V6).map(fold);
+    }
+    let before = match part.matches(':').count() {
+        0 => part,
+        1 => part.split_once(':').filter(|(_, port)| is_port(port))?.0,
+        _ => return part.parse::<std::net::Ipv6Addr>().ok().map(IpAddr::V6).map(fold),
+    };
+    let numbers: Vec<&str> = before.split('.').collect();
+    let is_number = |text: &&str| {
+        !text.is_empty()
+            && text.len() <= 3
+            && text.chars().all(|c| c.is_ascii_digit())
+            && (text.len() == 1 || !text.starts_with('0'))
+            && text.parse::<u16>().is_ok_and(|number| number < 256)
+    };
+    if numbers.len() != 4 || !numbers.iter().all(is_number) {
+        return None;
+    }
+    let bytes: Vec<u8> = numbers.iter().filter_map(|number| number.parse().ok()).collect();
+    Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?))
+}
+
+/// Text that is nearly a chain, or nearly none.
+fn any_line() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        4 => any_address().prop_map(|ip| ip.to_string()),
+        2 => (any_address(), any::<u16>()).prop_map(|(ip, port)| std::net::SocketAddr::new(ip, port).to_string()),
+        3 => "[0-9.:a-f\\[\\]]{1,12}",
+        2 => Just(",".to_owned()),
+        1 => Just(" ,\t".to_owned()),
+        1 => "[ -~]{0,6}",
+    ];
+    prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.join(","))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whatever stands in the header, it is read as the slow way reads it.
+    #[test]
+    fn reads_any_text_as_the_slow_way(
+        peer in any_address(), lines in prop::collection::vec(any_line(), 0..4), hops in prop::option::of(1u8..5),
+    ) {
+        let expected = model(peer, &written(&lines), is_model_proxy, hops).map(fold);
+        let trusted_proxies = Networks::of(["10.0.0.0/8"]).unwrap();
+        let policy = ClientAddressPolicy { trusted_proxies, header: ForwardedHeader::XForwardedFor, hops };
+        let headers: Vec<(String, String)> =
+            lines.iter().map(|line| ("X-Forwarded-For".to_owned(), line.clone())).collect();
+        let found = policy.resolve(Some(&peer.to_string()), &borrowed(&headers));
+        prop_assert_eq!(found.ip, expected, "{:?} {:?}", found, headers);
+    }
+}
+
 proptest! {
     #[test]
     fn decides_as_the_model(

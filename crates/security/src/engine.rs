@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Options, Result, WebPolicy,
+    bans::BanCache,
     config::{ConfigLine, MASTER_KEY, Settings, process_environment},
     credentials::{BreachedInUse, CredentialCache, Heads},
     fork::OpenFiles,
     host_page::HostPage,
     hygiene,
     intel::{IndicatorCache, WarningCache},
+    metrics::Metrics,
     threat::RuleCache,
     world,
 };
@@ -50,6 +52,8 @@ pub struct Engine {
     pub(crate) indicators: IndicatorCache,
     pub(crate) rules: RuleCache,
     pub(crate) warnings: WarningCache,
+    pub(crate) bans: BanCache,
+    pub(crate) metrics: Metrics,
 }
 
 impl Engine {
@@ -96,6 +100,8 @@ impl Engine {
             credentials: CredentialCache::default(),
             breached: BreachedInUse::default(),
             indicators: IndicatorCache::default(),
+            bans: BanCache::default(),
+            metrics: Metrics::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
             warnings: WarningCache::new(&data_dir.join("iocs").join("warninglists")),
             web: WebPolicy::new(settings.web.clone()),

@@ -1,14 +1,17 @@
 //! A request that somebody describes: judged as an adapter's would be, or explained without any consequence.
 
 use security_web::{
-    Decision, Judgement, PathClass, PresentedCredential, RequestView, acceptable_request_id,
+    Decision, Judgement, PathClass, PresentedCredential, RequestView, Review, acceptable_request_id,
     presented_credential,
 };
 
 use crate::{
-    Engine, Result,
+    Engine, Options, Result, Settings,
+    body::judge_given,
+    config::process_environment,
     middleware::{event_of, judge_matches},
     utils::generate_request_id,
+    world,
 };
 
 /// A request that owns what a [`RequestView`] borrows.
@@ -61,6 +64,13 @@ impl GivenRequest {
     }
 }
 
+/// Reads a policy out: what it does step by step, and which of its settings are a risk. Opens nothing.
+/// # Errors
+/// [`crate::Error::Configuration`] names the file and the line that cannot be used.
+pub fn review_policy(options: &Options) -> Result<Review> {
+    Ok(Settings::resolve(options, &process_environment())?.web.review())
+}
+
 impl Engine {
     /// Judges a request with all consequences, as [`Engine::begin_request`] does: it counts against limits, its key
     /// is verified, and a refusal is recorded.
@@ -81,15 +91,22 @@ impl Engine {
             let given = view.header("x-request-id").and_then(acceptable_request_id);
             let request_id = given.map_or_else(generate_request_id, str::to_owned);
             let mut judgement = Judgement::begin(policy, view, &request_id);
-            if judgement.path_class() == PathClass::Exempt {
+            if matches!(judgement.path_class(), PathClass::Exempt | PathClass::Metrics) {
                 return Ok(judgement.finish());
             }
             let client = judgement.client().ip;
+            if let Some(ban) = self.ban_of(client, world::now())? {
+                judgement.banned(&ban);
+            }
             self.judge_indicators(&mut judgement, view)?;
             if !self.current_rules()?.rules().is_empty() {
                 judge_matches(&mut judgement, &self.evaluate(&event_of(view, client))?);
             }
-            judgement.inspected(security_web::inspect(&policy.inspection, view));
+            let head = RequestView { body: None, ..*view };
+            judgement.inspected(security_web::inspect(&policy.inspection, &head));
+            if let Some(body) = view.body {
+                judge_given(&mut judgement, &self.web, view, body);
+            }
             if matches!(presented_credential(view.headers), PresentedCredential::Conflict) {
                 judgement.refuse(&security_web::Refusal::ConflictingCredentials);
             }

@@ -15,12 +15,17 @@ mod fork;
 mod hygiene;
 mod process;
 
+mod bans;
+mod body;
 mod credentials;
 mod explain;
 mod intel;
+mod metrics;
 mod middleware;
 mod taxii;
 mod threat;
+#[cfg(feature = "tower")]
+mod tower_body;
 #[cfg(feature = "tower")]
 mod tower_layer;
 mod utils;
@@ -43,7 +48,7 @@ pub use credentials::{
     KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, MasterKeyRotation, SecretDraft, SecretListing,
     SecretView, SkippedFile, StoredSecret, UsageContext, key_pattern,
 };
-pub use explain::GivenRequest;
+pub use explain::{GivenRequest, review_policy};
 pub use intel::{
     ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, IocWarning,
     ListedIoc, Met, ScanReport, ScannedIoc, SearchRequest, Warned,
@@ -53,6 +58,8 @@ pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession}
 pub use threat::{
     ExtractedIoc, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs, identify_ioc_type, read_rule_file,
 };
+#[cfg(feature = "tower")]
+pub use tower_body::{BodyTooLarge, ReplayedBody, SecurityBodyLayer, SecurityBodyService};
 #[cfg(feature = "tower")]
 pub use tower_layer::{SecurityFuture, SecurityLayer, SecurityService};
 pub use utils::{generate_request_id, generate_secure_credential, mask_credential};
@@ -67,4 +74,4 @@ pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported, SourceRemoval, WarningListInfo};
 pub use security_store::ChainReport;
 pub use security_threat::RuleDraft;
-pub use security_web::{Action, Decision, Header, RequestView, ResponseHeaders};
+pub use security_web::{Action, Ban, BodyLength, Decision, Header, RequestView, ResponseHeaders, Review};

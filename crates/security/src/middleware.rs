@@ -11,14 +11,19 @@ use security_indicators::{Indicator, IocType};
 use security_store::Stream;
 use security_threat::RuleMatch;
 use security_web::{
-    Action, Decision, FailureVerdict, Header, Judgement, LimitScope, ListedIndicator, MatchedRule, PathClass,
-    Policy, PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders, acceptable_request_id,
-    judge_failure, presented_credential,
+    Action, BodyLength, Decision, FailureVerdict, Header, Judgement, LimitScope, ListedIndicator,
+    MatchedRule, PathClass, Policy, PresentedCredential, Problem, Refusal, RequestView, ResponseHeaders,
+    Stage, acceptable_request_id, judge_failure, presented_credential,
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{Engine, KeyCheck, Result, UsageContext, WebPolicy, utils::generate_request_id, world};
+use crate::{
+    Engine, KeyCheck, Result, UsageContext, WebPolicy,
+    body::{Body, judge_length},
+    utils::generate_request_id,
+    world,
+};
 
 /// How many refused requests of one client are recorded; all are counted against its limit.
 static REFUSALS_RECORDED: LazyLock<Rate> = LazyLock::new(|| Rate::new(10, 60));
@@ -66,13 +71,20 @@ pub struct RequestState {
     credential: OnceLock<Credential>,
     unasked: Option<Unasked>,
     https: bool,
-    policy: Arc<WebPolicy>,
+    pub(crate) policy: Arc<WebPolicy>,
+    pub(crate) body: Option<Box<Body>>,
+    answer: Option<String>,
 }
 
 impl RequestState {
-    /// The decision before any view is asked.
+    /// The decision before any view is asked; once the body is judged, with what that said.
     pub fn decision(&self) -> &Decision {
-        &self.decision
+        self.body.as_ref().and_then(|body| body.settled()).unwrap_or(&self.decision)
+    }
+
+    /// What the engine itself answers, as plain text: its metrics, where the policy has a path for them.
+    pub fn answer(&self) -> Option<&str> {
+        self.answer.as_deref()
     }
 
     /// The request's id: the client's own where it is acceptable, else a fresh one.
@@ -107,7 +119,7 @@ impl RequestState {
     /// # Errors
     /// When the store cannot be read: nothing is accepted then.
     pub fn require(&self, engine: &Engine, scopes: &[String]) -> Result<Decision> {
-        Ok(self.refusal_for(engine, scopes)?.unwrap_or_else(|| self.decision.clone()))
+        Ok(self.refusal_for(engine, scopes)?.unwrap_or_else(|| self.decision().clone()))
     }
 
     /// As [`Self::require`], and `None` when the request goes on: most do, and nothing is copied then.
@@ -123,9 +135,14 @@ impl RequestState {
             }
             (None, None) => self.credential.get_or_init(|| Credential::Missing),
         };
-        let refused = |refusal: &Refusal| Some(self.decision.clone().refused(refusal));
+        let decision = self.decision();
+        let refused = |refusal: &Refusal| {
+            let decision = decision.clone().refused(refusal);
+            engine.count(&self.policy, Stage::Key, &decision, None);
+            Some(decision)
+        };
         Ok(match credential {
-            _ if !self.decision.is_allowed() => Some(self.decision.clone()),
+            _ if !decision.is_allowed() => Some(decision.clone()),
             Credential::Missing => refused(&Refusal::CredentialMissing),
             Credential::Conflict => refused(&Refusal::ConflictingCredentials),
             Credential::Checked { refusal: Some(refusal), .. } => refused(refusal),
@@ -159,7 +176,7 @@ impl RequestState {
     /// The headers that every response gets: the security headers of the policy and those of the decision.
     pub fn response_headers(&self, authenticated: bool) -> Vec<(String, String)> {
         let of_policy = self.policy_headers(authenticated).iter();
-        let all = of_policy.chain(&self.decision.headers);
+        let all = of_policy.chain(&self.decision().headers);
         all.map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
     }
 }
@@ -177,7 +194,16 @@ impl Engine {
     /// # Errors
     /// When the store cannot be read: the adapter then turns the request away.
     pub fn begin_request(&self, request: &RequestView<'_>) -> Result<RequestState> {
-        self.begin_request_under(self.web.clone(), request)
+        let length = request.body.map_or(BodyLength::Absent, |body| BodyLength::Known(body.len() as u64));
+        self.begin_request_under(self.web.clone(), request, length)
+    }
+
+    /// The same for a request whose body is still to come: the adapter hands it over as far as
+    /// [`RequestState::body_wanted`] says.
+    /// # Errors
+    /// When the store cannot be read: the adapter then turns the request away.
+    pub fn begin_request_before(&self, request: &RequestView<'_>, body: BodyLength) -> Result<RequestState> {
+        self.begin_request_under(self.web.clone(), request, body)
     }
 
     /// The same under a policy of one application's own ([`crate::PolicyOverride`]).
@@ -187,8 +213,10 @@ impl Engine {
         &self,
         web: Arc<WebPolicy>,
         request: &RequestView<'_>,
+        length: BodyLength,
     ) -> Result<RequestState> {
         let policy = &web.policy;
+        let began = self.measured(&web);
         let given = request.header("x-request-id").and_then(acceptable_request_id);
         let request_id = given.map_or_else(generate_request_id, str::to_owned);
         let now = world::now();
@@ -207,6 +235,11 @@ impl Engine {
             }
         };
         if judgement.path_class() != PathClass::Exempt {
+            if !judgement.is_over()
+                && let Some(ban) = self.ban_of(client, now)?
+            {
+                judgement.banned(&ban);
+            }
             if !judgement.is_over()
                 && let Some(rate) = policy.limits.client.rate()
             {
@@ -228,14 +261,28 @@ impl Engine {
                 self.judge_rules(&mut judgement, request, &request_id, client)?;
             }
             if !judgement.is_over() {
-                judgement.inspected(security_web::inspect(&policy.inspection, request));
+                let head = RequestView { body: None, ..*request };
+                judgement.inspected(security_web::inspect(&policy.inspection, &head));
+            }
+            if !judgement.is_over() {
+                judge_length(&mut judgement, &web, length);
             }
         }
+        let (address, class) = (judgement.client(), judgement.path_class());
+        let body = if judgement.is_over() { None } else { Body::of(&web, request, address, length) };
         let decision = judgement.finish();
         if !decision.is_allowed() || decision.shadowed().is_some() {
             self.record_refusal(&decision, request, now);
         }
-        Ok(RequestState { decision, credential, unasked, https: request.is_https(), policy: web })
+        self.count(&web, Stage::Request, &decision, began);
+        let is_metrics = class == PathClass::Metrics && decision.is_allowed();
+        let answer = is_metrics.then(|| self.metrics_text());
+        let https = request.is_https();
+        let state = RequestState { decision, credential, unasked, https, policy: web, body, answer };
+        if let Some(body) = request.body {
+            state.feed_body(self, body, true);
+        }
+        Ok(state)
     }
 
     /// The answer to an error that nobody caught: it tells nothing of the inside.
@@ -296,7 +343,14 @@ impl Engine {
                 let rate = policy.limits.failed_authentication.rate();
                 let verdict =
                     judge_failure(&self.words, self.limit_seed, client, &policy.lock_out, rate, now);
-                Some(self.refusal_of(verdict, client, &check.request_id))
+                let refusal = self.refusal_of(verdict, client, &check.request_id);
+                // Gateways join two lines of a header with a comma: then it is two keys, and nobody knows which is meant.
+                // It counts as a failure all the same, since a key of the operator's own may hold a comma.
+                let is_list = unasked.secret.expose().contains(&b',');
+                Some(match refusal {
+                    Refusal::CredentialInvalid if is_list => Refusal::ConflictingCredentials,
+                    other => other,
+                })
             }
             KeyReason::Network => Some(Refusal::NetworkNotAllowed),
             KeyReason::RateLimited => Some(Refusal::RateLimited {
@@ -309,7 +363,7 @@ impl Engine {
 
     /// A record of a refused request, in a stream of its own that is bounded, and few a client: whoever is
     /// refused must not be able to fill the disk with being refused. In the shadow: of one that would have been.
-    fn record_refusal(&self, decision: &Decision, request: &RequestView<'_>, now: Timestamp) {
+    pub(crate) fn record_refusal(&self, decision: &Decision, request: &RequestView<'_>, now: Timestamp) {
         let scope = LimitScope::RefusalRecord(decision.client_ip);
         if !security_web::admit(&self.words, self.limit_seed, scope, *REFUSALS_RECORDED, now).admitted {
             return;

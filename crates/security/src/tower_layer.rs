@@ -20,11 +20,11 @@ use std::{
 
 use http::{
     Extensions, Request, Response,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue},
     request::Parts,
 };
 use pin_project_lite::pin_project;
-use security_web::{Decision, Problem, RequestView};
+use security_web::{BodyLength, Decision, Problem, RequestView};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -39,7 +39,8 @@ type Peer = fn(&Extensions) -> Option<IpAddr>;
 
 /// Puts the engine in front of and behind every request of a service.
 ///
-/// Refused requests get a JSON body (RFC 9457) and never reach the service. Every response gets `X-Request-ID` and
+/// Refused requests get a JSON body (RFC 9457) and never reach the service. Request bodies are looked at with
+/// [`SecurityLayer::inspecting_bodies`]. Every response gets `X-Request-ID` and
 /// the security headers that the service did not set itself. The service's errors pass through.
 #[derive(Debug, Clone, Default)]
 pub struct SecurityLayer {
@@ -94,28 +95,27 @@ impl SecurityLayer {
     }
 
     /// The request's state, and the refusal if it is one.
-    fn judge(&self, parts: &Parts) -> Result<(Arc<RequestState>, Option<Decision>)> {
+    pub(crate) fn judge(&self, parts: &Parts, length: BodyLength) -> Result<Judged> {
         let engine = match &self.engine {
             Some(engine) => engine.clone(),
             None => crate::current()?,
         };
         let known = parts.extensions.get::<Arc<RequestState>>().filter(|_| self.policy.is_none());
+        let is_known = known.is_some();
         let state = match known {
             Some(state) => state.clone(),
-            None => Arc::new(self.begin(&engine, parts)?),
+            None => Arc::new(self.begin(&engine, parts, length)?),
         };
-        if !state.decision().is_allowed() {
-            let refusal = state.decision().clone();
-            return Ok((state, Some(refusal)));
-        }
         let refusal = match &self.scopes {
-            Some(scopes) => state.refusal_for(&engine, scopes)?,
-            None => None,
+            _ if !state.decision().is_allowed() => Some(state.decision().clone()),
+            // The engine's own answer is nobody's view.
+            Some(scopes) if state.answer().is_none() => state.refusal_for(&engine, scopes)?,
+            _ => None,
         };
-        Ok((state, refusal))
+        Ok(Judged { engine, state, refusal, is_known })
     }
 
-    fn begin(&self, engine: &Engine, parts: &Parts) -> Result<RequestState> {
+    fn begin(&self, engine: &Engine, parts: &Parts, length: BodyLength) -> Result<RequestState> {
         let headers: Vec<(&str, &[u8])> =
             parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
         let of_extensions =
@@ -132,10 +132,19 @@ impl SecurityLayer {
             body: None,
         };
         match &self.policy {
-            None => engine.begin_request(&view),
-            Some(policy) => engine.begin_request_under(policy.on(engine)?, &view),
+            None => engine.begin_request_before(&view, length),
+            Some(policy) => engine.begin_request_under(policy.on(engine)?, &view, length),
         }
     }
+}
+
+/// A request as it was judged.
+pub(crate) struct Judged {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) state: Arc<RequestState>,
+    pub(crate) refusal: Option<Decision>,
+    /// Whether a layer outside of this one has judged it.
+    pub(crate) is_known: bool,
 }
 
 impl<S> Layer<S> for SecurityLayer {
@@ -168,23 +177,18 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        match self.layer.judge(&parts) {
-            Ok((state, None)) => {
+        match self.layer.judge(&parts, BodyLength::Absent) {
+            Ok(Judged { state, refusal: None, .. }) if state.answer().is_none() => {
                 parts.extensions.insert(state.clone());
                 SecurityFuture::inner(self.inner.call(Request::from_parts(parts, body)), state)
             }
-            Ok((state, Some(refusal))) => {
-                let mut response = response_of(&refusal);
+            Ok(Judged { state, refusal, .. }) => {
+                let refusal = refusal.as_ref().unwrap_or(state.decision());
+                let mut response = response_of(refusal, state.answer());
                 add_headers(&mut response, &state);
                 SecurityFuture::given(response)
             }
-            Err(error) => {
-                let request_id = generate_request_id();
-                tracing::error!(%error, %request_id, "a request could not be judged and was turned away");
-                let mut response = response_of(&internal_error(&request_id));
-                set(&mut response, REQUEST_ID, &request_id);
-                SecurityFuture::given(response)
-            }
+            Err(error) => SecurityFuture::given(failed(&error)),
         }
     }
 }
@@ -239,7 +243,23 @@ where
     }
 }
 
-fn response_of<R: From<String>>(refusal: &Decision) -> Response<R> {
+/// The answer when the engine itself fails: nobody gets in.
+pub(crate) fn failed<R: From<String>>(error: &crate::Error) -> Response<R> {
+    let request_id = generate_request_id();
+    tracing::error!(%error, %request_id, "a request could not be judged and was turned away");
+    let mut response = response_of(&internal_error(&request_id), None);
+    set(&mut response, REQUEST_ID, &request_id);
+    response
+}
+
+/// A refusal, or what the engine answers itself.
+pub(crate) fn response_of<R: From<String>>(refusal: &Decision, answer: Option<&str>) -> Response<R> {
+    if let Some(answer) = answer.filter(|_| refusal.is_allowed()) {
+        let mut response = Response::new(R::from(answer.to_owned()));
+        set(&mut response, CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+        set(&mut response, CACHE_CONTROL, "no-store");
+        return response;
+    }
     let body = refusal.body.as_ref().map(Problem::to_json).unwrap_or_default();
     let mut response = Response::new(R::from(body));
     if let Ok(status) = http::StatusCode::from_u16(refusal.status) {
@@ -255,7 +275,7 @@ fn response_of<R: From<String>>(refusal: &Decision) -> Response<R> {
 }
 
 /// The headers that the service did not set, and the id, which is ours whatever it says.
-fn add_headers<R>(response: &mut Response<R>, state: &RequestState) {
+pub(crate) fn add_headers<R>(response: &mut Response<R>, state: &RequestState) {
     let ours = state.policy_headers(state.api_key_valid()).iter().chain(&state.decision().headers);
     for (name, value) in ours {
         if !response.headers().contains_key(*name)

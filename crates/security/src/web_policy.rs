@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use security_web::{Policy, ResponseHeaders};
+use security_web::{InspectionPolicy, Policy, ResponseHeaders};
 use serde_json::{Map, Value};
 
 use crate::{Engine, Error, Result};
@@ -12,13 +12,17 @@ use crate::{Engine, Error, Result};
 pub struct WebPolicy {
     pub(crate) policy: Policy,
     pub(crate) headers: Arc<ResponseHeaders>,
+    /// How bodies are inspected: as everything else, with a budget of values of their own.
+    pub(crate) body_inspection: InspectionPolicy,
 }
 
 impl WebPolicy {
     /// Takes a policy as it is, and makes its headers.
     pub(crate) fn new(policy: Policy) -> Arc<Self> {
         let headers = Arc::new(policy.response_headers.compile());
-        Arc::new(Self { policy, headers })
+        let max_parameters = policy.bodies.max_values;
+        let body_inspection = InspectionPolicy { max_parameters, ..policy.inspection.clone() };
+        Arc::new(Self { policy, headers, body_inspection })
     }
 }
 

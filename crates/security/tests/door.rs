@@ -467,3 +467,44 @@ fn a_damaged_store_is_named_and_nothing_is_accepted_or_overwritten() {
     assert!(error.contains("credentials.sqlite"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), before);
 }
+
+#[test]
+fn a_ban_holds_in_every_engine_from_its_next_request_on() {
+    let folder = TempDir::new().unwrap();
+    let (one, other) = (engine(folder.path()), engine(folder.path()));
+    let status = |engine: &Engine, address: &str, path: &str| {
+        let request = security::GivenRequest {
+            path: path.into(),
+            remote_addr: Some(address.into()),
+            headers: vec![("X-API-Key".into(), KEY.into())],
+            ..security::GivenRequest::default()
+        };
+        engine.inspect_request(&request).unwrap().status
+    };
+    for engine in [&one, &other] {
+        assert_eq!(status(engine, "203.0.113.7", "/"), 200);
+    }
+    let ban = one.ban("203.0.113.0/24", Duration::from_secs(2), "scans").unwrap();
+    for engine in [&one, &other] {
+        assert_eq!(status(engine, "203.0.113.7", "/"), 403, "whatever key it carries");
+        assert_eq!(status(engine, "::ffff:203.0.113.7", "/"), 403);
+        assert_eq!(status(engine, "203.0.114.7", "/"), 200);
+        assert_eq!(status(engine, "203.0.113.7", "/health"), 200, "an exempt path stays open");
+    }
+    other.lift_ban("203.0.113.0/24").unwrap();
+    assert_eq!(status(&one, "203.0.113.7", "/"), 200);
+    assert!(matches!(other.lift_ban("203.0.113.0/24"), Err(security::Error::NotFound { .. })));
+
+    other.ban("203.0.113.7", Duration::from_secs(1), "").unwrap();
+    assert_eq!(status(&one, "203.0.113.7", "/"), 403);
+    std::thread::sleep(Duration::from_millis(1_100));
+    assert_eq!(status(&one, "203.0.113.7", "/"), 200, "it ends by itself");
+    assert_eq!(one.bans().unwrap(), []);
+    assert!(ban.by.starts_with("uid "));
+
+    // One that is started later knows of it too.
+    one.ban("2001:db8:1:2:3::4", Duration::from_secs(60), "").unwrap();
+    let later = engine(folder.path());
+    assert_eq!(status(&later, "2001:db8:1:2::99", "/"), 403, "the customer's network");
+    assert_eq!(status(&later, "2001:db8:1:3::99", "/"), 200);
+}

@@ -8,7 +8,12 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Extension, Json, Router, extract::ConnectInfo, routing::get};
+use axum::{
+    Extension, Json, Router,
+    body::{Body, Bytes},
+    extract::ConnectInfo,
+    routing::{get, post},
+};
 use security::{ApiKeyView, Engine, RequestState, SecurityLayer};
 
 /// The application over one engine.
@@ -21,16 +26,22 @@ pub fn application(engine: &Arc<Engine>) -> Router {
         .route("/", get(greet))
         .route("/admin/panel", get(panel))
         .merge(reports)
+        .route("/echo", post(echo))
         // axum leaves the peer's address in an extension of its own.
         .layer(
             SecurityLayer::new()
                 .engine(engine.clone())
-                .peer(|extensions| extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip())),
+                .peer(|extensions| extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()))
+                .inspecting_bodies(Body::new),
         )
 }
 
 async fn greet(Extension(state): Extension<Arc<RequestState>>) -> String {
     format!("request {}\n", state.request_id())
+}
+
+async fn echo(body: Bytes) -> Bytes {
+    body
 }
 
 async fn panel() -> &'static str {

@@ -161,3 +161,80 @@ async fn over_a_socket_the_peer_is_the_client() {
     assert!(answer.ends_with("for trusted networks only\n"), "{answer}");
     server.abort();
 }
+
+fn post(path: &str, content_type: &str, body: Body) -> Request<Body> {
+    let peer: SocketAddr = "198.51.100.1:4000".parse().unwrap();
+    Request::post(path).header("content-type", content_type).extension(ConnectInfo(peer)).body(body).unwrap()
+}
+
+async fn answered(served: &Served, request: Request<Body>) -> (u16, Vec<u8>) {
+    let response = application(&served.engine).oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    (parts.status.as_u16(), body.collect().await.unwrap().to_bytes().to_vec())
+}
+
+/// A body in pieces of so many bytes, without a length.
+fn pieces(body: &[u8], size: usize) -> Body {
+    let chunks: Vec<Result<axum::body::Bytes, std::convert::Infallible>> =
+        body.chunks(size).map(|chunk| Ok(axum::body::Bytes::copy_from_slice(chunk))).collect();
+    Body::from_stream(futures_util::stream::iter(chunks))
+}
+
+#[tokio::test]
+async fn bodies_are_judged_and_arrive_whole() {
+    let served = served(json!({"limits": {"client": "unlimited"}, "bodies": {"max_bytes": 1_000_000}}));
+    let attack = br#"{"comment": "<script>alert(1)</script>"}"#;
+    for (content_type, is_attack) in [("application/json", true), ("image/png", true), ("text/plain", true)] {
+        for size in [1, 7, 1000] {
+            let request = post("/echo", content_type, pieces(attack, size));
+            let (status, body) = answered(&served, request).await;
+            assert_eq!(status == 403, is_attack, "{content_type} {size}");
+            assert_eq!(error_of(std::str::from_utf8(&body).unwrap()), "request-refused");
+        }
+        let (status, _) = answered(&served, post("/echo", content_type, Body::from(&attack[..]))).await;
+        assert_eq!(status, 403);
+    }
+    let text = b"words and more of them ".repeat(30_000);
+    for size in [100, 60_000] {
+        let (status, body) = answered(&served, post("/echo", "text/plain", pieces(&text, size))).await;
+        assert!(status == 200 && body == text, "{status}, {} bytes", body.len());
+    }
+    let (status, body) = answered(&served, post("/echo", "text/plain", Body::from(text.clone()))).await;
+    assert!(status == 200 && body == text);
+    assert_eq!(answered(&served, post("/echo", "text/plain", Body::empty())).await, (200, Vec::new()));
+}
+
+#[tokio::test]
+async fn bodies_have_a_limit() {
+    let served = served(json!({"limits": {"client": "unlimited"}, "bodies": {"max_bytes": 300_000}}));
+    let ask = async |body: Body| answered(&served, post("/echo", "text/plain", body)).await;
+    let (fits, over) = (vec![b'x'; 300_000], vec![b'x'; 300_001]);
+    assert_eq!(ask(Body::from(fits.clone())).await.0, 200);
+    assert_eq!(ask(Body::from(over.clone())).await.0, 413);
+    assert_eq!(ask(pieces(&fits, 10_000)).await.0, 200);
+    // Within the part that is judged it is told; beyond, the service hears that there is no more.
+    assert_eq!(ask(pieces(&over, 400_000)).await.0, 413);
+    let (status, body) = ask(pieces(&over, 10_000)).await;
+    assert!((400..500).contains(&status), "{status} {}", String::from_utf8_lossy(&body));
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_breaks_for_the_service_too() {
+    let served = served(json!({"limits": {"client": "unlimited"}}));
+    let parts: [Result<axum::body::Bytes, std::io::Error>; 2] =
+        [Ok(axum::body::Bytes::from_static(b"[")), Err(std::io::Error::other("gone"))];
+    let body = Body::from_stream(futures_util::stream::iter(parts));
+    let (status, _) = answered(&served, post("/echo", "text/plain", body)).await;
+    assert!((400..600).contains(&status), "{status}");
+}
+
+#[tokio::test]
+async fn metrics_are_answered_by_the_layer() {
+    let served = served(json!({"metrics": {"path": "/internal/metrics"}}));
+    served.ask("/", &[]).await;
+    let (status, headers, body) = served.ask_from("10.0.0.5", "/internal/metrics", &[]).await;
+    assert_eq!(status, 200);
+    assert_eq!(text(&headers, "content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    assert!(body.contains("action=\"allow\",reason=\"none\"} 2"), "this one is counted too: {body}");
+    assert_eq!(served.ask("/internal/metrics", &[]).await.0, 403);
+}

@@ -19,6 +19,8 @@ __all__ = ["PROBLEM", "STATE", "Answer", "as_policy", "as_scopes", "internal_err
 STATE = "security"
 # RFC 9457.
 PROBLEM = "application/problem+json"
+# Prometheus's text format.
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 log = logging.getLogger("security.web")
 
@@ -45,9 +47,9 @@ class Answer:
 
     __slots__ = ("body", "headers", "status")
 
-    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes, content_type: str = PROBLEM) -> None:
         self.status = status
-        self.headers = [("Content-Type", PROBLEM), ("Content-Length", str(len(body))), *headers]
+        self.headers = [("Content-Type", content_type), ("Content-Length", str(len(body))), *headers]
         self.body = body
 
     @property
@@ -62,8 +64,10 @@ class Answer:
 
 
 def refused(decision: Mapping[str, Any]) -> Answer:
-    """The answer that a decision of the engine stands for."""
+    """The answer that a decision of the engine stands for, or that the engine gives itself."""
     headers = [(name, value) for name, value in decision["headers"]]
+    if "content" in decision:
+        return Answer(decision["status"], headers, decision["content"].encode(), TEXT)
     return Answer(decision["status"], headers, json.dumps(decision["body"]).encode())
 
 

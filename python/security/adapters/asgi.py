@@ -1,7 +1,7 @@
 """The bridge to any ASGI application (HTTP and WebSocket): translates requests and answers, decides nothing.
 
-The engine's part of a request takes microseconds and is done on the event loop; nothing here awaits anything but the
-application and the server.
+The engine's part of a request takes microseconds and is done on the event loop; a body's takes as long as judging its
+first bytes does, and no longer. Nothing here awaits anything but the application and the server.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, overload
 
 from security import _security
+from security.adapters._receive import BodyTooLarge, receive_judged
 from security.adapters._shared import STATE, Answer, Unbegun, as_policy, as_scopes, internal_error, log, refused
 from security.adapters._shared import state_of as _state_of
 
@@ -39,7 +40,9 @@ class SecurityMiddleware:
     The request's state lies in ``scope["state"]["security"]`` (Starlette: ``request.state.security``): ``request_id``,
     ``client_ip``, ``api_key`` (``{id, name, owner, scopes}`` or None), ``api_key_valid``. A refused request never
     reaches the application; an error that it does not catch is answered with a 500 that tells nothing, and raised
-    again for the server to log. Of two around one another the outer one decides, unless the inner one has a policy.
+    again for the server to log. Of a request's body the first bytes are received and judged before the application is
+    called (``web.inspection.max_bytes``), and it receives the whole as it came. Of two around one another the outer one
+    decides, unless the inner one has a policy.
 
     A server that replaces the peer's address by a header itself (uvicorn does for local peers) must be told not to
     (``--no-proxy-headers``): whom to believe is the policy's.
@@ -71,11 +74,21 @@ class SecurityMiddleware:
             await _send(scope, receive, send, Unbegun().answer())
             return
         hold(scope, state)
+        received = None
+        if refusal is None and state.has_body:
+            received = await receive_judged(state, receive)
+            if received is None:
+                return  # nobody is there to be answered
+            receive = received
+            refusal = state.refusal()
         started = False
 
         async def start(message: Message) -> None:
             nonlocal started
             if message["type"] in _STARTS:
+                if not started and received is not None and received.is_too_large:
+                    # The application made an answer of its own of it.
+                    raise BodyTooLarge
                 started = True
                 message = {**message, "headers": state.merge_headers_asgi(message.get("headers") or ())}
             await send(message)
@@ -85,6 +98,11 @@ class SecurityMiddleware:
             return
         try:
             await self.app(scope, receive, start)
+        except BodyTooLarge:
+            if started:
+                raise
+            received = None
+            await _send(scope, receive, start, refused(state.body_too_large()))
         except Refused as error:
             if started:
                 raise

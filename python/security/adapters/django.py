@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import functools
+import io
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django import conf  # type: ignore[import-untyped, unused-ignore]
-from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation  # type: ignore[import-untyped, unused-ignore]
+from django.core.exceptions import (  # type: ignore[import-untyped, unused-ignore]
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.core.handlers.asgi import ASGIRequest  # type: ignore[import-untyped, unused-ignore]
+from django.core.handlers.wsgi import LimitedStream  # type: ignore[import-untyped, unused-ignore]
 from django.http import Http404, HttpRequest, HttpResponse  # type: ignore[import-untyped, unused-ignore]
 from django.http.multipartparser import MultiPartParserError  # type: ignore[import-untyped, unused-ignore]
 
 from security import _security
+from security.adapters._body import judge_body
 from security.adapters._shared import Answer, Unbegun, as_policy, as_scopes, internal_error, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["SecurityMiddleware", "require_api_key"]
 
@@ -120,11 +128,36 @@ def _begin(request: HttpRequest, policy: _security.PolicyOverride | None) -> Htt
             state = _security.begin_request_asgi(request.scope, policy)
         else:
             state = _security.begin_request(request.META, policy)
-        refusal = state.refusal()
+        refusal: Mapping[str, Any] | None = state.refusal()
     except Exception:
         return _respond(request, Unbegun().answer())
     request.security = state
+    if refusal is None and state.has_body:
+        refusal = _judge_body(request, state)
     return None if refusal is None else _finish(request, _respond(request, refused(refusal)))
+
+
+def _judge_body(request: HttpRequest, state: _security.RequestState) -> Mapping[str, Any] | None:
+    """Judges the body's first bytes, and leaves the request as if nobody had read any."""
+    if hasattr(request, "_body"):
+        state.feed_body(request.body, True)
+    elif request._read_started:
+        pass  # another middleware has read it before ours, and it is gone
+    elif isinstance(request, ASGIRequest):
+        # Django has the whole of it in a file of its own already.
+        body, limit = request._stream, state.body_limit
+        wanted = state.body_wanted
+        while wanted:
+            chunk = body.read(wanted)
+            wanted = state.feed_body(chunk, len(chunk) < wanted)
+        if state.refusal() is None and limit is not None and body.seek(0, io.SEEK_END) > limit:
+            return state.body_too_large()
+        body.seek(0)
+    else:
+        judge_body(request.environ, state, RequestDataTooBig)
+        if state.body_length is not None:
+            request._stream = LimitedStream(request.environ["wsgi.input"], state.body_length)
+    return state.refusal()
 
 
 def _finish(request: HttpRequest, response: Any) -> Any:

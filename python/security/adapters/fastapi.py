@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Security
+from fastapi import FastAPI, HTTPException, Security, WebSocketException
 from fastapi.exception_handlers import http_exception_handler
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from security import _security
@@ -18,9 +18,20 @@ from security.adapters.asgi import Refused, SecurityMiddleware, hold
 
 __all__ = ["Refused", "SecurityMiddleware", "install", "require_api_key"]
 
-# Only what the OpenAPI document says; the engine looks for the key itself.
-_HEADER = APIKeyHeader(name="X-API-Key", scheme_name="ApiKey", auto_error=False)
-_BEARER = HTTPBearer(scheme_name="ApiKeyBearer", auto_error=False)
+
+# Only what the OpenAPI document says; the engine looks for the key itself. FastAPI's own would not take a WebSocket.
+class _Header(APIKeyHeader):
+    async def __call__(self, connection: HTTPConnection) -> None:
+        return None
+
+
+class _Bearer(HTTPBearer):
+    async def __call__(self, connection: HTTPConnection) -> None:
+        return None
+
+
+_HEADER = _Header(name="X-API-Key", scheme_name="ApiKey", auto_error=False)
+_BEARER = _Bearer(scheme_name="ApiKeyBearer", auto_error=False)
 
 
 def install(app: FastAPI, policy: Mapping[str, Any] | None = None) -> FastAPI:
@@ -56,6 +67,8 @@ def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Ma
     missing scope 403, over a limit or locked out 429 with ``Retry-After``
     (seconds).
 
+    It works for WebSockets too: without a key there is no handshake. Request bodies are the middleware's to look at.
+
     With the middleware the answers have the body that all others have; without it, the same below ``detail``.
 
     :param scopes: the scopes (``str``) a key must have, all of them.
@@ -64,21 +77,23 @@ def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Ma
     needed = as_scopes(scopes)
 
     async def api_key(
-        request: Request,
-        _header: str | None = Security(_HEADER),
-        _bearer: HTTPAuthorizationCredentials | None = Security(_BEARER),
+        connection: HTTPConnection,
+        _header: None = Security(_HEADER),
+        _bearer: None = Security(_BEARER),
     ) -> Mapping[str, Any] | None:
-        state = state_of(request.scope)
+        state = state_of(connection.scope)
         if state is not None:
             refusal = state.require(needed)
             if refusal is not None:
                 raise Refused(refusal)
             return state.api_key
-        state = _security.begin_request_asgi(dict(request.scope))
+        state = _security.begin_request_asgi(dict(connection.scope))
         refusal = state.refusal() or state.require(needed)
+        if refusal is not None and connection.scope["type"] == "websocket":
+            raise WebSocketException(1008)
         if refusal is not None:
             raise HTTPException(refusal["status"], refusal["body"], dict(refusal["headers"]))
-        hold(request.scope, state)
+        hold(connection.scope, state)
         return state.api_key
 
     return api_key
@@ -91,8 +106,9 @@ def _respond(answer: Answer, more: Mapping[str, str] | None = None) -> Response:
     return response
 
 
-async def _refusal(_request: HTTPConnection, error: Exception) -> Response:
-    if not isinstance(error, Refused):
+async def _refusal(connection: HTTPConnection, error: Exception) -> Response:
+    # How a WebSocket is refused depends on the server; the middleware knows.
+    if not isinstance(error, Refused) or connection.scope["type"] == "websocket":
         raise error
     return _respond(refused(error.decision))
 

@@ -7,9 +7,10 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Flask, Response, current_app, g, request
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from security import _security
+from security.adapters._body import judge_body
 from security.adapters._shared import (
     PROBLEM,
     STATE,
@@ -64,7 +65,7 @@ class _Middleware:
         self.policy = policy
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self.policy is None and STATE in environ:
+        if self.policy is None and state_of(environ) is not None:
             return self.application(environ, start_response)
         try:
             state = _security.begin_request(environ, self.policy)
@@ -73,6 +74,9 @@ class _Middleware:
             return send(environ, start_response, Unbegun().answer())
         environ[STATE] = state
         merge = state.merge_headers
+        if refusal is None and state.has_body:
+            _judge_body(environ, state)
+            refusal = state.refusal()
         if refusal is not None:
             answer = refused(refusal)
             answer.headers = merge(answer.headers)
@@ -133,11 +137,23 @@ def guard(scopes: tuple[str, ...], view: Callable[..., Any]) -> Callable[..., An
 def _begin(policy: _security.PolicyOverride | None) -> _security.RequestState:
     """The state of a request that no middleware of the application has begun."""
     state = request.environ[STATE] = _security.begin_request(request.environ, policy)
+    # Where another extension's function has read the body before ours, it is read and gone.
+    if state.has_body and not any(name in request.__dict__ for name in _READ):
+        _judge_body(request.environ, state)
     if EXTENSION not in current_app.extensions:
         names = g._get_current_object()
         for name in NAMES:
             setattr(names, name, getattr(state, name))
     return state
+
+
+# What a request has once its body was read, or begun.
+_READ = ("stream", "form", "files", "_cached_data")
+
+
+def _judge_body(environ: WSGIEnvironment, state: _security.RequestState) -> None:
+    # The response of an exception that Flask takes for an answer.
+    judge_body(environ, state, lambda: RequestEntityTooLarge(response=_response(refused(state.body_too_large()))))
 
 
 def _install_on_blueprint(blueprint: Blueprint, policy: _security.PolicyOverride | None) -> None:
@@ -157,7 +173,7 @@ class _Before:
         self.policy = policy
 
     def __call__(self) -> Response | None:
-        if self.policy is None and STATE in request.environ:
+        if self.policy is None and state_of(request.environ) is not None:
             return None
         refusal = _begin(self.policy).refusal()
         return None if refusal is None else _response(refused(refusal))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, overload
 
 from security import _security
+from security.adapters._body import BodyTooLarge, judge_body
 from security.adapters._shared import STATE, Answer, Unbegun, as_policy, as_scopes, internal_error, log, refused
 from security.adapters._shared import state_of as _state_of
 
@@ -22,8 +23,9 @@ class SecurityMiddleware:
     The request's state lies in ``environ["security"]``: ``request_id``, ``client_ip``, ``api_key`` (``{id, name, owner,
     scopes}`` or None), ``api_key_valid``. A refused request never reaches the application. An error that comes out of
     the application when it is called is logged (logger ``security.web``) and answered with a 500 that tells nothing;
-    one that comes later, with the body, is the server's. Of two around one another the outer one decides, unless the
-    inner one has a policy.
+    one that comes later, with the body, is the server's. Of a request's body the first bytes are read and judged before
+    the application is called (``web.inspection.max_bytes``), and it reads the whole as it came. Of two around one
+    another the outer one decides, unless the inner one has a policy.
 
     :param app: the application.
     :param policy: settings as in the configuration's ``[web]`` table that this application has instead of the engine's
@@ -47,6 +49,10 @@ class SecurityMiddleware:
         except Exception:
             return send(environ, start_response, Unbegun().answer())
         environ[STATE] = state
+        if refusal is None and state.has_body:
+            # What the server's stream raises is the server's to answer.
+            judge_body(environ, state)
+            refusal = state.refusal()
         if refusal is not None:
             answer = refused(refusal)
             answer.headers = state.merge_headers(answer.headers)
@@ -61,6 +67,10 @@ class SecurityMiddleware:
 
         try:
             return self.app(environ, start)
+        except BodyTooLarge:
+            if started:
+                raise
+            return send(environ, start, refused(state.body_too_large()))
         except Exception:
             if started:
                 raise

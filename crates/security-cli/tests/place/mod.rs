@@ -39,6 +39,7 @@ impl Place {
         self.folder.path()
     }
 
+    #[allow(dead_code, reason = "each test program uses its part of this file")]
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         std::fs::write(&path, content).unwrap();

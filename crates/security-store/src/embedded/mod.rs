@@ -1,6 +1,7 @@
 //! The embedded store: four SQLite files, used by many processes at once.
 
 mod alerts;
+mod bans;
 mod credentials;
 mod foreign_keys;
 mod full_text;

@@ -77,6 +77,13 @@ pub(super) static CREDENTIALS: Schema = Schema {
         ) STRICT;
         CREATE INDEX secret_by_key ON secret (key_id, name, version);
     ",
+        "
+        CREATE TABLE ban_revision (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL) STRICT;
+        INSERT INTO ban_revision VALUES (1, 0);
+        CREATE TABLE ban (
+            network TEXT PRIMARY KEY, until INTEGER NOT NULL, sum INTEGER NOT NULL, record TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID;
+    ",
     ],
 };
 

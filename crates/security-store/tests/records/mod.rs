@@ -13,6 +13,7 @@ use security_credentials::{
 use security_indicators::Indicator;
 use security_intel::{IntelRecord, NewIoc};
 use security_threat::{Alert, Evidence};
+use security_web::Ban;
 
 /// Tells nobody.
 pub(crate) struct Silent;
@@ -51,6 +52,16 @@ pub(crate) fn credential(kind: CredentialKind, version: u64) -> CredentialRecord
         last_changed_at: at(1),
         rotation_planned_for: None,
         values: vec![value],
+    }
+}
+
+pub(crate) fn ban(network: &str, until: u64) -> Ban {
+    Ban {
+        network: network.parse().unwrap(),
+        reason: "scans".to_owned(),
+        since: at(0),
+        until: at(until),
+        by: "uid 0, test".to_owned(),
     }
 }
 

@@ -7,12 +7,12 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use security_core::{Coded as _, Domain, Revision, StoreFault};
+use security_core::{Coded as _, Domain, Revision, StoreFault, Timestamp};
 use security_indicators::{Hits, IndexDamaged, IndexFile, IndexId, Indicator, LayeredIndex};
 use security_intel::{IndicatorChange, IndicatorStore};
 use security_shared::ReadMap;
@@ -49,6 +49,8 @@ pub(crate) struct IndicatorCache {
     /// The file in which a look-up met damage; the next refresh leaves it.
     damaged: Mutex<Option<IndexId>>,
     damages: AtomicU32,
+    /// When the store was last read, in microseconds; 0 before.
+    read_at: AtomicI64,
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +70,16 @@ impl Default for IndicatorCache {
             tried_at: AtomicU64::new(0),
             damaged: Mutex::default(),
             damages: AtomicU32::new(0),
+            read_at: AtomicI64::new(0),
         }
+    }
+}
+
+impl IndicatorCache {
+    /// How long ago the store was last read; `None` before.
+    pub(crate) fn age(&self, now: Timestamp) -> Option<Duration> {
+        let read_at = self.read_at.load(Ordering::Relaxed);
+        (read_at > 0).then(|| now.since(Timestamp::from_micros(read_at)))
     }
 }
 
@@ -202,6 +213,7 @@ impl Engine {
             cache.tried_at.store(0, Ordering::Relaxed);
         }
         cache.records.forget();
+        cache.read_at.store(world::now().as_micros(), Ordering::Relaxed);
         self.renew_index();
         Ok(())
     }
