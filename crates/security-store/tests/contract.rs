@@ -400,7 +400,7 @@ mod suite {
         // The same network is one ban, and one that is over goes with the next change.
         let longer = ban("203.0.113.0/24", 99);
         store.put_ban(&longer, at(6)).unwrap();
-        assert_eq!(store.bans_since(revision).unwrap().unwrap().1, [longer.clone()]);
+        assert_eq!(store.bans_since(revision).unwrap().unwrap().1, std::slice::from_ref(&longer));
         assert_eq!(store.lift_ban(other.network).unwrap(), None);
         assert_eq!(store.lift_ban(longer.network).unwrap(), Some(longer));
         assert_eq!(store.bans_since(revision).unwrap().unwrap().1, []);
