@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import Any
 
 import security
 from fastapi import Depends, FastAPI, Request
-from flask import Flask, g
+from flask import Flask, Response, g
 from flask import request as flask_request
 from security.adapters import fastapi as fastapi_adapter
 from starlette.responses import PlainTextResponse
@@ -32,6 +33,13 @@ def who() -> str:
 def echo() -> str:
     """Reads all of the body."""
     return said(flask_request.get_data())
+
+
+@over_wsgi.after_request
+def name_worker(response: Response) -> Response:
+    """Says which process answers."""
+    response.headers["X-Worker"] = str(os.getpid())
+    return response
 
 
 @over_wsgi.get("/key")

@@ -309,6 +309,15 @@ class Errors(ParityCase):
         over = asgi.SecurityMiddleware(app, {"bodies": {"max_bytes": 3000}})
         self.assertEqual(post_asgi(over, sent)[0], 413)
 
+        def generator(environ: Any, start_response: Any) -> Any:
+            read = environ["wsgi.input"].read()
+            start_response("200 OK", [])
+            yield b"%d" % len(read)
+
+        lazy = wsgi.SecurityMiddleware(generator, {"bodies": {"max_bytes": 3000}, "inspection": {"max_bytes": 500}})
+        for size, status in ((3000, 200), (3001, 413), (60_000, 413)):
+            self.assertEqual(post_wsgi(lazy, Sent(b"x" * size, "text/plain", length=None))[0], status)
+
         fast = FastAPI()
 
         @fast.post("/echo")

@@ -65,12 +65,17 @@ class SecurityMiddleware:
             started = True
             return start_response(status, merge(headers), exc_info)
 
+        def too_large() -> Iterable[bytes]:
+            return send(environ, start, refused(state.body_too_large()))
+
         try:
-            return self.app(environ, start)
+            body = self.app(environ, start)
+            # An application that is a generator reads only when its answer is asked for.
+            return body if state.body_limit is None else _watched(body, lambda: started, too_large)
         except BodyTooLarge:
             if started:
                 raise
-            return send(environ, start, refused(state.body_too_large()))
+            return too_large()
         except Exception:
             if started:
                 raise
@@ -112,6 +117,20 @@ def require_api_key(
         return guarded
 
     return protect if app is None else protect(app)
+
+
+def _watched(
+    body: Iterable[bytes], has_started: Callable[[], bool], too_large: Callable[[], Iterable[bytes]]
+) -> Iterable[bytes]:
+    try:
+        yield from body
+    except BodyTooLarge:
+        if has_started():
+            raise
+        yield from too_large()
+    finally:
+        if hasattr(body, "close"):
+            body.close()
 
 
 def send(environ: WSGIEnvironment, start_response: StartResponse, answer: Answer) -> Iterable[bytes]:
