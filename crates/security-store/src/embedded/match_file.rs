@@ -121,7 +121,7 @@ impl EmbeddedStore {
         let (revision, builder) = self.indicators.read_one_state(|connection| {
             let revision = indicators::revision(connection)?;
             let mut builder = IndexBuilder::new(id, key, revision.0, MEMORY, runs);
-            each_listed(connection, &mut |row, kind, value, seen| {
+            each_listed(connection, |row, kind, value, seen| {
                 if seen.is_multiple_of(ROWS_A_LOOK) {
                     on()?;
                 }
@@ -166,7 +166,7 @@ fn named(connection: &Connection) -> Result<Option<IndexId>, Trouble> {
 /// rows are marked first.
 fn each_listed(
     connection: &Connection,
-    each: &mut dyn FnMut(i64, IocType, &str, u64) -> Result<(), Trouble>,
+    mut each: impl FnMut(i64, IocType, &str, u64) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
     let mut removed = Vec::new();
     let mut statement = connection.prepare("SELECT row FROM ioc INDEXED BY ioc_removed WHERE removed = 1")?;
