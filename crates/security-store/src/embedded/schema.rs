@@ -182,20 +182,6 @@ impl Schema {
         self.open(path).map_err(|error| fault::from_sqlite(&error, path))
     }
 
-    /// Likewise for what writes. Feeds touch pages all over the indicators' tables: with room for them and a longer log,
-    /// a page that many batches touch is read once and written back once.
-    pub(super) fn connect_writer(&self, path: &Path) -> Result<Connection, StoreFault> {
-        let connection = self.connect(path)?;
-        if std::ptr::eq(self, &raw const INDICATORS) {
-            let wider = connection.execute_batch(
-                "PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 16384;
-                 PRAGMA journal_size_limit = 67108864;",
-            );
-            wider.map_err(|error| fault::from_sqlite(&error, path))?;
-        }
-        Ok(connection)
-    }
-
     fn open(&self, path: &Path) -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
