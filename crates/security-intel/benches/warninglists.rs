@@ -27,7 +27,7 @@ fn read(folder: &Path, lists: &mut Vec<WarningList>) {
 
 fn made() -> Vec<WarningList> {
     let list = |number: u32| {
-        let (kind, each): (_, fn(u32) -> String) = match number {
+        let (kind, each): (_, Made) = match number {
             0..80 => ("cidr", |n| {
                 format!("{}/24", std::net::Ipv4Addr::from(n.wrapping_mul(2_654_435_761) & 0xffff_ff00))
             }),
@@ -59,6 +59,9 @@ fn resident() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
+/// A value made from a number.
+type Made = fn(u32) -> String;
+
 fn main() {
     // Cargo adds `--bench`.
     let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
@@ -81,7 +84,7 @@ fn main() {
         resident() - before
     );
     let mixed = |n: u32| n.wrapping_mul(2_654_435_761);
-    let kinds: [(&str, fn(u32) -> String); 6] = [
+    let kinds: [(&str, Made); 6] = [
         ("ip", |n| format!("ip:{}", std::net::Ipv4Addr::from(n))),
         ("ip (6)", |n| format!("ip:2600:{:x}:{:x}::1", n >> 16, n & 0xffff)),
         ("domain", |n| format!("domain:www.host{n:x}.com")),

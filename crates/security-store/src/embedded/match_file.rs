@@ -121,7 +121,7 @@ impl EmbeddedStore {
         let (revision, builder) = self.indicators.read_one_state(|connection| {
             let revision = indicators::revision(connection)?;
             let mut builder = IndexBuilder::new(id, key, revision.0, MEMORY, runs);
-            each_listed(connection, &mut |row, kind, value, seen| {
+            each_listed(connection, |row, kind, value, seen| {
                 if seen.is_multiple_of(ROWS_A_LOOK) {
                     on()?;
                 }
@@ -160,14 +160,14 @@ fn named(connection: &Connection) -> Result<Option<IndexId>, Trouble> {
     Ok(statement.query_row([], |row| row.get::<_, [u8; 16]>(0)).optional()?.map(IndexId))
 }
 
-/// What is called with row, kind, canonical value and a running number of an indicator.
-type EachListed<'e> = &'e mut dyn FnMut(i64, IocType, &str, u64) -> Result<(), Trouble>;
-
 /// Calls `each` with row, kind, canonical value and a running number of every listed indicator.
 ///
 /// It reads the index over kind and value, which is a tenth of the table. That does not say what was removed, so those
 /// rows are marked first.
-fn each_listed(connection: &Connection, each: EachListed<'_>) -> Result<(), Trouble> {
+fn each_listed(
+    connection: &Connection,
+    mut each: impl FnMut(i64, IocType, &str, u64) -> Result<(), Trouble>,
+) -> Result<(), Trouble> {
     let mut removed = Vec::new();
     let mut statement = connection.prepare("SELECT row FROM ioc INDEXED BY ioc_removed WHERE removed = 1")?;
     let mut rows = statement.query([])?;
