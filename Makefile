@@ -54,9 +54,11 @@ audit:
 	  && $(CARGO) deny --all-features check --disable-fetch advisories \
 	  || echo "make audit: the advisory database cannot be reached from here; advisories were NOT checked"
 
-## make soak    the kill -9 loop a thousand times
+## make soak    the kill -9 loops, many times
 soak:
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security-store --test processes
+	SECURITY_KILLS=1000 $(CARGO) test --locked -p security --test secret_kills
+	SECURITY_INDEX_KILLS=200 $(CARGO) test --locked -p security --test match_index_kills
 
 ## make clean   forget the virtual environment and every build product
 clean:

@@ -93,6 +93,8 @@ class Reference(unittest.TestCase):
             "get_audit_log",
             "verify_audit_log",
             "check_iocs",
+            "scan_text",
+            "load_warninglist",
             "import_indicators",
             "export_indicators",
             "defang",

@@ -70,6 +70,101 @@ class Indicators(EngineCase):
         checks = security.check_iocs("ip", values)
         self.assertEqual([bool(check) for check in checks], [value == "192.0.2.7" for value in values])
         self.assertEqual(security.check_iocs("ip", iter(())), [])
+        (met,) = security.check_iocs("ip", values, matched_only=True)
+        self.assertEqual((met.pop("index"), met["value"]), (7, "192.0.2.7"))
+        self.assertEqual(met.keys(), checks[7].keys())
+        with self.assertRaisesRegex(ValueError, "value.*evil"):
+            security.check_iocs("ip", [*values, "evil\ud800"], matched_only=True)
+
+    def test_very_many_at_once_come_in_their_order(self) -> None:
+        for number in (5, 40_000, 69_999):
+            security.add_ioc("domain", f"h{number}.example", "us", 50)
+        values = [f"H{number}.example" for number in range(70_000)]
+        met = security.check_iocs("domain", values, matched_only=True)
+        self.assertEqual([check["index"] for check in met], [5, 40_000, 69_999])
+        self.assertEqual([check["value"] for check in met], ["h5.example", "h40000.example", "h69999.example"])
+
+    def test_a_text_is_scanned(self) -> None:
+        security.add_ioc("domain", "evil.example", "us", 50)
+        security.add_ioc("cidr", "198.51.100.0/24", "us", 50)
+        text = "Größe: www[.]evil[.]example, other.example, 198.51.100.7, evil.example"
+        met = security.scan_text(text)
+        self.assertEqual([text[one["start"] : one["end"]] for one in met], [one["original"] for one in met])
+        self.assertEqual([one["value"] for one in met], ["www.evil.example", "198.51.100.7", "evil.example"])
+        self.assertEqual([one["matches"][0]["match_type"] for one in met], ["subdomain", "cidr", "exact"])
+        self.assertTrue(met[0]["defanged"])
+        self.assertEqual(met[0].keys() - {"matches"}, security.extract_iocs(text)[0].keys())
+        encoded = text.encode()
+        self.assertEqual(
+            [encoded[one["start"] : one["end"]].decode() for one in security.scan_text(encoded)],
+            [one["original"] for one in met],
+        )
+        self.assertEqual([one["value"] for one in security.scan_text(text, types=["ip"])], ["198.51.100.7"])
+        self.assertEqual(len(security.scan_text(text, limit=2)), 2)
+        self.assertEqual(security.scan_text(""), [])
+        # Findings beyond those looked up at a time, each in its place.
+        many = "other.example " * 9000 + "evil.example"
+        self.assertEqual([one["start"] for one in security.scan_text(many)], [9000 * 14])
+        with self.assertRaisesRegex(ValueError, "types"):
+            security.scan_text("x", types=["shoe size"])
+        with self.assertRaisesRegex(TypeError, "text"):
+            security.scan_text(7)  # type: ignore[arg-type]
+
+    def test_warninglists(self) -> None:
+        resolvers = {"name": "Resolvers", "type": "cidr", "list": ["8.8.8.0/24"], "matching_attributes": ["ip-dst"]}
+        info = security.load_warninglist(resolvers)
+        self.assertEqual((info["name"], info["entries"], info["ioc_types"]), ("Resolvers", 1, ["ip", "cidr"]))
+        path = self.folder / "top.json"
+        path.write_text(json.dumps({"name": "Top", "type": "hostname", "list": ["google.com"], "version": 2}))
+        self.assertEqual(security.load_warninglist(path)["version"], 2)
+        self.assertEqual({known["name"] for known in security.list_warninglists()}, {"Resolvers", "Top"})
+        (warning,) = security.check_warninglists("ip", "8.8.8[.]8")
+        self.assertEqual(warning, {"list": "Resolvers", "match_type": "cidr", "entry": "8.8.8.0/24"})
+        self.assertEqual(security.check_warninglists("ip", "10.1.2.3")[0]["entry"], "private")
+        self.assertEqual(security.check_warninglists("domain", "notgoogle.com"), [])
+        text = "8.8.8.8 9.9.9.9 www.google.com"
+        values = [found["value"] for found in security.extract_iocs(text, warninglists="drop")]
+        self.assertEqual(values, ["9.9.9.9"])
+        flagged = security.extract_iocs(text, warninglists="flag")
+        self.assertEqual([len(found["warnings"]) for found in flagged], [1, 0, 1])
+        self.assertNotIn("warnings", security.extract_iocs(text)[0])
+        security.add_ioc("ip", "8.8.8.8", "us", 50)
+        self.assertEqual(len(security.scan_text(text)), 1)
+        self.assertEqual(security.scan_text(text, warninglists="flag")[0]["warnings"], [warning])
+        self.assertEqual(security.scan_text(text, warninglists="drop"), [])
+        self.assertTrue(security.remove_warninglist("Resolvers"))
+        self.assertFalse(security.remove_warninglist("Resolvers"))
+        self.assertEqual(security.check_warninglists("ip", "8.8.8.8"), [])
+        with self.assertRaisesRegex(ValueError, "path_or_dict.*no network"):
+            security.load_warninglist(resolvers | {"list": ["x"]})
+        with self.assertRaisesRegex(ValueError, "warninglists.*keep, flag and drop"):
+            security.extract_iocs(text, warninglists="shoes")
+        with self.assertRaises(FileNotFoundError):
+            security.load_warninglist("/nowhere/list.json")
+        with self.assertRaisesRegex(TypeError, "path_or_dict"):
+            security.load_warninglist(7)  # type: ignore[arg-type]
+
+    def test_an_answer_is_the_callers_to_change(self) -> None:
+        security.add_ioc("ip", "192.0.2.7", "us", 50, tags=["c2"], related_intel_ids=["intel--1"])
+        first = security.check_ioc("ip", "192.0.2.7")
+        whole = json.dumps(security.check_ioc("ip", "192.0.2.7")["matches"][0]["ioc"])
+
+        def spoil(value: object) -> None:
+            if isinstance(value, dict):
+                for inner in value.values():
+                    spoil(inner)
+                value.clear()
+            elif isinstance(value, list):
+                for inner in value:
+                    spoil(inner)
+                value.append("spoilt")
+
+        spoil(first)
+        self.assertEqual(json.dumps(security.check_ioc("ip", "192.0.2.7")["matches"][0]["ioc"]), whole)
+        # What another word changes is seen by the next call.
+        security.add_ioc("ip", "192.0.2.7", "them", 90)
+        record = security.check_ioc("ip", "192.0.2.7")["matches"][0]["ioc"]
+        self.assertEqual((record["confidence"], record["sightings"], len(record["sources"])), (90, 2, 2))
 
     def test_bad_input(self) -> None:
         for confidence in (-1, 101, 10**6):

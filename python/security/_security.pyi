@@ -1,7 +1,7 @@
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
-from typing import Any, Protocol, final
+from typing import Any, NoReturn, Protocol, final
 
 from security.answers import IocCheck, KeyCheck, StrengthReport, ThreatLookup, ThreatReport
 from security.shapes import (
@@ -17,15 +17,21 @@ from security.shapes import (
     ImportReport,
     IngestReport,
     IocRecord,
+    IocWarning,
     IssuedApiKey,
     KeyImportReport,
+    MasterKeyRotation,
     RequestDecision,
     RuleLoad,
     RuleTrial,
+    ScannedIoc,
+    SecretListing,
+    SecretVersion,
     TaxiiCollection,
     TaxiiConfig,
     ThreatAlert,
     ThreatRule,
+    WarninglistInfo,
 )
 
 class _Readable(Protocol):
@@ -35,6 +41,7 @@ __all__ = [
     "PolicyOverride",
     "RequestState",
     "STIX_AVAILABLE",
+    "Secret",
     "TAXIIClient",
     "ThreatDetector",
     "__version__",
@@ -48,6 +55,7 @@ __all__ = [
     "check_ioc",
     "check_iocs",
     "check_threat_intelligence",
+    "check_warninglists",
     "cli_main",
     "close",
     "connect_to_taxii_server",
@@ -55,6 +63,7 @@ __all__ = [
     "create_taxii_config",
     "create_threat_rule",
     "defang",
+    "delete_secret",
     "detect_threats",
     "dispose_sensitive_data",
     "error_response",
@@ -80,19 +89,28 @@ __all__ = [
     "is_ip_trusted",
     "issue_api_key",
     "list_api_keys",
+    "list_secrets",
     "list_taxii_configs",
+    "list_warninglists",
+    "load_warninglist",
     "log_credential_usage",
     "mask_credential",
+    "read_secret",
     "refang",
+    "remove_warninglist",
+    "restore_secret",
     "retrieve_intelligence",
     "revoke_api_key",
     "rotate_api_key",
     "rotate_credential",
+    "rotate_master_key",
     "scan_for_keys",
+    "scan_text",
     "schedule_credential_rotation",
     "search_intelligence",
     "shut_down",
     "status",
+    "store_secret",
     "test_rule",
     "validate_credential",
     "verify_api_key",
@@ -171,6 +189,32 @@ def scan_for_keys(
     limit: int = 10_000,
     on_skip: Callable[[str, str], object] | None = None,
 ) -> list[FoundKey]: ...
+def store_secret(
+    name: str,
+    value: str | bytes | bytearray | memoryview | Secret,
+    *,
+    if_version: int | None = None,
+    **metadata: object,
+) -> SecretVersion: ...
+def read_secret(name: str, *, version: int | None = None, **options: object) -> Secret: ...
+def list_secrets(*, include_deleted: bool = False) -> list[SecretListing]: ...
+def delete_secret(name: str, *, version: int | None = None, destroy: bool = False) -> int: ...
+def restore_secret(name: str, *, version: int | None = None) -> int: ...
+def rotate_master_key() -> MasterKeyRotation: ...
+
+@final
+class Secret:
+    def reveal(self) -> str: ...
+    def reveal_bytes(self) -> bytes: ...
+    def __format__(self, format_spec: object, /) -> str: ...
+    def __bool__(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __copy__(self) -> Secret: ...
+    def __deepcopy__(self, memo: object, /) -> Secret: ...
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn: ...
+    __hash__: None  # type: ignore[assignment]
+
 def get_audit_log(limit: int = 100, **filters: object) -> list[AuditRecord]: ...
 def verify_audit_log() -> ChainReport: ...
 
@@ -185,7 +229,18 @@ def add_ioc(
     related_intel_ids: Iterable[str] | None = None,
 ) -> IocRecord: ...
 def check_ioc(ioc_type: str, value: str) -> IocCheck: ...
-def check_iocs(ioc_type: str, values: Iterable[str]) -> list[IocCheck]: ...
+def check_iocs(ioc_type: str, values: Iterable[str], matched_only: bool = False) -> list[IocCheck]: ...
+def scan_text(
+    text: str | bytes,
+    types: Iterable[str] | None = None,
+    limit: int | None = None,
+    *,
+    warninglists: str = "keep",
+) -> list[ScannedIoc]: ...
+def load_warninglist(path_or_dict: str | PathLike[str] | dict[str, Any]) -> WarninglistInfo: ...
+def list_warninglists() -> list[WarninglistInfo]: ...
+def remove_warninglist(name: str) -> bool: ...
+def check_warninglists(ioc_type: str, value: str) -> list[IocWarning]: ...
 def search_intelligence(
     query: dict[str, Any] | None = None,
     source_type: str | None = None,
@@ -224,7 +279,11 @@ def export_indicators(
 # threat
 def identify_ioc_type(value: str) -> str | None: ...
 def extract_iocs(
-    text: str | bytes, types: Iterable[str] | None = None, limit: int | None = None
+    text: str | bytes,
+    types: Iterable[str] | None = None,
+    limit: int | None = None,
+    *,
+    warninglists: str = "keep",
 ) -> list[ExtractedIoc]: ...
 def defang(text: str) -> str: ...
 def refang(text: str) -> str: ...

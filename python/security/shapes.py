@@ -20,16 +20,22 @@ __all__ = [
     "ImportReport",
     "IngestReport",
     "IocRecord",
+    "IocWarning",
     "IssuedApiKey",
     "KeyImportReport",
+    "MasterKeyRotation",
     "RequestDecision",
     "RequestReason",
     "RuleLoad",
     "RuleTrial",
+    "ScannedIoc",
+    "SecretListing",
+    "SecretVersion",
     "TaxiiCollection",
     "TaxiiConfig",
     "ThreatAlert",
     "ThreatRule",
+    "WarninglistInfo",
 ]
 
 
@@ -56,6 +62,34 @@ class IssuedApiKey(ApiKey):
     """An issued key with the key itself, the one time that it is shown."""
 
     key: str
+
+
+class SecretVersion(TypedDict):
+    """A version of a stored secret, without its value."""
+
+    name: str
+    version: int
+    created_at: str
+    metadata: dict[str, Any]
+    deleted_at: str | None
+    destroyed_at: str | None
+
+
+class SecretListing(SecretVersion):
+    """A stored secret as lists show it: its newest version, and all of them, the newest first."""
+
+    versions: list[SecretVersion]
+
+
+class MasterKeyRotation(TypedDict):
+    """What putting another master key in force did."""
+
+    key_id: str
+    retired: list[str]
+    rewrapped: int
+    resumed: bool
+    refused: list[str]
+    key_file: str | None
 
 
 class AuditRecord(TypedDict):
@@ -172,9 +206,26 @@ class IocRecord(TypedDict):
     active: bool
 
 
-class ExtractedIoc(TypedDict):
-    """An indicator found in a text."""
+class IocWarning(TypedDict):
+    """An entry of a warninglist that an indicator met; ``list`` is the list's name."""
 
+    list: str
+    match_type: str
+    entry: str
+
+
+class WarninglistInfo(TypedDict):
+    """What a warninglist says of itself; ``ioc_types`` is None for every kind."""
+
+    name: str
+    description: str
+    version: int | str | None
+    type: str
+    ioc_types: list[str] | None
+    entries: int
+
+
+class _ExtractedIoc(TypedDict):
     type: str
     value: str
     original: str
@@ -182,6 +233,18 @@ class ExtractedIoc(TypedDict):
     start: int
     end: int
     defanged: bool
+
+
+class ExtractedIoc(_ExtractedIoc, total=False):
+    """An indicator found in a text; ``warnings`` where they were asked for."""
+
+    warnings: list[IocWarning]
+
+
+class ScannedIoc(ExtractedIoc):
+    """A listed indicator that stands in a text."""
+
+    matches: list[dict[str, Any]]
 
 
 class ImportRejection(TypedDict):

@@ -13,9 +13,9 @@ use crate::{
     arguments::Global,
     audit, breached, config, defang, detect, extract, identify, init, intel, ioc, key,
     output::{Exit, Failure, Outcome, tell},
-    policy, rotate, rule,
+    policy, rotate, rule, scan, secret,
     session::Session,
-    status, suspicion, taxii, usage,
+    status, suspicion, taxii, usage, warninglist,
 };
 
 const EXIT_CODES: &str = "\
@@ -25,8 +25,8 @@ Exit codes:
       key import, audit verify, identify)
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
-  10  found: ioc check met a listed value, detect raised an alert, rule test matched,
-      suspicion has findings, policy explain would turn the request away,
+  10  found: ioc check or scan met a listed value, warninglist check an entry, detect raised an alert,
+      rule test matched, suspicion has findings, policy explain would turn the request away,
       breached check knows the password
 
 Environment:
@@ -34,7 +34,9 @@ Environment:
   SECURITY_LOG                         what is logged to stderr: warn (the default), debug, ...
   NO_COLOR                             no colours
   API_KEY, DB_PASSWORD, SECRET_TOKEN, MAIL_API_KEY, LOGGING_API_KEY
-                                       the credentials; each also as NAME_FILE, a file with it";
+                                       the credentials; each also as NAME_FILE, a file with it
+  SECURITY_MASTER_KEY, SECURITY_MASTER_KEY_PREVIOUS
+                                       the key of stored secrets and the one before it, likewise";
 
 /// Application security: API keys and credentials, threat intelligence, detection rules.
 #[derive(Debug, Parser)]
@@ -54,6 +56,9 @@ enum Verb {
     /// API keys: verify, issue, list, revoke, rotate, import, scan, patterns
     #[command(subcommand)]
     Key(key::Verb),
+    /// Secrets, encrypted at rest: put, get, list, delete, restore, rotate
+    #[command(subcommand)]
+    Secret(secret::Verb),
     /// Replace one of the five credentials by a new value
     Rotate(rotate::Arguments),
     /// Passwords that are known from breaches: build, check
@@ -66,7 +71,7 @@ enum Verb {
     /// The audit trail: verify, show
     #[command(subcommand)]
     Audit(audit::Verb),
-    /// Indicators of compromise: add, check, remove, import, export
+    /// Indicators of compromise: add, check, remove, delete, import, export
     #[command(subcommand)]
     Ioc(ioc::Verb),
     /// Intelligence records: search, show
@@ -74,6 +79,11 @@ enum Verb {
     Intel(intel::Verb),
     /// Find indicators in text, defanged ones too
     Extract(extract::Arguments),
+    /// Find the listed indicators in files and folders; exit code 10 when there is one
+    Scan(scan::Arguments),
+    /// Warninglists of what is known and harmless: load, list, check, remove
+    #[command(subcommand)]
+    Warninglist(warninglist::Verb),
     /// Say what kind of indicator a value is; exit code 1 when one is none
     Identify(identify::Arguments),
     /// Disarm the indicators in a text, so that nobody follows them by accident
@@ -135,6 +145,7 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
     match verb {
         Verb::Init => init::run(session),
         Verb::Key(verb) => key::run(verb, session),
+        Verb::Secret(verb) => secret::run(verb, session),
         Verb::Rotate(arguments) => rotate::run(&arguments, session),
         Verb::Breached(verb) => breached::run(verb, session),
         Verb::Usage(arguments) => usage::run(&arguments, session),
@@ -143,6 +154,8 @@ fn dispatch(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Ioc(verb) => ioc::run(verb, session),
         Verb::Intel(verb) => intel::run(verb, session),
         Verb::Extract(arguments) => extract::run(&arguments, session),
+        Verb::Warninglist(verb) => warninglist::run(verb, session),
+        Verb::Scan(arguments) => scan::run(&arguments, session),
         Verb::Identify(arguments) => identify::run(&arguments, session),
         Verb::Defang(arguments) => defang::run(&arguments, security::defang, session),
         Verb::Refang(arguments) => {

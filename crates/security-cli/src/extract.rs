@@ -2,6 +2,8 @@
 
 use std::{collections::HashSet, io::Read, path::PathBuf};
 
+use security::Warned;
+
 use crate::{
     input::{Input, empty, unreadable},
     output::{Exit, Outcome, field, value_of},
@@ -31,6 +33,9 @@ pub(crate) struct Arguments {
     /// Every value once
     #[arg(long, short)]
     unique: bool,
+    /// What happens to indicators that are on a warninglist; `flag` shows the lists' names
+    #[arg(long, value_name = "WHAT", default_value = "keep", value_parser = ["keep", "flag", "drop"])]
+    warninglists: String,
     /// Stop after so many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -66,12 +71,18 @@ fn extract(
     session: &mut Session,
 ) -> Result<usize, crate::output::Failure> {
     let types = (!arguments.types.is_empty()).then_some(arguments.types.as_slice());
+    let warned: Warned = arguments.warninglists.parse()?;
     let bar = Bar::of_bytes(&session.output, &input.name, input.size);
-    let mut blocks = Blocks { reader: bar.reading(input.reader), rest: Vec::new(), ended: false };
+    let mut blocks = Blocks::new(bar.reading(input.reader));
     let mut read = 0;
     while let Some(block) = blocks.next().map_err(|error| unreadable(&input.name, &error))? {
         let text = readable(&block);
-        for found in security::extract_iocs(&text, types, None)? {
+        let found = match warned {
+            // Needs no store.
+            Warned::Keep => security::extract_iocs(&text, types, None)?,
+            warned => session.engine()?.extract_warned(&text, types, None, warned)?,
+        };
+        for found in found {
             let mut found = value_of(&found)?;
             if arguments.unique && !seen.insert((field(&found, "type"), field(&found, "value"))) {
                 continue;
@@ -91,7 +102,10 @@ fn extract(
             } else {
                 let value = found["value"].as_str().unwrap_or_default();
                 let kind = found["type"].as_str().unwrap_or_default();
-                session.output.cells(shown_name.into_iter().chain([kind, value]))?;
+                let lists = found["warnings"].as_array().into_iter().flatten();
+                let lists: Vec<String> = lists.map(|warning| field(warning, "list")).collect();
+                let lists = found["warnings"].is_array().then(|| lists.join(", "));
+                session.output.cells(shown_name.into_iter().chain([kind, value]).chain(lists.as_deref()))?;
             }
         }
         read += block.len();
@@ -104,14 +118,18 @@ fn extract(
 }
 
 /// A reader in large pieces that end after a line, so that no indicator is cut in two.
-struct Blocks<R> {
+pub(crate) struct Blocks<R> {
     reader: R,
     rest: Vec<u8>,
     ended: bool,
 }
 
 impl<R: Read> Blocks<R> {
-    fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader, rest: Vec::new(), ended: false }
+    }
+
+    pub(crate) fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let mut block = std::mem::take(&mut self.rest);
         while !self.ended && block.len() < BLOCK {
             let missing = (BLOCK - block.len()) as u64;
@@ -140,7 +158,7 @@ fn character_end(block: &[u8]) -> usize {
 }
 
 /// The bytes as text in which every byte stands at its own offset: what is no UTF-8 becomes spaces.
-fn readable(bytes: &[u8]) -> String {
+pub(crate) fn readable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         text.push_str(chunk.valid());
@@ -163,7 +181,7 @@ mod tests {
     fn blocks_end_after_a_line_and_lose_nothing() {
         let line = b"x 192.0.2.1 y\n";
         let text: Vec<u8> = line.iter().copied().cycle().take(BLOCK + 5 * line.len() + 3).collect();
-        let mut blocks = Blocks { reader: text.as_slice(), rest: Vec::new(), ended: false };
+        let mut blocks = Blocks::new(text.as_slice());
         let mut joined = Vec::new();
         let mut sizes = Vec::new();
         while let Some(block) = blocks.next().unwrap() {

@@ -1,4 +1,4 @@
-//! `security ioc`: add, check, remove, import, export.
+//! `security ioc`: add, check, remove, delete by source, import, export.
 
 use std::{
     fs::File,
@@ -27,6 +27,8 @@ pub(crate) enum Verb {
     Check(Check),
     /// Take a value off the list, whoever listed it
     Remove(Remove),
+    /// Take back everything that a source listed
+    Delete(Delete),
     /// Import feeds
     Import(Import),
     /// Export indicators as a feed
@@ -69,6 +71,13 @@ pub(crate) struct Remove {
     /// The value; before it its type, which `file_name invoice.exe` and the like need
     #[arg(value_name = "VALUE", required = true, num_args = 1..=2)]
     words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Whose word is taken back, exactly as it is listed; what others list too stays listed by them
+    #[arg(long, short)]
+    source: String,
 }
 
 #[derive(Debug, Args)]
@@ -129,6 +138,7 @@ pub(crate) fn run(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Add(arguments) => add(arguments, session),
         Verb::Check(arguments) => check(&arguments, session),
         Verb::Remove(arguments) => remove(&arguments, session),
+        Verb::Delete(arguments) => delete(&arguments, session),
         Verb::Import(arguments) => import(&arguments, session),
         Verb::Export(arguments) => export(&arguments, session),
     }
@@ -269,6 +279,22 @@ fn remove(arguments: &Remove, session: &mut Session) -> Outcome {
         session.output.record(&json!({"type": ioc_type, "value": value, "removed": true}))?;
     } else {
         session.output.line(&format!("removed {ioc_type} {value}"))?;
+    }
+    Ok(Exit::Clean)
+}
+
+fn delete(arguments: &Delete, session: &mut Session) -> Outcome {
+    let bar = Bar::of_things(&session.output, &arguments.source, None);
+    let done =
+        session.engine()?.remove_source(&arguments.source, &mut |done| bar.at(done.removed + done.kept));
+    drop(bar);
+    let done = done?;
+    if session.output.is_json() {
+        let source = arguments.source.trim();
+        session.output.record(&json!({"source": source, "removed": done.removed, "kept": done.kept}))?;
+    } else {
+        let (removed, kept) = (done.removed, done.kept);
+        session.output.line(&format!("{removed} removed, {kept} stay listed by others"))?;
     }
     Ok(Exit::Clean)
 }

@@ -28,9 +28,12 @@ mod key;
 mod policy;
 mod rotate;
 mod rule;
+mod scan;
+mod secret;
 mod status;
 mod suspicion;
 mod taxii;
 mod usage;
+mod warninglist;
 
 pub use command::run;

@@ -93,6 +93,7 @@ fn option_of(argument: &str) -> &str {
         "metadata" => "--metadata",
         "reason" => "--reason",
         "grace_seconds" => "--grace",
+        "if_version" => "--if-version",
         "severity" => "--severity",
         "query" => "--query",
         "limit" => "--limit",
@@ -174,6 +175,14 @@ impl Output {
     pub(crate) fn secret(&mut self, secret: &security::Secret) -> Result<(), Failure> {
         self.stdout.write_all(secret.expose())?;
         Ok(self.stdout.write_all(b"\n")?)
+    }
+
+    /// A stored secret as it is: a text in a line, bytes alone.
+    pub(crate) fn value(&mut self, value: &security::SecretValue) -> Result<(), Failure> {
+        match value.is_text {
+            true => self.secret(&value.bytes),
+            false => Ok(self.stdout.write_all(value.bytes.expose())?),
+        }
     }
 
     /// A table: a line of headings in capitals, the columns aligned. No rows, no table.

@@ -14,22 +14,22 @@ use crate::{
     output::{Exit, Failure},
 };
 
-/// Nothing longer is anybody's secret; the engine refuses far shorter ones.
-const LONGEST: u64 = 64 << 10;
+/// What is longer is cut here, and is still too long for the engine when a line break is taken off.
+const LONGEST: u64 = (64 << 10) + 3;
 
 /// Reads a secret from the file, or from standard input: with a prompt at a terminal, else to the end of the
 /// input. One line break at the end is not part of it.
 pub(crate) fn read(what: &str, file: Option<&Path>) -> Result<Secret, Failure> {
-    let secret = match file {
-        Some(path) => {
-            let told = |error: io::Error| {
-                Failure::new(Exit::NoInput, "no-input", format!("cannot read {}: {error}", path.display()))
-            };
-            from_reader(File::open(path).map_err(told)?).map_err(told)?
-        }
-        None if io::stdin().is_terminal() => prompt(what).map_err(from_stdin)?,
-        None => from_reader(io::stdin().lock()).map_err(from_stdin)?,
-    };
+    there(what, without_break(read_whole(what, file)?))
+}
+
+/// Likewise, a secret that may be no text, and is then taken as it is.
+pub(crate) fn read_value(what: &str, file: Option<&Path>) -> Result<Secret, Failure> {
+    let bytes = read_whole(what, file)?;
+    there(what, if std::str::from_utf8(&bytes).is_ok() { without_break(bytes) } else { Secret::new(bytes) })
+}
+
+fn there(what: &str, secret: Secret) -> Result<Secret, Failure> {
     if secret.is_empty() {
         return Err(Failure::new(Exit::NoInput, "no-input", format!("there is no {what} to read"))
             .with_hint(format!("give the {what} on standard input, or name a file")));
@@ -37,26 +37,43 @@ pub(crate) fn read(what: &str, file: Option<&Path>) -> Result<Secret, Failure> {
     Ok(secret)
 }
 
+fn read_whole(what: &str, file: Option<&Path>) -> Result<Vec<u8>, Failure> {
+    match file {
+        Some(path) => {
+            let told = |error: io::Error| {
+                Failure::new(Exit::NoInput, "no-input", format!("cannot read {}: {error}", path.display()))
+            };
+            from_reader(File::open(path).map_err(told)?).map_err(told)
+        }
+        None if io::stdin().is_terminal() => prompt(what).map_err(from_stdin),
+        None => from_reader(io::stdin().lock()).map_err(from_stdin),
+    }
+}
+
 fn from_stdin(error: io::Error) -> Failure {
     Failure::new(Exit::NoInput, "no-input", format!("cannot read standard input: {error}"))
 }
 
-fn prompt(what: &str) -> io::Result<Secret> {
+fn prompt(what: &str) -> io::Result<Vec<u8>> {
     write!(io::stderr().lock(), "{}: ", visible(what))?;
-    Ok(Secret::new(console::Term::stderr().read_secure_line()?))
+    Ok(console::Term::stderr().read_secure_line()?.into_bytes())
 }
 
-fn from_reader(reader: impl Read) -> io::Result<Secret> {
+fn from_reader(reader: impl Read) -> io::Result<Vec<u8>> {
     // Room for everything at once: a buffer that grows leaves copies behind that nobody wipes.
     let mut bytes = Vec::with_capacity(LONGEST as usize + 1);
     reader.take(LONGEST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn without_break(mut bytes: Vec<u8>) -> Secret {
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
         if bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
     }
-    Ok(Secret::new(bytes))
+    Secret::new(bytes)
 }
 
 #[cfg(test)]
@@ -68,7 +85,15 @@ mod tests {
         for (input, secret) in
             [("abc", "abc"), ("abc\n", "abc"), ("abc\r\n", "abc"), ("abc\n\n", "abc\n"), ("\n", "")]
         {
-            assert_eq!(from_reader(input.as_bytes()).unwrap(), Secret::new(secret), "{input:?}");
+            assert_eq!(without_break(input.into()), Secret::new(secret), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_still_too_long() {
+        for end in ["\n", "\r\n", "x"] {
+            let long = "x".repeat(LONGEST as usize - end.len()) + end + "and more";
+            assert!(without_break(from_reader(long.as_bytes()).unwrap()).len() > security::SecretValue::MOST);
         }
     }
 

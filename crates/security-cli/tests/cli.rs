@@ -15,7 +15,7 @@ use place::Place;
 use seen::seen;
 use serde_json::{Value, json};
 
-const VERBS: [&[&str]; 47] = [
+const VERBS: [&[&str]; 61] = [
     &[],
     &["init"],
     &["key"],
@@ -27,6 +27,13 @@ const VERBS: [&[&str]; 47] = [
     &["key", "import"],
     &["key", "scan"],
     &["key", "patterns"],
+    &["secret"],
+    &["secret", "put"],
+    &["secret", "get"],
+    &["secret", "list"],
+    &["secret", "delete"],
+    &["secret", "restore"],
+    &["secret", "rotate"],
     &["rotate"],
     &["breached"],
     &["breached", "build"],
@@ -40,12 +47,19 @@ const VERBS: [&[&str]; 47] = [
     &["ioc", "add"],
     &["ioc", "check"],
     &["ioc", "remove"],
+    &["ioc", "delete"],
     &["ioc", "import"],
     &["ioc", "export"],
     &["intel"],
     &["intel", "search"],
     &["intel", "show"],
     &["extract"],
+    &["scan"],
+    &["warninglist"],
+    &["warninglist", "load"],
+    &["warninglist", "list"],
+    &["warninglist", "check"],
+    &["warninglist", "remove"],
     &["identify"],
     &["defang"],
     &["refang"],

@@ -50,6 +50,61 @@ fn feeds_go_in_and_out() {
 }
 
 #[test]
+fn a_source_is_taken_back() {
+    let place = Place::new();
+    place.write("feed.txt", "192.0.2.7\nevil.example\n198.51.100.0/24\n");
+    place.run(&["ioc", "import", "feed.txt", "--source", "theirs"]).exits(0);
+    place.run(&["ioc", "add", "evil.example", "--source", "ours"]).exits(0);
+    let told = place.run(&["ioc", "delete", "--source", "theirs"]).exits(0);
+    assert_eq!(told.stdout, "2 removed, 1 stay listed by others\n");
+    place.run(&["ioc", "check", "192.0.2.7", "198.51.100.1"]).exits(0);
+    place.run(&["ioc", "check", "evil.example"]).exits(10);
+    place.run(&["ioc", "delete", "--source", "theirs"]).exits(1);
+    let told = place.run(&["ioc", "delete", "--source", "ours", "--json"]).exits(0).record();
+    assert_eq!(told, json!({"source": "ours", "removed": 1, "kept": 0}));
+    let trail = place.run(&["audit", "show", "--json"]).exits(0).records();
+    assert!(trail.iter().any(|line| line["action"] == "source_removed" || line["event"] == "source_removed"));
+}
+
+#[test]
+fn files_and_folders_are_scanned_for_what_is_listed() {
+    let place = Place::new();
+    for value in ["evil.example", "198.51.100.0/24"] {
+        place.run(&["ioc", "add", value, "--source", "ours"]).exits(0);
+    }
+    std::fs::create_dir_all(place.path().join("logs/deep")).unwrap();
+    place.write("logs/a.log", "GET / 192.0.2.1\n");
+    place.run(&["scan", "logs"]).exits(0);
+    place.write("logs/deep/b.log", "ü beacon to www.evil[.]example and 192.0.2.1\n");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    packed.write_all("x 198.51.100.7\n".as_bytes()).unwrap();
+    std::fs::write(place.path().join("logs/c.log.gz"), packed.finish().unwrap()).unwrap();
+    std::os::unix::fs::symlink("b.log", place.path().join("logs/deep/link")).unwrap();
+    let told = place.run(&["scan", "logs", "--json"]).exits(10);
+    let met: Vec<_> = told
+        .records()
+        .iter()
+        .map(|met| (met["value"].clone(), met["start"].clone(), met["matches"][0]["match_type"].clone()))
+        .collect();
+    assert_eq!(
+        met,
+        [
+            (json!("198.51.100.7"), json!(2), json!("cidr")),
+            (json!("www.evil.example"), json!(13), json!("subdomain")),
+        ]
+    );
+    seen(&place, "scan", &["scan", "logs"], "").exits(10);
+    seen(&place, "scan_nothing_listed", &["scan", "-"], "see 192.0.2.1\n").exits(0);
+    place.run_with(&["scan"], "").exits(3);
+    place.run(&["scan", "nowhere"]).exits(3);
+    place.run(&["scan", "logs", "--type", "shoe size"]).exits(2);
+    // A file that is cut short is told, and the others are scanned all the same.
+    std::fs::write(place.path().join("logs/c.log.gz"), [0x1f, 0x8b, 8, 0]).unwrap();
+    place.run(&["scan", "logs"]).exits(10);
+    place.run(&["scan", "logs/c.log.gz"]).exits(1);
+}
+
+#[test]
 fn one_unclear_value_does_not_hide_the_others() {
     let place = Place::new();
     place.run(&["ioc", "add", "192.0.2.1", "-s", "ours"]).exits(0);

@@ -17,4 +17,4 @@ pub use rate::{Admission, Rate, RateError};
 pub use secret::Secret;
 pub use severity::{Severity, UnknownSeverity};
 pub use shared::{ChangeSignal, Domain, Entropy, Revision, WordTable};
-pub use timestamp::{Timestamp, TimestampError, TimestampWriter};
+pub use timestamp::{Timestamp, TimestampError};

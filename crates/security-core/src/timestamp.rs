@@ -1,6 +1,6 @@
 //! A point in time, as the whole project writes it.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{cell::Cell, fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -63,53 +63,43 @@ impl Timestamp {
     }
 }
 
+thread_local! {
+    /// The last whole second that this thread wrote: times come close together, and share the calendar's work.
+    static LAST_SECOND: Cell<Option<(i64, [u8; 19])>> = const { Cell::new(None) };
+}
+
+/// `1970-01-01T00:00:00`, of any second between [`Timestamp::MIN`] and [`Timestamp::MAX`].
+fn calendar(second: i64) -> Option<[u8; 19]> {
+    if let Some((last, text)) = LAST_SECOND.get()
+        && last == second
+    {
+        return Some(text);
+    }
+    let text = jiff::Timestamp::from_second(second).ok()?.to_string();
+    let text = *text.as_bytes().first_chunk()?;
+    LAST_SECOND.set(Some((second, text)));
+    Some(text)
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_microsecond(self.0) {
-            Ok(time) => {
-                let fraction = self.0.rem_euclid(1_000_000);
-                let digits = if fraction == 0 {
-                    0
-                } else if fraction % 1000 == 0 {
-                    3
-                } else {
-                    6
-                };
-                write!(f, "{time:.digits$}")
-            }
-            Err(_) => Err(fmt::Error), // unreachable: the constructor clamps to what jiff can write
+        // The constructor clamps to what the calendar can write.
+        let whole = calendar(self.as_seconds()).ok_or(fmt::Error)?;
+        let mut text = [b'0'; 27];
+        text[..19].copy_from_slice(&whole);
+        text[19] = b'.';
+        let mut left = self.0.rem_euclid(1_000_000);
+        let end = match left {
+            0 => 19,
+            _ if left % 1000 == 0 => 23,
+            _ => 26,
+        };
+        for digit in text[20..26].iter_mut().rev() {
+            *digit += (left % 10) as u8; // a decimal digit
+            left /= 10;
         }
-    }
-}
-
-/// Writes times that come one after the other: those of one second share the work of the calendar.
-#[derive(Debug, Default)]
-pub struct TimestampWriter {
-    second: Option<i64>,
-    /// `1970-01-01T00:00:00`, without the final `Z`.
-    text: String,
-}
-
-impl TimestampWriter {
-    /// Appends a time as [`Timestamp`] displays it.
-    pub fn write(&mut self, time: Timestamp, out: &mut Vec<u8>) {
-        let second = time.as_seconds();
-        if self.second != Some(second) {
-            self.text = Timestamp::from_seconds(second).to_string();
-            self.text.pop();
-            self.second = Some(second);
-        }
-        out.extend_from_slice(self.text.as_bytes());
-        let mut left = time.as_micros().rem_euclid(1_000_000);
-        if left > 0 {
-            let mut digits = *b".000000";
-            for digit in digits[1..].iter_mut().rev() {
-                *digit = b'0' + (left % 10) as u8; // a decimal digit
-                left /= 10;
-            }
-            out.extend_from_slice(if digits.ends_with(b"000") { &digits[..4] } else { &digits });
-        }
-        out.push(b'Z');
+        text[end] = b'Z';
+        f.pad(std::str::from_utf8(&text[..=end]).unwrap_or_default())
     }
 }
 
@@ -162,20 +152,12 @@ mod tests {
         fn text_round_trips(micros in Timestamp::MIN.0..=Timestamp::MAX.0) {
             let time = Timestamp::from_micros(micros);
             prop_assert_eq!(time.to_string().parse(), Ok(time));
-        }
-
-        #[test]
-        fn a_writer_writes_what_each_displays(
-            base in Timestamp::MIN.0 + 5_000_000..=Timestamp::MAX.0 - 5_000_000,
-            steps in prop::collection::vec((-2_000_000i64..2_000_000, 0usize..3), 1..20),
-        ) {
-            let mut writer = TimestampWriter::default();
-            for (step, trailing) in steps {
-                let unit = [1, 1000, 1_000_000][trailing];
-                let time = Timestamp::from_micros((base + step) / unit * unit);
-                let mut out = b"at ".to_vec();
-                writer.write(time, &mut out);
-                prop_assert_eq!(String::from_utf8(out), Ok(format!("at {time}")));
+            let peer = jiff::Timestamp::from_microsecond(micros).unwrap();
+            prop_assert_eq!(format!("{time:>40}"), format!("{:>40}", time.to_string()));
+            let whole = Timestamp::from_seconds(micros / 1_000_000).to_string();
+            prop_assert_eq!(&whole, &jiff::Timestamp::from_second(micros / 1_000_000).unwrap().to_string());
+            if micros % 1000 != 0 {
+                prop_assert_eq!(time.to_string(), format!("{peer:.6}"));
             }
         }
     }

@@ -4,7 +4,7 @@
 //! (draft-irtf-cfrg-xchacha; with nonces of 192 bits chance alone keeps them apart). The purpose, the secret's name
 //! and its version are authenticated with it, so that a blob in another one's place is refused.
 
-use chacha20poly1305::{Key, KeyInit, XChaCha20Poly1305, XNonce, aead::AeadInOut};
+use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead::AeadInOut};
 use security_core::{Entropy, Secret};
 use zeroize::Zeroizing;
 
@@ -68,14 +68,14 @@ impl Envelope {
                 most: SecretValue::MOST,
             });
         }
-        let mut data_key = Zeroizing::new([0; MasterKey::LENGTH]);
-        entropy.fill(&mut *data_key);
+        let mut data_key = Zeroizing::new(vec![0; MasterKey::LENGTH]);
+        entropy.fill(&mut data_key);
         let mut plain = Zeroizing::new(Vec::with_capacity(1 + length));
         plain.push(if value.is_text { TEXT } else { BYTES });
         plain.extend_from_slice(value.bytes.expose());
         Ok(Self {
             master_key: master.id().to_owned(),
-            wrapped_key: encrypt(&*data_key, Purpose::DataKey, name, version, master_key(master), entropy)?,
+            wrapped_key: encrypt(&data_key, Purpose::DataKey, name, version, master_key(master), entropy)?,
             sealed_value: encrypt(&plain, Purpose::Value, name, version, &data_key, entropy)?,
         })
     }
@@ -89,7 +89,7 @@ impl Envelope {
         name: &SecretName,
         version: u64,
     ) -> Result<SecretValue, CredentialError> {
-        let data_key = self.data_key(master, name, version)?;
+        let data_key = unwrap(&self.wrapped_key, master, name, version)?;
         let plain = decrypt(&self.sealed_value, Purpose::Value, name, version, &data_key)?;
         let is_text = match plain.first() {
             Some(&TEXT) => true,
@@ -99,35 +99,40 @@ impl Envelope {
         Ok(SecretValue { bytes: Secret::new(&plain[1..]), is_text })
     }
 
-    /// The version's key under another master key. The value is neither read nor changed.
+    /// A version's wrapped key under another master key. The value is not needed, and does not change.
     /// # Errors
     /// [`CredentialError::Sealed`] when the key was not wrapped under `old`, or has changed.
     pub fn rewrap(
-        &self,
+        wrapped_key: &[u8],
         old: &MasterKey,
         new: &MasterKey,
         name: &SecretName,
         version: u64,
         entropy: &mut dyn Entropy,
     ) -> Result<Vec<u8>, CredentialError> {
-        let data_key = self.data_key(old, name, version)?;
-        encrypt(&*data_key, Purpose::DataKey, name, version, master_key(new), entropy)
-    }
-
-    fn data_key(
-        &self,
-        master: &MasterKey,
-        name: &SecretName,
-        version: u64,
-    ) -> Result<Zeroizing<[u8; 32]>, CredentialError> {
-        let plain = decrypt(&self.wrapped_key, Purpose::DataKey, name, version, master_key(master))?;
-        let bytes = <[u8; 32]>::try_from(plain.as_slice()).map_err(|_| CredentialError::Sealed)?;
-        Ok(Zeroizing::new(bytes))
+        let data_key = unwrap(wrapped_key, old, name, version)?;
+        encrypt(&data_key, Purpose::DataKey, name, version, master_key(new), entropy)
     }
 }
 
-fn master_key(master: &MasterKey) -> &[u8; 32] {
-    master.bytes().expose().try_into().expect("a master key has 32 bytes")
+/// A version's own key. It stays where it was decrypted: an array that is handed on leaves copies behind.
+fn unwrap(
+    wrapped_key: &[u8],
+    master: &MasterKey,
+    name: &SecretName,
+    version: u64,
+) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
+    let key = decrypt(wrapped_key, Purpose::DataKey, name, version, master_key(master))?;
+    if key.len() == MasterKey::LENGTH { Ok(key) } else { Err(CredentialError::Sealed) }
+}
+
+fn master_key(master: &MasterKey) -> &[u8] {
+    master.bytes().expose()
+}
+
+/// The cipher, which wipes what it makes of the key.
+fn cipher(key: &[u8]) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new_from_slice(key).expect("a key has 32 bytes")
 }
 
 /// What is authenticated beside the content. The version and the purpose have a fixed length, so that no two
@@ -145,7 +150,7 @@ fn encrypt(
     purpose: Purpose,
     name: &SecretName,
     version: u64,
-    key: &[u8; 32],
+    key: &[u8],
     entropy: &mut dyn Entropy,
 ) -> Result<Vec<u8>, CredentialError> {
     let mut nonce = [0; NONCE];
@@ -153,7 +158,7 @@ fn encrypt(
     // Room for the tag at once: a buffer that grows leaves a copy of the plaintext behind.
     let mut buffer = Zeroizing::new(Vec::with_capacity(plain.len() + TAG));
     buffer.extend_from_slice(plain);
-    XChaCha20Poly1305::new(&Key::from(*key))
+    cipher(key)
         .encrypt_in_place(&XNonce::from(nonce), &associated(purpose, name, version), &mut *buffer)
         .map_err(|_| CredentialError::Sealed)?;
     Ok([&[FORMAT][..], &nonce, &buffer].concat())
@@ -164,7 +169,7 @@ fn decrypt(
     purpose: Purpose,
     name: &SecretName,
     version: u64,
-    key: &[u8; 32],
+    key: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
     let (format, rest) = blob.split_first().ok_or(CredentialError::Sealed)?;
     let (nonce, sealed) = rest.split_first_chunk::<NONCE>().ok_or(CredentialError::Sealed)?;
@@ -172,7 +177,7 @@ fn decrypt(
         return Err(CredentialError::Sealed);
     }
     let mut buffer = Zeroizing::new(sealed.to_vec());
-    XChaCha20Poly1305::new(&Key::from(*key))
+    cipher(key)
         .decrypt_in_place(&XNonce::from(*nonce), &associated(purpose, name, version), &mut *buffer)
         .map_err(|_| CredentialError::Sealed)?;
     Ok(buffer)
@@ -220,9 +225,7 @@ mod tests {
             b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, \
                            sunscreen would be it."
                 .to_vec();
-        XChaCha20Poly1305::new(&Key::from(key))
-            .encrypt_in_place(&XNonce::from(nonce), &associated, &mut buffer)
-            .unwrap();
+        cipher(&key).encrypt_in_place(&XNonce::from(nonce), &associated, &mut buffer).unwrap();
         assert_eq!(buffer[..4], [0xbd, 0x6d, 0x17, 0x9d]);
         let tag =
             [0xc0, 0x87, 0x59, 0x24, 0xc1, 0xc7, 0x98, 0x79, 0x47, 0xde, 0xaf, 0xd8, 0x78, 0x0a, 0xcf, 0x49];
@@ -250,11 +253,14 @@ mod tests {
     #[test]
     fn a_wrapped_key_changes_hands_without_the_value() {
         let envelope = sealed(1, "a", 1, "hunter2 hunter2");
-        let wrapped_key = envelope.rewrap(&master(1), &master(2), &name("a"), 1, &mut Counting(9)).unwrap();
+        let rewrap = |old| {
+            Envelope::rewrap(&envelope.wrapped_key, &master(old), &master(2), &name("a"), 1, &mut Counting(9))
+        };
+        let wrapped_key = rewrap(1).unwrap();
         let moved = Envelope { master_key: master(2).id().to_owned(), wrapped_key, ..envelope.clone() };
         assert_eq!(moved.open(&master(2), &name("a"), 1), Ok(value("hunter2 hunter2")));
         assert!(moved.open(&master(1), &name("a"), 1).is_err());
-        assert!(envelope.rewrap(&master(3), &master(2), &name("a"), 1, &mut Counting(9)).is_err());
+        assert!(rewrap(3).is_err());
     }
 
     #[test]

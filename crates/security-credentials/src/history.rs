@@ -21,6 +21,16 @@ pub enum CredentialEvent {
     RotationPlanned,
     /// A key was revoked.
     Revoked,
+    /// A version of a secret was stored.
+    SecretStored,
+    /// Versions of a secret were deleted, and can be restored.
+    SecretDeleted,
+    /// Deleted versions were restored.
+    SecretRestored,
+    /// Versions of a secret were destroyed.
+    SecretDestroyed,
+    /// Another master key was put in force.
+    MasterKeyRotated,
 }
 
 /// One line of the append-only history; holds no secret and no digest.
@@ -28,7 +38,7 @@ pub enum CredentialEvent {
 pub struct HistoryEntry {
     /// When.
     pub at: Timestamp,
-    /// `API_KEY` and its like, or an issued key's id.
+    /// `API_KEY` and its like, an issued key's id, `secret:` and a secret's name, or `master_key`.
     pub credential: String,
     /// What happened.
     pub event: CredentialEvent,

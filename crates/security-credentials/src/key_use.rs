@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, net::IpAddr};
 
-use security_core::{Timestamp, TimestampWriter};
+use security_core::Timestamp;
 use uuid::Uuid;
 
 use crate::{KeyReason, token};
@@ -86,13 +86,11 @@ impl KeyUse {
     pub const MAX_LENGTH: usize = 400;
 
     /// Appends the record's JSON, an object on one line.
-    pub fn write(&self, times: &mut TimestampWriter, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
         out.extend_from_slice(b"{\"request_id\":\"");
         out.extend_from_slice(self.request_id.hyphenated().encode_lower(&mut id).as_bytes());
-        out.extend_from_slice(b"\",\"at\":\"");
-        times.write(self.at, out);
-        out.extend_from_slice(b"\",\"credential_type\":\"");
+        write!(out, "\",\"at\":\"{}\",\"credential_type\":\"", self.at).expect("a vector takes every write");
         out.extend_from_slice(self.credential_type().as_bytes());
         out.extend_from_slice(b"\",\"component\":\"");
         out.extend_from_slice(Self::COMPONENT.as_bytes());
@@ -158,7 +156,7 @@ mod tests {
             let (at, request) = (Timestamp::from_micros(micros), Uuid::from_u128(request));
             let used = KeyUse::new(at, request, of_document, note, key_id.as_deref(), client);
             let mut line = Vec::new();
-            used.write(&mut TimestampWriter::default(), &mut line);
+            used.write(&mut line);
             prop_assert!(line.len() <= KeyUse::MAX_LENGTH);
             let outcome = if note.is_accepted() { Outcome::Success } else { Outcome::Failure };
             let mut record = UsageRecord::new(request.to_string(), at, outcome);

@@ -39,6 +39,7 @@ mod token_scan;
 mod envelope;
 mod master_key;
 mod secret_name;
+mod secret_version;
 
 mod detector;
 mod history;
@@ -77,6 +78,7 @@ pub use network::parse_network;
 pub use policy::{PolicyOverrides, RotationPolicies, RotationPolicy};
 pub use port::{CredentialChanges, CredentialStore};
 pub use secret_name::SecretName;
+pub use secret_version::{Rewrap, Rewrapped, SecretEntry, SecretStore, SecretVersion, VersionFacts};
 pub use strength::{StrengthReport, validate};
 pub use suspicion::{Finding, FindingType, Thresholds, analyse};
 pub use token::{FoundToken, ParsedToken, Token, find_tokens, redact_tokens};

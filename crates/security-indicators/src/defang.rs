@@ -281,6 +281,10 @@ pub(crate) fn scheme_end_at(text: &str, start: usize) -> Option<(usize, bool)> {
 /// stands in brackets or after a backslash is undone: `%2e` and `%40` there are the URL's own.
 pub fn refang(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
+    // Every sign and every scheme has a byte beyond these, and most values of lists have none.
+    if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::new();
     let (mut copied, mut at) = (0, 0);
     let mut in_path = false;

@@ -97,13 +97,22 @@ impl Found {
 /// Offsets are bytes of the text and stand at character boundaries. Linear in the length of the text, whatever it
 /// holds; a single URL is read up to 8 KiB.
 pub fn extract(text: &str, options: &ExtractOptions) -> Vec<Found> {
-    scan::Scanner::new(text, options).run()
+    let mut found = Vec::new();
+    extract_each(text, options, &mut |one| found.push(one));
+    found
+}
+
+/// Hands over what [`extract`] finds one by one, as it is found.
+pub fn extract_each(text: &str, options: &ExtractOptions, each: &mut dyn FnMut(Found)) {
+    scan::Scanner::new(text, options, each).run();
 }
 
 /// What [`extract`] finds, by reading every atom of the text: the oracle of tests and benches, several times slower.
 #[doc(hidden)]
 pub fn extract_through(text: &str, options: &ExtractOptions) -> Vec<Found> {
-    scan::Scanner::new(text, options).run_through()
+    let mut found = Vec::new();
+    scan::Scanner::new(text, options, &mut |one| found.push(one)).run_through();
+    found
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ mod special_use;
 
 pub use defang::{defang, refang};
 pub use error::IndicatorError;
-pub use extract::{ExtractOptions, Found, TypeSet, extract, extract_through};
+pub use extract::{ExtractOptions, Found, TypeSet, extract, extract_each, extract_through};
 pub use identify::identify;
 pub use indicator::Indicator;
 pub use ioc_type::IocType;

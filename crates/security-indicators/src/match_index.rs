@@ -6,6 +6,7 @@
 //! A look-up costs one probe for the value, one for each network length that is listed, one for each parent domain,
 //! and one for each of at most [`URL_BOUNDARIES`](walk::URL_BOUNDARIES) path boundaries of a URL.
 
+mod around;
 mod build;
 mod file;
 mod layered;

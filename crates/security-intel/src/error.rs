@@ -78,6 +78,14 @@ pub enum IntelError {
         /// What is wrong, shortened.
         reason: String,
     },
+    /// A warninglist that cannot be used.
+    #[error("`{name}` is no warninglist: {reason}")]
+    Warninglist {
+        /// Its name, or `the document` where it has none.
+        name: String,
+        /// What is wrong, shortened.
+        reason: String,
+    },
     /// No column of a CSV feed holds indicators.
     #[error("no column of the CSV feed holds indicators; its first row is {row}")]
     NoValueColumn {
@@ -127,6 +135,7 @@ impl Coded for IntelError {
             Self::Input { .. } => "intel-input",
             Self::Format { .. } => "feed-format",
             Self::Malformed { .. } => "feed-malformed",
+            Self::Warninglist { .. } => "warninglist-malformed",
             Self::NoValueColumn { .. } => "feed-no-value-column",
             Self::Stream { .. } => "feed-stream",
             Self::Stix(error) => error.code(),
@@ -144,6 +153,10 @@ impl Coded for IntelError {
             }
             Self::TooLarge { what: "the feed", .. } => Some(
                 "JSON lists, JSON lines, STIX bundles, CSV and plain lists of any size are read; cut other documents up"
+                    .to_owned(),
+            ),
+            Self::Warninglist { .. } => Some(
+                "a warninglist is an object of name, type (string, substring, hostname, cidr or regex) and list"
                     .to_owned(),
             ),
             Self::Stix(error) => error.hint(),

@@ -162,4 +162,19 @@ impl IocRecord {
             _ => None,
         };
     }
+
+    /// Takes the word of a source back; whether another source is left. Confidence and times are then those of the
+    /// others; description and tags, which bear no source, stay.
+    pub fn take_back(&mut self, source: &str) -> bool {
+        self.sources.retain(|known| known.source != source);
+        let (Some(first), Some(last)) = (
+            self.sources.iter().map(|known| known.first_seen).min(),
+            self.sources.iter().map(|known| known.last_seen).max(),
+        ) else {
+            return false;
+        };
+        self.confidence = self.sources.iter().map(|known| known.confidence).max().unwrap_or(0);
+        (self.first_seen, self.last_seen) = (first, last);
+        true
+    }
 }

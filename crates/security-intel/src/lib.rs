@@ -8,6 +8,7 @@ mod ioc;
 mod port;
 mod record;
 mod tlp;
+mod warninglist;
 
 mod categorize;
 mod score;
@@ -33,7 +34,9 @@ pub use correlate::{
 pub use error::IntelError;
 pub use feed::{ExportFormat, Exported, FeedFormat, FeedOptions, FeedReader, FeedTotals, Rejected, export};
 pub use ioc::{IocRecord, NewIoc, Provenance};
-pub use port::{IndicatorChange, IndicatorStore, IntelFilter, IntelStore, IocFilter, Row, Upserted};
+pub use port::{
+    IndicatorChange, IndicatorStore, IntelFilter, IntelStore, IocFilter, Row, SourceRemoval, Upserted,
+};
 pub use record::IntelRecord;
 pub use report::{Section, ThreatReport, TopIndicator, threat_report};
 pub use score::{Assessment, assess, half_life_days};
@@ -42,3 +45,4 @@ pub use stix_mapping::{
     SkippedStix, StixExport, StixImport, StixImportOptions, from_stix, to_bundle, to_stix,
 };
 pub use tlp::{Tlp, UnknownTlp};
+pub use warninglist::{Warning, WarningKind, WarningList, WarningListInfo, WarningLists};

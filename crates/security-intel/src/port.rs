@@ -28,6 +28,15 @@ pub struct Upserted {
     pub merged: usize,
 }
 
+/// What taking a source's word back did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceRemoval {
+    /// Records that nobody else listed; they are gone.
+    pub removed: usize,
+    /// Records that others list too; they stay.
+    pub kept: usize,
+}
+
 /// What to look for among the stored indicators; all given parts must hold.
 #[derive(Debug, Clone, Default)]
 pub struct IocFilter {
@@ -88,6 +97,10 @@ pub trait IndicatorStore: Send + Sync {
 
     /// Removes an indicator; `false` when there was none.
     fn remove_indicator(&self, indicator: &Indicator) -> Result<bool, StoreFault>;
+
+    /// Takes the word of a source off up to `limit` records; one durable transaction. A record that nobody else
+    /// listed goes. Nothing done means that nothing is left.
+    fn remove_source(&self, source: &str, limit: usize) -> Result<SourceRemoval, StoreFault>;
 
     /// Number of records by kind.
     fn count_indicators(&self) -> Result<Vec<(IocType, u64)>, StoreFault>;

@@ -8,6 +8,7 @@ use std::{borrow::Cow, time::Duration};
 use pyo3::{
     exceptions::{PyOverflowError, PyTypeError, PyValueError},
     prelude::*,
+    pybacked::PyBackedStr,
     sync::PyOnceLock,
     types::{
         PyBool, PyByteArray, PyBytes, PyDate, PyDateTime, PyDelta, PyDict, PyFloat, PyInt, PyList,
@@ -44,20 +45,57 @@ impl<'py> FromPyObject<'_, 'py> for Texts {
     type Error = PyErr;
 
     fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        const NEEDED: &str = "a list of str is needed";
-        if given.is_instance_of::<PyString>() || given.is_instance_of::<PyBytes>() {
-            return Err(PyTypeError::new_err(format!("{NEEDED}, not a single one")));
-        }
-        let items = given.try_iter().map_err(|_| refused(&given, NEEDED))?;
-        let text = |item: PyResult<Bound<'py, PyAny>>| {
-            let item = item?;
-            let text = item
-                .cast::<PyString>()
-                .map_err(|_| PyTypeError::new_err(format!("{NEEDED}; one is {}", kind(&item))))?;
-            Ok(utf8(text).into_owned())
-        };
-        items.map(text).collect::<PyResult<_>>().map(Self)
+        each_text(given, |text| utf8(&text).into_owned()).map(Self)
     }
+}
+
+/// Any number of texts, as [`Texts`], left where Python has them: nothing is copied.
+pub(crate) struct SharedTexts(pub(crate) Vec<SharedText>);
+
+/// A text of Python's, or one of our own where a lone surrogate had to be replaced.
+pub(crate) enum SharedText {
+    Theirs(PyBackedStr),
+    Ours(String),
+}
+
+impl AsRef<str> for SharedText {
+    fn as_ref(&self) -> &str {
+        match self {
+            Self::Theirs(text) => text,
+            Self::Ours(text) => text,
+        }
+    }
+}
+
+impl<'py> FromPyObject<'_, 'py> for SharedTexts {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let shared = |text: Bound<'py, PyString>| match PyBackedStr::try_from(text.clone()) {
+            Ok(theirs) => SharedText::Theirs(theirs),
+            Err(_) => SharedText::Ours(utf8(&text).into_owned()),
+        };
+        each_text(given, shared).map(Self)
+    }
+}
+
+/// The texts of an iterable, each as `take` makes it.
+fn each_text<'py, T>(
+    given: Borrowed<'_, 'py, PyAny>,
+    take: impl Fn(Bound<'py, PyString>) -> T,
+) -> PyResult<Vec<T>> {
+    const NEEDED: &str = "a list of str is needed";
+    if given.is_instance_of::<PyString>() || given.is_instance_of::<PyBytes>() {
+        return Err(PyTypeError::new_err(format!("{NEEDED}, not a single one")));
+    }
+    let items = given.try_iter().map_err(|_| refused(&given, NEEDED))?;
+    let text = |item: PyResult<Bound<'py, PyAny>>| {
+        let text = item?.cast_into::<PyString>().map_err(|error| {
+            PyTypeError::new_err(format!("{NEEDED}; one is {}", kind(&error.into_inner())))
+        })?;
+        Ok(take(text))
+    };
+    items.map(text).collect()
 }
 
 /// A duration: seconds (`int` or `float`) or a `timedelta`, not below zero.
@@ -144,7 +182,7 @@ impl Given<Bound<'_, PyDict>> {
 pub(crate) fn optional<T, R>(
     argument: &str,
     given: Option<Given<T>>,
-    read: fn(Given<T>, &str) -> PyResult<R>,
+    read: impl FnOnce(Given<T>, &str) -> PyResult<R>,
 ) -> PyResult<Option<R>> {
     given.map(|given| read(given, argument)).transpose()
 }

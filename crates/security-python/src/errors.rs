@@ -67,7 +67,7 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
     let class = match error {
         Error::Invalid { .. } => return PyValueError::new_err(error.to_string()),
         Error::Configuration(_) => "ConfigurationError",
-        Error::NotFound { .. } => "NotFoundError",
+        Error::NotFound { .. } | Error::SecretEnded { .. } => "NotFoundError",
         Error::Store(_) => "StoreError",
         Error::Taxii(_) => "TaxiiError",
         _ => "SecurityError",

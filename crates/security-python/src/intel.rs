@@ -10,15 +10,18 @@ use std::{
 use pyo3::{
     exceptions::PyTypeError,
     prelude::*,
-    types::{PyBytes, PyString},
+    types::{PyBytes, PyList, PyString},
 };
 use security::{ExportFilter, ImportOptions, IocDraft, SearchRequest};
 use serde_json::{Value, json};
 
 use crate::{
-    convert::{Given, Text, Texts, answer, named, optional, to_json, to_python, utf8},
-    errors::detached,
+    convert::{Given, SharedTexts, Text, Texts, named, optional, to_json, to_python, utf8},
+    errors::{attached, detached},
+    ioc_check,
     setup::optional_json,
+    threat::{Words, found_entry},
+    warninglists::warned,
 };
 
 /// Adds one source's word on an indicator of compromise.
@@ -90,27 +93,88 @@ pub(crate) fn check_ioc(
 ) -> PyResult<Bound<'_, PyAny>> {
     let ioc_type = ioc_type.text("ioc_type")?;
     let value = value.text("value")?;
-    let check = detached(py, || security::current()?.check_ioc(&ioc_type, &value))?;
-    answer(py, "IocCheck", &check)
+    // A few microseconds, which giving the interpreter lock away would double; the store is asked without it.
+    let at_hand = attached(py, || security::current()?.check_ioc_at_hand(&ioc_type, &value))?;
+    let check = match at_hand {
+        Some(check) => check,
+        None => detached(py, || security::current()?.check_ioc(&ioc_type, &value))?,
+    };
+    ioc_check::to_python(py, &check)
 }
 
-/// Does :func:`check_ioc` for many values of one kind.
+/// Does :func:`check_ioc` for many values of one kind, on all cores when they are very many.
 ///
 /// :param ioc_type: the kind (``str``).
-/// :param values: ``list`` of ``str``.
-/// :returns: ``list`` of :class:`IocCheck`, in the order of the values.
+/// :param values: ``list`` of ``str``, or another iterable of them.
+/// :param matched_only: give the listed ones alone (``bool``): a value that is not listed then costs a look-up and no
+///     Python object.
+/// :returns: ``list`` of :class:`IocCheck`, in the order of the values; with ``matched_only`` each has ``index`` (``int``),
+///     its place among them from 0.
 /// :raises ValueError: for the first value that is no indicator of that kind.
 /// :raises StoreError: when the store cannot be read.
 #[pyfunction]
-pub(crate) fn check_iocs(
-    py: Python<'_>,
+#[pyo3(signature = (ioc_type, values, matched_only = Given::of(false)), text_signature = "(ioc_type, values, matched_only=False)")]
+pub(crate) fn check_iocs<'py>(
+    py: Python<'py>,
     ioc_type: Given<Text>,
-    values: Given<Texts>,
-) -> PyResult<Vec<Bound<'_, PyAny>>> {
+    values: Given<SharedTexts>,
+    matched_only: Given<bool>,
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let ioc_type = ioc_type.text("ioc_type")?;
-    let values = values.texts("values")?;
-    let checks = detached(py, || security::current()?.check_iocs(&ioc_type, &values))?;
-    checks.iter().map(|check| answer(py, "IocCheck", check)).collect()
+    let SharedTexts(values) = values.value("values")?;
+    if !matched_only.value("matched_only")? {
+        let checks = detached(py, || security::current()?.check_iocs(&ioc_type, &values))?;
+        return checks.iter().map(|check| ioc_check::to_python(py, check)).collect();
+    }
+    let met = detached(py, || security::current()?.matched_iocs(&ioc_type, &values))?;
+    let with_index = |met: &security::Met| {
+        let answer = ioc_check::to_python(py, &met.check)?;
+        answer.set_item("index", met.index)?;
+        Ok(answer)
+    };
+    met.iter().map(with_index).collect()
+}
+
+/// Finds the listed indicators in a text, defanged ones among them: extraction and look-up in one pass.
+///
+/// :param text: ``str`` or ``bytes`` (UTF-8; other bytes end a word).
+/// :param types: only these kinds (``list`` of ``str``).
+/// :param limit: the most results (``int``), 1 or more; None is all.
+/// :param warninglists: ``keep``, ``flag`` or ``drop`` (``str``), as in :func:`extract_iocs`.
+/// :returns: ``list`` of ``dict`` in order: what :func:`extract_iocs` gives of each (``type``, ``value``, ``original``,
+///     ``context``, ``start``, ``end``, ``defanged``), and ``matches`` as of :func:`check_ioc`. What is not listed is not
+///     among them.
+/// :raises TypeError: if ``text`` is neither.
+/// :raises ValueError: for an unknown type or a limit below 1.
+/// :raises StoreError: when the store cannot be read.
+#[pyfunction]
+#[pyo3(
+    signature = (text, types = None, limit = None, *, warninglists = Given::of(Text("keep".to_owned()))),
+    text_signature = "(text, types=None, limit=None, *, warninglists='keep')"
+)]
+pub(crate) fn scan_text<'py>(
+    py: Python<'py>,
+    text: &Bound<'py, PyAny>,
+    types: Option<Given<Texts>>,
+    limit: Option<Given<i64>>,
+    warninglists: Given<Text>,
+) -> PyResult<Bound<'py, PyList>> {
+    let types = optional("types", types, Given::texts)?;
+    let limit = optional("limit", limit, Given::limit)?;
+    let warned = warned(py, warninglists)?;
+    let words = Words::of(text)?;
+    let listed = detached(py, || {
+        let mut listed = security::current()?.scan_text(&words.text, types.as_deref(), limit, warned)?.listed;
+        words.place(listed.iter_mut().map(|met| &mut met.found));
+        Ok(listed)
+    })?;
+    let list = PyList::empty(py);
+    for met in listed {
+        let entry = found_entry(py, &met.found)?;
+        entry.set_item("matches", ioc_check::matches(py, &met.matches)?)?;
+        list.append(entry)?;
+    }
+    Ok(list)
 }
 
 /// Finds indicators and intelligence records alike.

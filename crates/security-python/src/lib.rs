@@ -6,13 +6,16 @@ mod errors;
 mod credentials;
 mod inspection;
 mod intel;
+mod ioc_check;
 mod key_scan;
 mod middleware;
 mod response_headers;
+mod secrets;
 mod setup;
 mod taxii;
 mod threat;
 mod utils;
+mod warninglists;
 
 /// The engine behind `security`; import the names from there.
 #[pyo3::pymodule(gil_used = false)]
@@ -31,11 +34,15 @@ mod _security {
     use super::intel::{
         add_ioc, categorize_intelligence, check_ioc, check_iocs, correlate_threats, export_indicators,
         generate_compliance_report, generate_threat_report, import_indicators, retrieve_intelligence,
-        search_intelligence,
+        scan_text, search_intelligence,
     };
     #[pymodule_export]
     use super::middleware::{
         PolicyOverride, RequestState, begin_request, begin_request_asgi, error_response, is_ip_trusted,
+    };
+    #[pymodule_export]
+    use super::secrets::{
+        Secret, delete_secret, list_secrets, read_secret, restore_secret, rotate_master_key, store_secret,
     };
     #[pymodule_export]
     use super::setup::{cli_main, close, flush, flush_if_open, initialize, shut_down, status};
@@ -53,6 +60,8 @@ mod _security {
     use super::utils::{
         dispose_sensitive_data, generate_request_id, generate_secure_credential, mask_credential,
     };
+    #[pymodule_export]
+    use super::warninglists::{check_warninglists, list_warninglists, load_warninglist, remove_warninglist};
 
     /// STIX is part of the engine, not of a package that may be missing.
     #[pymodule_export]

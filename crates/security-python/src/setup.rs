@@ -16,6 +16,9 @@ use crate::{
 /// May be left out: the first use sets up with the defaults. Calling it again without arguments does nothing; with
 /// other arguments the engine is opened anew. Safe in several threads and processes at once, before and after ``fork``.
 ///
+/// With ``scrub_environment = true`` in the configuration's ``[hygiene]`` table the credentials are taken out of the
+/// process's environment and of ``os.environ`` once they are read; the engine keeps them for later calls.
+///
 /// :param data_dir: the data directory (``str`` or path-like); default ``SECURITY_DATA_DIR`` or ``./data``.
 /// :param config: a configuration file's path (``str`` or path-like), or its content as a ``dict``; default
 ///     ``SECURITY_CONFIG``, or ``./security.toml`` if that file exists.
@@ -38,7 +41,12 @@ pub(crate) fn initialize(
     let valkey_url = optional("valkey_url", valkey_url, Given::text)?;
     let config = config.map(config_source).transpose()?;
     let options = Options { data_dir, config, database_url, valkey_url };
-    detached(py, || security::initialize(options)).map(drop)
+    detached(py, || security::initialize(options))?;
+    // `os.environ` is a copy, made when the interpreter started.
+    for name in security::scrubbed_variables() {
+        py.import("os")?.getattr("environ")?.call_method1("pop", (name, py.None()))?;
+    }
+    Ok(())
 }
 
 fn config_source(given: &Bound<'_, PyAny>) -> PyResult<ConfigSource> {

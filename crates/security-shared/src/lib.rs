@@ -1,7 +1,8 @@
 //! What the processes of one host share: the epoch page, the word table, finished files, the fork generation.
 //!
 //! This is the only crate of the project with `unsafe`: one block that views a mapped file as atomics, one that
-//! maps a finished file for reading, one that registers the fork handler. Everything else is plain code over
+//! maps a finished file for reading, one that registers the fork handler, and four that take a variable out of the
+//! environment. Everything else is plain code over
 //! [`std::sync::atomic::AtomicU64`], and the two protocols (`epoch`, `bucket`) are written apart from the memory they
 //! run on, so that their tests can try interleavings and kills that no real scheduler would give twice.
 //!
@@ -17,6 +18,7 @@
 //! **Unix only**, and both files belong on a local file system.
 
 mod bucket;
+pub mod environment;
 mod epoch;
 pub mod fork;
 mod mapped_file;

@@ -58,6 +58,12 @@ impl ReadMap {
     }
 }
 
+impl AsRef<[u8]> for ReadMap {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -79,8 +79,46 @@ pub fn read_or_create_key(
     read_key(path, length)?.ok_or_else(|| refused(ErrorKind::NotFound.into()))
 }
 
+/// Makes the file of a new key, durable when this returns.
+///
+/// # Errors
+/// There is a file already, or it cannot be written.
+pub fn write_new_key(path: &Path, key: &Secret) -> Result<(), StoreFault> {
+    let refused = |error: io::Error| fault::from_io(&error, path);
+    let draft = draft_beside(path);
+    let written = write_draft(&draft, key.expose())
+        .and_then(|()| fs::hard_link(&draft, path))
+        .and_then(|()| sync_folder_of(path));
+    // Best effort: whether the draft was published or not, its name is of no more use.
+    let _ = fs::remove_file(&draft);
+    written.map_err(refused)
+}
+
+/// Removes a key's file, overwritten first; none is as good.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_key(path: &Path) -> Result<(), StoreFault> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let overwrite = || {
+        let mut file = OpenOptions::new().write(true).custom_flags(flags).open(path)?;
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(0).min(4096);
+        file.write_all(&vec![0; length])?;
+        file.sync_all()
+    };
+    // Best effort: what the disk keeps of overwritten blocks is out of reach, and a link is simply removed.
+    let _ = overwrite();
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(fault::from_io(&error, path)),
+        _ => sync_folder_of(path).map_err(|error| fault::from_io(&error, path)),
+    }
+}
+
 /// The key that is there; `None` when there is none.
-fn read_key(path: &Path, length: usize) -> Result<Option<Secret>, StoreFault> {
+///
+/// # Errors
+/// As [`read_or_create_key`].
+pub fn read_key(path: &Path, length: usize) -> Result<Option<Secret>, StoreFault> {
     let refused = |error: io::Error| fault::from_io(&error, path);
     let file = match open_plain(path) {
         Ok(file) => file,
@@ -249,6 +287,27 @@ mod tests {
         assert!(keys.iter().all(|key| key == &keys[0] && key.len() == 32));
         assert_eq!(mode(&path), 0o600);
         assert_eq!(fs::read_dir(temp.path()).unwrap().count(), 1, "no drafts stay behind");
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_removed_for_good() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("key");
+        write_new_key(&path, &Secret::new("0123456789")).unwrap();
+        assert!(write_new_key(&path, &Secret::new("another one")).is_err());
+        assert_eq!(read_key(&path, 10).unwrap(), Some(Secret::new("0123456789")));
+        assert_eq!((mode(&path), fs::read_dir(temp.path()).unwrap().count()), (0o600, 1));
+        let kept = temp.path().join("second name");
+        fs::hard_link(&path, &kept).unwrap();
+        remove_key(&path).unwrap();
+        remove_key(&path).unwrap();
+        assert_eq!((read_key(&path, 10).unwrap(), fs::read(&kept).unwrap()), (None, vec![0; 10]));
+        let target = temp.path().join("target");
+        fs::write(&target, "kept").unwrap();
+        symlink(&target, &path).unwrap();
+        assert!(write_new_key(&path, &Secret::new("x")).is_err());
+        remove_key(&path).unwrap();
+        assert_eq!((path.exists(), fs::read_to_string(&target).unwrap()), (false, "kept".to_owned()));
     }
 
     #[test]

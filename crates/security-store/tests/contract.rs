@@ -8,16 +8,18 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use records::{alert, at, credential, indicator, intel, issued, line, word};
-use security_core::{ChangeSignal, Domain, Revision, Severity};
-use security_credentials::{CredentialKind, CredentialStore};
+use records::{alert, at, credential, indicator, intel, issued, line, secret, word};
+use security_core::{ChangeSignal, Domain, Revision, Severity, StoreFault};
+use security_credentials::{CredentialKind, CredentialStore, SecretName, SecretStore};
 use security_indicators::IocType;
-use security_intel::{IndicatorStore, IntelFilter, IntelRecord, IntelStore, IocFilter, Upserted};
+use security_intel::{
+    IndicatorStore, IntelFilter, IntelRecord, IntelStore, IocFilter, SourceRemoval, Upserted,
+};
 use security_threat::AlertStore;
 
 /// All the ports at once.
-trait Store: CredentialStore + IndicatorStore + IntelStore + AlertStore {}
-impl<S: CredentialStore + IndicatorStore + IntelStore + AlertStore> Store for S {}
+trait Store: CredentialStore + SecretStore + IndicatorStore + IntelStore + AlertStore {}
+impl<S: CredentialStore + SecretStore + IndicatorStore + IntelStore + AlertStore> Store for S {}
 
 /// One set of data and the way to open it again, as another process would.
 trait Backend {
@@ -53,6 +55,21 @@ fn opened<B: Backend>() -> (B, Arc<dyn Store>) {
 
 fn values(records: &[security_intel::IocRecord]) -> Vec<&str> {
     records.iter().map(|record| record.value.as_str()).collect()
+}
+
+fn name(text: &str) -> SecretName {
+    text.parse().unwrap()
+}
+
+/// Makes `key` the first master key.
+fn begin_with(store: &dyn Store, key: &str) {
+    assert_eq!(store.first_master_key(&mut || Ok(key.to_owned())).unwrap(), key);
+}
+
+/// Names and versions of what is stored.
+fn versions(store: &dyn Store, of: Option<&str>) -> Vec<(String, u64)> {
+    let entries = store.secret_entries(of.map(name).as_ref()).unwrap();
+    entries.into_iter().map(|entry| (entry.name.to_string(), entry.version)).collect()
 }
 
 mod suite {
@@ -134,6 +151,180 @@ mod suite {
         assert_eq!((none.revision, none.keys.len()), (next.revision, 0));
     }
 
+    pub(super) fn secrets_are_kept_by_version_with_their_history<B: Backend>() {
+        let (backend, store) = opened::<B>();
+        assert_eq!(store.master_keys().unwrap(), [] as [&str; 0]);
+        let early = store.add_secret(&secret("mail/smtp", 1, "k1"), &line("secret:mail/smtp", 1));
+        assert!(early.unwrap_err().is_conflict(), "a key must be in force");
+        begin_with(&*store, "k1");
+        for (of, version) in [("mail/smtp", 1), ("db", 1), ("mail/smtp", 2)] {
+            store.add_secret(&secret(of, version, "k1"), &line("secret", version)).unwrap();
+        }
+        for store in [store, backend.open(Arc::new(Told::default()))] {
+            let read = |version| store.secret(&name("mail/smtp"), version).unwrap();
+            assert_eq!(read(None), Some(secret("mail/smtp", 2, "k1")));
+            assert_eq!(read(Some(1)), Some(secret("mail/smtp", 1, "k1")));
+            assert_eq!((read(Some(0)), read(Some(3)), read(Some(u64::MAX))), (None, None, None));
+            assert_eq!(store.secret(&name("MAIL/smtp"), None).unwrap(), None);
+            let all = [("db".to_owned(), 1), ("mail/smtp".to_owned(), 1), ("mail/smtp".to_owned(), 2)];
+            assert_eq!(
+                (versions(&*store, None), versions(&*store, Some("db"))),
+                (all.to_vec(), all[..1].to_vec())
+            );
+            assert_eq!(store.newest_version(&name("mail/smtp")).unwrap(), 2);
+            assert_eq!(store.newest_version(&name("nothing")).unwrap(), 0);
+            assert_eq!(store.credential_history(Some("secret"), 10).unwrap().len(), 3);
+            assert_eq!(store.master_keys().unwrap(), ["k1"]);
+        }
+    }
+
+    pub(super) fn of_many_who_store_one_version_one_wins<B: Backend>() {
+        let (backend, store) = opened::<B>();
+        begin_with(&*store, "k1");
+        let won: usize = std::thread::scope(|scope| {
+            let racers: Vec<_> = (0..8)
+                .map(|number| {
+                    let store = backend.open(Arc::new(Told::default()));
+                    scope.spawn(move || {
+                        let stored = store.add_secret(&secret("one", 1, "k1"), &line("secret", number));
+                        usize::from(stored.map_err(|fault| assert!(fault.is_conflict(), "{fault}")).is_ok())
+                    })
+                })
+                .collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).sum()
+        });
+        assert_eq!((won, store.credential_history(None, 100).unwrap().len()), (1, 1));
+        for wrong in [0, 1, 3, u64::MAX - 1] {
+            assert!(
+                store.add_secret(&secret("one", wrong, "k1"), &line("secret", 9)).unwrap_err().is_conflict()
+            );
+        }
+    }
+
+    pub(super) fn of_many_who_make_the_first_master_key_one_does<B: Backend>() {
+        let (backend, store) = opened::<B>();
+        let made = Mutex::new(0);
+        let ids: BTreeSet<String> = std::thread::scope(|scope| {
+            let racers: Vec<_> = (0..8)
+                .map(|number| {
+                    let (store, made) = (backend.open(Arc::new(Told::default())), &made);
+                    scope.spawn(move || {
+                        let mut make = || {
+                            *made.lock().unwrap() += 1;
+                            Ok(format!("k{number}"))
+                        };
+                        store.first_master_key(&mut make).unwrap()
+                    })
+                })
+                .collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+        });
+        assert_eq!((ids.len(), *made.lock().unwrap()), (1, 1));
+        assert_eq!(store.master_keys().unwrap(), ids.into_iter().collect::<Vec<_>>());
+        let refused = || Err(StoreFault::new("store-io", "no room"));
+        let (_other, fresh) = opened::<B>();
+        assert!(fresh.first_master_key(&mut || refused()).is_err());
+        assert_eq!(fresh.master_keys().unwrap(), [] as [&str; 0]);
+    }
+
+    pub(super) fn a_deleted_secret_comes_back_and_a_destroyed_one_does_not<B: Backend>() {
+        let (_backend, store) = opened::<B>();
+        begin_with(&*store, "k1");
+        for version in 1..=3 {
+            store.add_secret(&secret("one", version, "k1"), &line("secret", version)).unwrap();
+        }
+        let change = |version, change: &mut dyn FnMut(&mut security_credentials::VersionFacts) -> bool| {
+            store.change_secret(&name("one"), version, change, &line("secret", 9)).unwrap()
+        };
+        assert_eq!(change(Some(2), &mut |facts| facts.delete(at(5))), 1);
+        let two = store.secret(&name("one"), Some(2)).unwrap().unwrap();
+        assert_eq!((two.facts.deleted_at, two.envelope.is_some()), (Some(at(5)), true));
+        assert_eq!(change(None, &mut |facts| facts.delete(at(6))), 2);
+        assert_eq!(change(None, &mut |facts| facts.delete(at(7))), 0);
+        assert_eq!(change(None, &mut |facts| facts.restore()), 3);
+        assert_eq!(store.secret(&name("one"), Some(2)).unwrap(), Some(secret("one", 2, "k1")));
+        assert_eq!(change(Some(3), &mut |facts| facts.destroy(at(8))), 1);
+        assert_eq!(change(Some(3), &mut |facts| facts.restore()), 0);
+        let three = store.secret(&name("one"), None).unwrap().unwrap();
+        assert_eq!((three.version, three.facts.destroyed_at, three.envelope), (3, Some(at(8)), None));
+        assert_eq!(store.newest_version(&name("one")).unwrap(), 3, "a number is never used twice");
+        assert!(store.add_secret(&secret("one", 3, "k1"), &line("secret", 9)).unwrap_err().is_conflict());
+        assert_eq!((change(Some(9), &mut |_| true), store.secret_entries(None).unwrap().len()), (0, 3));
+        // A change that changed nothing has no line.
+        assert_eq!(store.credential_history(None, 100).unwrap().len(), 3 + 4);
+        let other = store.change_secret(&name("two"), None, &mut |_| true, &line("secret", 9));
+        assert_eq!(other.unwrap(), 0);
+    }
+
+    pub(super) fn a_master_key_is_replaced_step_by_step<B: Backend>() {
+        let (backend, store) = opened::<B>();
+        begin_with(&*store, "k1");
+        for number in 0..10 {
+            store.add_secret(&secret(&format!("s{number}"), 1, "k1"), &line("secret", number)).unwrap();
+        }
+        store
+            .change_secret(&name("s9"), None, &mut |facts| facts.destroy(at(1)), &line("secret", 9))
+            .unwrap();
+        let put =
+            |from: &str, to: &str| store.change_master_key(from, to, &mut || Ok(()), &line("master_key", 1));
+        assert!(put("k0", "k2").unwrap_err().is_conflict());
+        let unprepared = store.change_master_key(
+            "k1",
+            "k2",
+            &mut || Err(StoreFault::new("store-full", "no room")),
+            &line("master_key", 1),
+        );
+        assert!(unprepared.is_err() && store.master_keys().unwrap() == ["k1"]);
+        put("k1", "k2").unwrap();
+        assert!(put("k1", "k3").unwrap_err().is_conflict(), "of two rotations one wins");
+        assert_eq!(store.master_keys().unwrap(), ["k2", "k1"]);
+        // What is stored from now on is under the new one, and everything can be read at every moment.
+        let old = store.add_secret(&secret("late", 1, "k1"), &line("secret", 11));
+        assert!(old.unwrap_err().is_conflict());
+        store.add_secret(&secret("late", 1, "k2"), &line("secret", 11)).unwrap();
+        let mut rewrap = |of: &SecretName, version: u64, wrapped: &[u8]| {
+            let there = secret(of.as_str(), version, "k1").envelope.unwrap();
+            assert_eq!(wrapped, there.wrapped_key);
+            (of.as_str() != "s3").then(|| secret(of.as_str(), version, "k2").envelope.unwrap().wrapped_key)
+        };
+        let (mut after, mut done, mut refused, mut steps) = (None, 0, Vec::new(), 0);
+        loop {
+            let step = store.rewrap_secrets("k1", "k2", after.as_ref(), 4, &mut rewrap).unwrap();
+            (done, steps) = (done + step.done, steps + 1);
+            refused.extend(step.refused);
+            for of in store.secret_entries(None).unwrap() {
+                let read = store.secret(&of.name, None).unwrap().unwrap();
+                let Some(envelope) = read.envelope else { continue };
+                assert_eq!(secret(of.name.as_str(), 1, &envelope.master_key).envelope, Some(envelope));
+            }
+            assert_eq!(store.retire_master_keys(&mut |_| panic!("s3 needs it")).unwrap(), [] as [&str; 0]);
+            after = step.last;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!((done, steps, refused), (8, 3, vec![(name("s3"), 1)]));
+        let later = store.rewrap_secrets("k1", "k1", None, 4, &mut |_, _, _| None);
+        assert!(later.unwrap_err().is_conflict(), "only to the key in force");
+        let last = store.rewrap_secrets("k1", "k2", None, 4, &mut |_, _, _| Some(b"k2".to_vec())).unwrap();
+        assert_eq!((last.done, last.last), (1, None));
+        let kept = store.retire_master_keys(&mut |_| Err(StoreFault::new("store-io", "not removed")));
+        assert!(kept.is_err() && store.master_keys().unwrap() == ["k2", "k1"]);
+        let mut removed = Vec::new();
+        let mut remove = |id: &str| {
+            removed.push(id.to_owned());
+            Ok(())
+        };
+        assert_eq!(store.retire_master_keys(&mut remove).unwrap(), ["k1"]);
+        assert_eq!((removed, store.master_keys().unwrap()), (vec!["k1".to_owned()], vec!["k2".to_owned()]));
+        // A key that was in force once may be so again, also while others still lead away from it.
+        put("k2", "k1").unwrap();
+        put("k1", "k2").unwrap();
+        assert_eq!(backend.open(Arc::new(Told::default())).master_keys().unwrap(), ["k2", "k1"]);
+        put("k2", "k3").unwrap();
+        assert_eq!(store.master_keys().unwrap(), ["k3", "k2", "k1"]);
+    }
+
     pub(super) fn one_value_is_one_record<B: Backend>() {
         let (_backend, store) = opened::<B>();
         let mut again = word("ip", "192.0.2.1", "feed:one", 40);
@@ -151,6 +342,48 @@ mod suite {
         assert_eq!(record.tags, ["c2"]);
         assert_eq!(store.indicator(&indicator("ip", "192.0.2.2")).unwrap(), None);
         assert_eq!(store.count_indicators().unwrap(), [(IocType::Ip, 1), (IocType::Domain, 1)]);
+    }
+
+    pub(super) fn a_source_takes_its_word_back<B: Backend>() {
+        let (_backend, store) = opened::<B>();
+        let mut words: Vec<_> =
+            (0..25).map(|n| word("ip", &format!("192.0.2.{n}"), "feed:one", 90)).collect();
+        words[7].tags = vec!["c2".into()];
+        words[3].seen_at = at(500);
+        store.upsert_indicators(&words).unwrap();
+        store.upsert_indicators(&[word("ip", "192.0.2.3", "internal", 40)]).unwrap();
+        let before = store.indicator_revision().unwrap();
+        let mut removals = Vec::new();
+        loop {
+            match store.remove_source("feed:one", 10).unwrap() {
+                none if none == SourceRemoval::default() => break,
+                some => removals.push(some),
+            }
+        }
+        assert_eq!(removals.len(), 3);
+        let all = removals.iter().fold((0, 0), |all, one| (all.0 + one.removed, all.1 + one.kept));
+        assert_eq!(all, (24, 1));
+        assert_eq!(store.remove_source("nobody", 10).unwrap(), SourceRemoval::default());
+        // The others' word stands, and so does the record's place in every list.
+        let kept = store.indicator(&indicator("ip", "192.0.2.3")).unwrap().unwrap();
+        assert_eq!((kept.sources.len(), kept.sources[0].source.as_str()), (1, "internal"));
+        assert_eq!((kept.confidence, kept.last_seen, kept.first_seen), (40, at(0), at(0)));
+        assert_eq!(store.count_indicators().unwrap(), [(IocType::Ip, 1)]);
+        for (filter, expected) in [
+            (IocFilter::default(), 1),
+            (IocFilter { source: Some("feed:one".into()), ..IocFilter::default() }, 0),
+            (IocFilter { source: Some("internal".into()), ..IocFilter::default() }, 1),
+            (IocFilter { tag: Some("c2".into()), ..IocFilter::default() }, 0),
+            (IocFilter { text: Some("feed:one".into()), ..IocFilter::default() }, 0),
+            (IocFilter { text: Some("192.0.2.3".into()), ..IocFilter::default() }, 1),
+            (IocFilter { text: Some("192.0.2.4".into()), ..IocFilter::default() }, 0),
+        ] {
+            assert_eq!(store.find_indicators(&filter, 10).unwrap().len(), expected, "{filter:?}");
+        }
+        let (_, changes) = store.indicator_changes(before, 100).unwrap();
+        assert_eq!((changes.len(), changes.iter().all(|change| change.removed)), (24, true));
+        // It may speak again.
+        assert_eq!(store.upsert_indicators(&words[..1]).unwrap(), Upserted { added: 1, merged: 0 });
     }
 
     pub(super) fn the_feed_of_changes_leads_from_nothing_to_everything<B: Backend>() {
@@ -435,7 +668,13 @@ mod embedded {
         a_change_on_top_of_another_version_is_a_conflict
         of_many_who_change_one_thing_one_wins
         credential_changes_are_everything_since
+        secrets_are_kept_by_version_with_their_history
+        of_many_who_store_one_version_one_wins
+        of_many_who_make_the_first_master_key_one_does
+        a_deleted_secret_comes_back_and_a_destroyed_one_does_not
+        a_master_key_is_replaced_step_by_step
         one_value_is_one_record
+        a_source_takes_its_word_back
         the_feed_of_changes_leads_from_nothing_to_everything
         indicators_are_found_by_what_is_said_of_them
         what_very_many_have_in_common_is_found_too

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use proptest::prelude::*;
-use security_web::{Inspection, InspectionMode, InspectionPolicy, RequestView, inspect};
+use security_web::{Inspection, InspectionMode, InspectionPolicy, RULES, RequestView, inspect};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -174,6 +174,30 @@ fn modes_thresholds_and_exclusions() {
     assert_eq!((excluded.score, excluded.reasons.len()), (0, 0));
     assert!(with("[[exclude]]\npath = [\"/other\"]").is_denied);
     assert!(with("[[exclude]]\nparameter = \"title\"").is_denied);
+    let noted = with("report = [\"xss\"]");
+    assert!(!noted.is_denied && noted.score == 0 && !noted.reasons.is_empty());
+    assert!(with("report = [\"xss-tokens\", \"sql-injection\"]").is_denied, "another rule still counts");
+}
+
+#[test]
+fn every_rule_is_in_the_docs() {
+    let page = include_str!("../../../docs/inspection.md");
+    for rule in RULES {
+        let row = format!("| `{}` | {} | {} | {} |", rule.id, rule.category, rule.score, rule.paranoia);
+        assert!(page.contains(&row), "docs/inspection.md has no row that begins with {row}");
+    }
+    assert_eq!(page.matches("\n| `").count(), RULES.len(), "the page has rules that do not exist");
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let example = example.replace("[web.inspection]", "").replace("web.inspection.", "");
+    let policy: InspectionPolicy = toml::from_str(&example).unwrap();
+    assert_eq!(
+        policy,
+        InspectionPolicy {
+            report: policy.report.clone(),
+            exclude: policy.exclude.clone(),
+            ..InspectionPolicy::default()
+        }
+    );
 }
 
 #[test]
@@ -219,6 +243,11 @@ fn beyond_a_budget_is_a_reason() {
 fn base64_of_an_attack_is_one() {
     for hidden in ["PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==", "JyBvciAxPTEtLQo9", "Li4vLi4vLi4vZXRjL3Bhc3N3ZA"] {
         assert!(query(&format!("q={hidden}")).is_denied, "{hidden}");
+        let path = format!("/x/{hidden}");
+        assert!(
+            look(RequestView { path: &path, ..RequestView::default() }).is_denied || hidden.len() < 20,
+            "{hidden}"
+        );
     }
 }
 
@@ -230,6 +259,14 @@ fn uploads_and_their_names() {
     };
     assert!(part("name=f; filename=\"../../x.php\"", "x").is_denied);
     assert!(part("name=f; filename=\"x.png\"", "GIF89a<?php x ?>").is_denied);
+    for name in ["x.php", "x.PHP5", "x.jpg.phtml", "x.php.", "x.aspx ", ".htaccess", "a/x.jsp", "web.config"]
+    {
+        assert!(part(&format!("name=f; filename=\"{name}\""), "x").is_denied, "{name}");
+        assert!(header("X-Filename", name.as_bytes()).is_denied, "{name}");
+    }
+    for name in ["php.txt", "x.php.md", "asp", "report.pdf", "a.config"] {
+        assert!(!part(&format!("name=f; filename=\"{name}\""), "x").is_denied, "{name}");
+    }
     assert!(!part("name=f; filename=\"x.txt\"", "<b>' or 1=1</b>").is_denied);
 }
 

@@ -7,11 +7,11 @@ use std::{
 };
 
 use security_core::Secret;
-use security_credentials::{CredentialKind, RotationPolicies, RotationPolicy, Thresholds};
+use security_credentials::{CredentialKind, MasterKey, RotationPolicies, RotationPolicy, Thresholds};
 use security_web::Policy;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Hygiene, Result, hygiene};
 
 /// What a caller may say when the engine is set up; everything left out comes from the environment, the
 /// configuration file or the defaults.
@@ -109,6 +109,7 @@ struct File {
     web: Policy,
     journal: JournalSettings,
     taxii: TaxiiSettings,
+    hygiene: Hygiene,
 }
 
 /// How records are written.
@@ -174,6 +175,10 @@ pub struct Settings {
     pub log: Option<Sourced<String>>,
     /// The document's credentials that are set here.
     pub credentials: Vec<(CredentialKind, Sourced<Secret>)>,
+    /// The operator's master key of stored secrets; without one a key file is made.
+    pub master_key: Option<Sourced<MasterKey>>,
+    /// The one before it, as long as secrets are encrypted under it.
+    pub previous_master_key: Option<Sourced<MasterKey>>,
     /// The rotation policy of each.
     pub policies: RotationPolicies,
     /// When usage is suspicious.
@@ -186,16 +191,20 @@ pub struct Settings {
     pub journal: JournalSettings,
     /// The default TAXII server.
     pub taxii: TaxiiDefaults,
+    /// What is done about traces of credentials in this process.
+    pub hygiene: Hygiene,
 }
 
 /// The environment, as the resolver sees it: tests hand in a map, the engine the process's own.
 pub type Environment = BTreeMap<String, String>;
 
-/// The process's environment, text values only.
+/// The process's environment, text values only, with what [`Hygiene::scrub_environment`] took out of it.
 pub fn process_environment() -> Environment {
-    std::env::vars_os()
+    let mut environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
+        .collect();
+    hygiene::add_taken(&mut environment);
+    environment
 }
 
 /// A configuration file is some kilobytes; a megabyte is somebody else's file.
@@ -274,12 +283,15 @@ impl Settings {
             data_dir: Sourced { value: absolute, source: data_dir.source },
             log,
             credentials,
+            master_key: master_key(MASTER_KEY, environment)?,
+            previous_master_key: master_key(PREVIOUS_MASTER_KEY, environment)?,
             policies: file.policies,
             suspicion: file.suspicion,
             breached_passwords,
             web: file.web,
             journal: file.journal,
             taxii,
+            hygiene: file.hygiene,
             config_file,
         })
     }
@@ -313,6 +325,17 @@ impl Settings {
         }
         let filter = &self.breached_passwords;
         lines.push(line("breached_passwords", filter.value.display().to_string(), &filter.source));
+        for (name, found) in
+            [(MASTER_KEY, &self.master_key), (PREVIOUS_MASTER_KEY, &self.previous_master_key)]
+        {
+            lines.push(match found {
+                Some(found) => ConfigLine {
+                    note: Some(format!("key {}", found.value.id())),
+                    ..line(name, "****".into(), &found.source)
+                },
+                None => unset(name),
+            });
+        }
         let shown = [
             ("TAXII_SERVER_URL", &self.taxii.server_url),
             ("TAXII_USERNAME", &self.taxii.username),
@@ -350,8 +373,27 @@ impl Settings {
         let journal =
             format!("{}, group commit {} ms", self.journal.durability, self.journal.group_commit_ms);
         lines.push(line("journal", journal, journal_source));
+        let default = Hygiene::default();
+        for (name, value, default) in [
+            ("scrub_environment", self.hygiene.scrub_environment, default.scrub_environment),
+            ("core_dumps", self.hygiene.core_dumps, default.core_dumps),
+        ] {
+            let source = if value == default { &Source::Default } else { &from_file };
+            lines.push(line(&format!("hygiene.{name}"), value.to_string(), source));
+        }
         lines
     }
+}
+
+/// What the operator's master keys are called.
+pub(crate) const MASTER_KEY: &str = "SECURITY_MASTER_KEY";
+pub(crate) const PREVIOUS_MASTER_KEY: &str = "SECURITY_MASTER_KEY_PREVIOUS";
+
+fn master_key(name: &str, environment: &Environment) -> Result<Option<Sourced<MasterKey>>> {
+    let Some(Sourced { value, source }) = secret(name, environment)? else { return Ok(None) };
+    let key = MasterKey::from_text(&value)
+        .map_err(|error| Error::Configuration(format!("{name} ({source}): {error}")))?;
+    Ok(Some(Sourced { value: key, source }))
 }
 
 fn variable(name: &str, environment: &Environment) -> Option<(String, Source)> {

@@ -1,4 +1,4 @@
-//! `security.modules.credentials`: the document's credentials, issued keys, usage, suspicion, audit.
+//! `security.modules.credentials`: the document's credentials, issued keys, secrets, usage, suspicion, audit.
 
 mod audit;
 mod breached;
@@ -8,7 +8,9 @@ mod heads;
 mod imported;
 mod issued;
 mod keys;
+mod master_keys;
 mod scan;
+mod secrets;
 mod usage;
 
 use std::sync::{
@@ -29,9 +31,11 @@ pub use check::KeyCheck;
 pub(crate) use heads::Heads;
 pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyFilter};
+pub use master_keys::MasterKeyRotation;
 pub use scan::{
     FoundKey, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, key_pattern,
 };
+pub use secrets::{SecretDraft, SecretListing, SecretView, StoredSecret};
 pub use usage::UsageContext;
 
 use crate::{Engine, Result, follow::Follower, world};

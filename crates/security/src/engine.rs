@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 
 use crate::{
     Error, Options, Result, WebPolicy,
-    config::{ConfigLine, Settings, process_environment},
+    config::{ConfigLine, MASTER_KEY, Settings, process_environment},
     credentials::{BreachedInUse, CredentialCache, Heads},
     fork::OpenFiles,
     host_page::HostPage,
-    intel::IndicatorCache,
+    hygiene,
+    intel::{IndicatorCache, WarningCache},
     threat::RuleCache,
     world,
 };
@@ -48,6 +49,7 @@ pub struct Engine {
     pub(crate) breached: BreachedInUse,
     pub(crate) indicators: IndicatorCache,
     pub(crate) rules: RuleCache,
+    pub(crate) warnings: WarningCache,
 }
 
 impl Engine {
@@ -56,8 +58,12 @@ impl Engine {
     /// # Errors
     /// Whatever keeps the data directory, the store or the configuration from being used.
     pub fn open(options: Options) -> Result<Self> {
-        let settings = Arc::new(Settings::resolve(&options, &process_environment())?);
-        Self::open_with(options, settings)
+        let environment = process_environment();
+        let settings = Settings::resolve(&options, &environment);
+        hygiene::wipe(environment);
+        let engine = Self::open_with(options, Arc::new(settings?))?;
+        engine.settings.hygiene.apply();
+        Ok(engine)
     }
 
     /// Opens an engine like the one a child inherited: the same directory and configuration, even if the child
@@ -91,6 +97,7 @@ impl Engine {
             breached: BreachedInUse::default(),
             indicators: IndicatorCache::default(),
             rules: RuleCache::open(&data_dir.join("threat_rules"))?,
+            warnings: WarningCache::new(&data_dir.join("iocs").join("warninglists")),
             web: WebPolicy::new(settings.web.clone()),
             options,
             settings,
@@ -140,7 +147,8 @@ impl Engine {
 
     /// The state of the engine: store, counts, journal, epochs, versions.
     ///
-    /// `counts` of the records; `journal.lost` records that a full disk or a full queue cost; `store` versions
+    /// `counts` of the records; `match_index` the mapped file and how many changes it is behind, null while few
+    /// indicators need none; `journal.lost` records that a full disk or a full queue cost; `store` versions
     /// and sizes; `credentials` that are set and from where; `epochs` of the shared page; `problems` says what
     /// could not be read, and the value concerned is null: whoever asks how things are when the disk is full
     /// must be told.
@@ -160,6 +168,7 @@ impl Engine {
             "data_dir": self.data_dir().display().to_string(),
             "process": std::process::id(),
             "store": noted(&mut problems, self.files.store.stats().map_err(Error::from)),
+            "match_index": noted(&mut problems, self.index_status()).flatten(),
             "journal": self.files.journal.stats(),
             "counts": {
                 "indicators": by_type.as_ref().map(|counts| counts.values().filter_map(Value::as_u64).sum::<u64>()),
@@ -185,6 +194,11 @@ impl Engine {
             if let Some(line) = lines.iter_mut().find(|line| line.name == kind.as_str()) {
                 line.note = Some(note);
             }
+        }
+        if let Some(note) = self.master_key_note()?
+            && let Some(line) = lines.iter_mut().find(|line| line.name == MASTER_KEY)
+        {
+            line.note = Some(note);
         }
         Ok(lines)
     }

@@ -25,6 +25,16 @@ pub enum Error {
         /// Its name as given, shortened.
         name: String,
     },
+    /// The version of a secret cannot be read any more. Python: `NotFoundError`.
+    #[error("version {version} of the secret `{name}` is {state}")]
+    SecretEnded {
+        /// The secret's name.
+        name: String,
+        /// The version.
+        version: u64,
+        /// `deleted` or `destroyed`.
+        state: &'static str,
+    },
     /// A store cannot do what it was asked. Python: `StoreError`.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -54,6 +64,7 @@ impl Coded for Error {
             Self::Invalid { .. } => "invalid-argument",
             Self::Configuration(_) => "configuration",
             Self::NotFound { .. } => "not-found",
+            Self::SecretEnded { .. } => "secret-ended",
             Self::Store(fault) => fault.code(),
             Self::Taxii(error) => error.code(),
         }
@@ -66,6 +77,10 @@ impl Coded for Error {
             Self::Configuration(_) => {
                 Some("`security config show` prints every value and where it came from".into())
             }
+            Self::SecretEnded { state: "deleted", .. } => {
+                Some("restore it, read an earlier version by its number, or store a new one".into())
+            }
+            Self::SecretEnded { .. } => Some("store a new version".into()),
             Self::Invalid { .. } | Self::NotFound { .. } => None,
         }
     }

@@ -1,46 +1,34 @@
 //! `security.modules.intel`: indicators, intelligence records, correlation, reports, feeds.
 
+mod bulk;
 mod exchange;
+mod index;
+mod listed;
 mod records;
 mod reports;
+mod scan;
+mod warnings;
 
-use std::sync::{PoisonError, RwLock};
-
-use security_core::{Domain, Revision, StoreFault, Timestamp};
-use security_indicators::{Indicator, IocType, MatchIndex, MatchType};
-use security_intel::{IndicatorStore, IocRecord, NewIoc, Row};
+use security_core::{StoreFault, Timestamp};
+use security_indicators::{Hits, Indicator, IocType, MatchType};
+use security_intel::{IndicatorStore, IocRecord, NewIoc};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+pub use bulk::Met;
 pub use exchange::{ExportFilter, ImportOptions, ImportProgress, ImportReport};
+pub(crate) use index::IndicatorCache;
+pub use listed::ListedIoc;
 pub use records::SearchRequest;
+pub use scan::{ScanReport, ScannedIoc};
+pub(crate) use warnings::WarningCache;
+pub use warnings::{IocWarning, Warned};
 
-use crate::{Engine, Error, Result, follow::Follower, utils::generate_request_id, world};
+use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
-/// Steps of the change feed read at a time.
-const FEED_PAGE: usize = 50_000;
 /// The longest name of a source, and the most tags and relations of one word.
 const MAX_NAME: usize = 200;
 const MAX_TAGS: usize = 100;
-
-/// The match index of this process, following the store by its change feed.
-#[derive(Debug)]
-pub(crate) struct IndicatorCache {
-    follower: Follower,
-    state: RwLock<IndexState>,
-}
-
-#[derive(Debug, Default)]
-struct IndexState {
-    index: MatchIndex,
-    revision: Revision,
-}
-
-impl Default for IndicatorCache {
-    fn default() -> Self {
-        Self { follower: Follower::new(Domain::Indicators), state: RwLock::default() }
-    }
-}
 
 /// One source's word on one value, as a caller gives it.
 #[derive(Debug, Clone, Default)]
@@ -81,56 +69,21 @@ pub struct IocCheck {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct IocMatch {
     /// The record, as [`Engine::add_ioc`] shows it.
-    pub ioc: Value,
+    pub ioc: ListedIoc,
     /// How it matched.
     pub match_type: MatchType,
     /// When.
     pub match_time: Timestamp,
-    #[serde(skip)]
-    confidence: u8,
 }
 
 impl IocMatch {
     /// The record's confidence, 0 to 100.
     pub fn confidence(&self) -> u8 {
-        self.confidence
+        self.ioc.record().confidence
     }
 }
 
 impl Engine {
-    /// Runs `look` on the match index as it is now, changes of other processes included.
-    pub(crate) fn with_index<R>(&self, look: impl FnOnce(&MatchIndex) -> R) -> Result<R> {
-        let cache = &self.indicators;
-        if !cache.follower.is_current(&self.page) {
-            cache.follower.refresh(
-                &self.page,
-                || self.follow_indicators(),
-                || Ok(self.files.store.settle(Domain::Indicators)?),
-            )?;
-        }
-        Ok(look(&cache.state.read().unwrap_or_else(PoisonError::into_inner).index))
-    }
-
-    fn follow_indicators(&self) -> Result<()> {
-        let mut since = self.indicators.state.read().unwrap_or_else(PoisonError::into_inner).revision;
-        loop {
-            let (revision, changes) = self.files.store.indicator_changes(since, FEED_PAGE)?;
-            let done = changes.is_empty();
-            let mut state = self.indicators.state.write().unwrap_or_else(PoisonError::into_inner);
-            for change in changes {
-                match change.removed {
-                    true => state.index.remove(&change.indicator, change.row),
-                    false => state.index.insert(&change.indicator, change.row),
-                }
-            }
-            state.revision = revision;
-            since = revision;
-            if done {
-                return Ok(());
-            }
-        }
-    }
-
     /// Adds one source's word on a value. The same value again is merged: sources side by side, the highest
     /// confidence, the latest sight.
     ///
@@ -184,33 +137,64 @@ impl Engine {
         self.check_indicator(&indicator(ioc_type, value)?)
     }
 
-    /// [`Engine::check_ioc`] for many values of one type.
+    /// [`Engine::check_ioc`] without asking the store; `None` when it would have to be asked. Takes a microsecond.
     /// # Errors
-    /// As [`Engine::check_ioc`], for the first value that is none.
-    pub fn check_iocs(&self, ioc_type: &str, values: &[String]) -> Result<Vec<IocCheck>> {
-        values.iter().map(|value| self.check_ioc(ioc_type, value)).collect()
+    /// As [`Engine::check_ioc`].
+    pub fn check_ioc_at_hand(&self, ioc_type: &str, value: &str) -> Result<Option<IocCheck>> {
+        let indicator = indicator(ioc_type, value)?;
+        let Some(hits) = self.hits_at_hand(&indicator) else { return Ok(None) };
+        let mut met = Vec::with_capacity(hits.len());
+        for hit in &hits {
+            let Ok(listed) = self.indicators.records.find(hit.row) else { return Ok(None) };
+            if hit.is_true(&indicator, listed.indicator()) {
+                met.push((listed, hit.match_type));
+            }
+        }
+        Ok(Some(IocCheck::of(&indicator, met)))
     }
 
     pub(crate) fn check_indicator(&self, indicator: &Indicator) -> Result<IocCheck> {
-        let now = world::now();
         let hits = self.with_index(|index| index.matches(indicator))?;
-        let mut matches = Vec::with_capacity(hits.len());
+        Ok(IocCheck::of(indicator, self.confirmed(indicator, hits)?))
+    }
+
+    /// The records behind hits, expired ones included, and how each met the value. One that was removed since the
+    /// index saw it is none, and neither is one that only a hash took for it.
+    pub(crate) fn confirmed(&self, checked: &Indicator, hits: Hits) -> Result<Vec<(ListedIoc, MatchType)>> {
+        let cache = &self.indicators.records;
+        let mut confirmed = Vec::with_capacity(hits.len());
         for hit in hits {
-            // A record removed or expired since the index saw it is no match.
-            let found = self.files.store.indicators_at(&[Row::from(hit.row)])?.pop();
-            if let Some(record) = found.filter(|record| is_active(record, now)) {
-                let confidence = record.confidence;
-                let ioc = ioc_view(&record, now);
-                matches.push(IocMatch { ioc, match_type: hit.match_type, match_time: now, confidence });
+            let listed = match cache.find(hit.row) {
+                Ok(kept) => kept,
+                Err(heard) => {
+                    let record = self.files.store.indicators_at(&[hit.row])?.pop();
+                    let Some(read) = record.and_then(ListedIoc::new) else { continue };
+                    cache.keep(hit.row, read.clone(), heard);
+                    read
+                }
+            };
+            if hit.is_true(checked, listed.indicator()) {
+                confirmed.push((listed, hit.match_type));
             }
         }
-        Ok(IocCheck {
-            value: indicator.value().to_owned(),
-            kind: indicator.kind(),
+        Ok(confirmed)
+    }
+}
+
+impl IocCheck {
+    /// What is said of a value that met these records.
+    fn of(checked: &Indicator, met: Vec<(ListedIoc, MatchType)>) -> Self {
+        let now = world::now();
+        let active = met.into_iter().filter(|(listed, _)| listed.is_active(now));
+        let matches: Vec<_> =
+            active.map(|(ioc, match_type)| IocMatch { ioc, match_type, match_time: now }).collect();
+        Self {
+            value: checked.value().to_owned(),
+            kind: checked.kind(),
             matched: !matches.is_empty(),
             count: matches.len(),
             matches,
-        })
+        }
     }
 }
 

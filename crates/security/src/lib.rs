@@ -12,6 +12,7 @@ mod config;
 mod engine;
 mod error;
 mod fork;
+mod hygiene;
 mod process;
 
 mod credentials;
@@ -34,15 +35,18 @@ pub use config::{
 };
 pub use engine::{Engine, FOLDERS};
 pub use error::{Error, Result};
+pub use hygiene::{Hygiene, scrubbed_variables};
 pub use process::{close, current, initialize, opened};
 
 pub use credentials::{
     AuditFilter, BreachedReport, FoundKey, IssueRequest, KeyCheck, KeyFilter, KeyImportReport, KeyRejection,
-    KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, UsageContext, key_pattern,
+    KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, MasterKeyRotation, SecretDraft, SecretListing,
+    SecretView, SkippedFile, StoredSecret, UsageContext, key_pattern,
 };
 pub use explain::GivenRequest;
 pub use intel::{
-    ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, SearchRequest,
+    ExportFilter, ImportOptions, ImportProgress, ImportReport, IocCheck, IocDraft, IocMatch, IocWarning,
+    ListedIoc, Met, ScanReport, ScannedIoc, SearchRequest, Warned,
 };
 pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};
@@ -56,10 +60,11 @@ pub use web_policy::{PolicyOverride, WebPolicy};
 
 pub use security_core::{Coded, Secret, Severity, Timestamp};
 pub use security_credentials::{
-    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyReason, KeyView, StrengthReport,
+    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyReason, KeyView, SecretValue,
+    StrengthReport,
 };
 pub use security_indicators::{IocType, MatchType, defang, refang};
-pub use security_intel::{ComplianceReport, Correlations, Exported};
+pub use security_intel::{ComplianceReport, Correlations, Exported, SourceRemoval, WarningListInfo};
 pub use security_store::ChainReport;
 pub use security_threat::RuleDraft;
 pub use security_web::{Action, Decision, Header, RequestView, ResponseHeaders};

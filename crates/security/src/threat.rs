@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 pub use files::read_rule_file;
+pub(crate) use lookup::wanted;
 pub use lookup::{ExtractedIoc, extract_iocs, identify_ioc_type};
 
 use crate::{Engine, Error, Result, follow::Follower, intel::IocCheck, utils::generate_request_id, world};
@@ -336,7 +337,7 @@ impl Engine {
 
     /// The listed indicators among those that stand in the texts of a value, and whether that is all of them.
     ///
-    /// The index in memory is asked for every indicator; only those it knows are looked up and count towards a limit,
+    /// The index is asked for every indicator; only those it knows are looked up and count towards a limit,
     /// so that decoys cost their sender more than us.
     fn listed_in(&self, data: &Value) -> Result<(Vec<IocCheck>, bool)> {
         let mut texts = Texts::default();
@@ -351,8 +352,11 @@ impl Engine {
             // In portions, so that the index is not kept from following the store for long.
             for some in found.chunks(PROBES) {
                 let known: Vec<&Indicator> = self.with_index(|index| {
-                    let indicators = some.iter().map(|found| &found.indicator);
-                    indicators.filter(|indicator| !index.matches(indicator).is_empty()).collect()
+                    let met = some.iter().map(|found| {
+                        let is_met = !index.matches(&found.indicator)?.is_empty();
+                        Ok(is_met.then_some(&found.indicator))
+                    });
+                    met.filter_map(std::result::Result::transpose).collect()
                 })?;
                 for indicator in known {
                     if met.contains(indicator) {

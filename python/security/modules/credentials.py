@@ -1,23 +1,30 @@
-"""The application's own credentials, and the API keys it issues: verify, record, judge, rotate."""
+"""The application's own credentials, the API keys it issues and the secrets it keeps: verify, record, judge, rotate."""
 
 from __future__ import annotations
 
 from security._security import (
+    Secret,
     analyze_for_suspicious_activity,
     check_api_key,
     check_credential_expiration,
+    delete_secret,
     get_audit_log,
     get_recent_usage,
     import_api_keys,
     init_credential_metadata,
     issue_api_key,
     list_api_keys,
+    list_secrets,
     log_credential_usage,
+    read_secret,
+    restore_secret,
     revoke_api_key,
     rotate_api_key,
     rotate_credential,
+    rotate_master_key,
     scan_for_keys,
     schedule_credential_rotation,
+    store_secret,
     validate_credential,
     verify_api_key,
     verify_audit_log,
@@ -48,6 +55,13 @@ __all__ = [
     "list_api_keys",
     "import_api_keys",
     "scan_for_keys",
+    "store_secret",
+    "read_secret",
+    "list_secrets",
+    "delete_secret",
+    "restore_secret",
+    "rotate_master_key",
+    "Secret",
     "get_audit_log",
     "verify_audit_log",
 ]

@@ -21,6 +21,7 @@ fn transcript(place: &Place, arguments: &[&str], ran: &Ran) -> String {
         (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "[uuid]"),
         (r"\bsk_[0-9A-Za-z_]{18,}(\*{4})?", "[key]"),
         (r"\b[01][0-9A-Za-z]{16}\b", "[key id]"),
+        (r"\b[0-9a-f]{16}\b", "[master key]"),
         (r"(process\s+)\d+", "${1}[number]"),
         (r"(bytes\s+)\d+", "${1}[number]"),
         (r"(sqlite version\s+)\S+", "${1}[version]"),

@@ -36,7 +36,9 @@ pub(super) struct Scanner<'t> {
     pub(super) text: &'t str,
     pub(super) bytes: &'t [u8],
     pub(super) options: &'t ExtractOptions,
-    found: Vec<Found>,
+    each: &'t mut dyn FnMut(Found),
+    /// How many were found.
+    found: usize,
     seen: HashSet<Indicator>,
     /// The end of the last finding: nothing starts before it.
     pub(super) done: usize,
@@ -51,12 +53,14 @@ pub(super) struct Scanner<'t> {
 }
 
 impl<'t> Scanner<'t> {
-    pub(super) fn new(text: &'t str, options: &'t ExtractOptions) -> Self {
+    /// `each` is handed every finding in the order of the text.
+    pub(super) fn new(text: &'t str, options: &'t ExtractOptions, each: &'t mut dyn FnMut(Found)) -> Self {
         Self {
             text,
             bytes: text.as_bytes(),
             options,
-            found: Vec::new(),
+            each,
+            found: 0,
             seen: HashSet::new(),
             done: 0,
             colons_until: 0,
@@ -67,15 +71,14 @@ impl<'t> Scanner<'t> {
     }
 
     /// Reads every atom: slow, plain, and what [`Self::run`] is held against.
-    pub(super) fn run_through(mut self) -> Vec<Found> {
+    pub(super) fn run_through(mut self) {
         let mut at = 0;
-        while self.found.len() < self.options.max_hits {
+        while self.found < self.options.max_hits {
             match self.next_start(at) {
                 Some(start) => at = self.step(start),
                 None => break,
             }
         }
-        self.found
     }
 
     /// Reads the atoms around candidates alone.
@@ -83,7 +86,7 @@ impl<'t> Scanner<'t> {
     /// From a candidate the pass goes back to the start of the run of atoms and signs it stands in, but not behind
     /// what was read already, reads on until it is past the candidate and between two words, and asks the masks
     /// again. So each byte is gone over at most twice.
-    pub(super) fn run(mut self) -> Vec<Found> {
+    pub(super) fn run(mut self) {
         let level = Level::new();
         let wanted = Wanted {
             names: self.options.wants(IocType::FileName),
@@ -104,11 +107,11 @@ impl<'t> Scanner<'t> {
                     }
                     at = self.back_from(candidate, at);
                     while at <= candidate + 1 || self.inside_word(at) {
-                        if self.found.len() >= self.options.max_hits {
-                            return self.found;
+                        if self.found >= self.options.max_hits {
+                            return;
                         }
                         // Where nothing starts any more nothing is found; what was passed is not looked at again.
-                        let Some(start) = self.next_start(at) else { return self.found };
+                        let Some(start) = self.next_start(at) else { return };
                         if start > candidate + 1 && !self.inside_word(at) {
                             at = start;
                             break;
@@ -120,7 +123,6 @@ impl<'t> Scanner<'t> {
             // A finding may end blocks later.
             from = (from + BLOCK * BLOCKS).max(at / BLOCK * BLOCK);
         }
-        self.found
     }
 
     /// The next place something may start at.
@@ -325,12 +327,13 @@ impl<'t> Scanner<'t> {
         debug_assert!(self.done <= start && start < end, "findings are in order and not empty");
         let indicator = Indicator::of_canonical(kind, value);
         self.done = end;
-        let full = self.found.len() >= self.options.max_hits;
+        let full = self.found >= self.options.max_hits;
         if full {
             return true;
         }
         if !self.options.dedupe || self.seen.insert(indicator.clone()) {
-            self.found.push(Found { indicator, start, end, defanged });
+            self.found += 1;
+            (self.each)(Found { indicator, start, end, defanged });
         }
         true
     }

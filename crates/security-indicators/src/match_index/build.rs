@@ -7,10 +7,11 @@ use std::{
 };
 
 use super::{
-    IndexId, Place,
+    IndexId, LONE, Place,
+    around::Around,
     file::{
-        FIRST_SECTION, HEADER, MAGIC, NAME, SECTION, SECTIONS, V4, V6, VERSION, header_check, section_name,
-        v4_key, v6_key,
+        BLOCKS_V4, BLOCKS_V6, FIRST_SECTION, HEADER, MAGIC, NAME, SECTION, SECTIONS, V4, V6, VERSION,
+        header_check, section_name, v4_key, v6_key,
     },
     table::{self, BUCKET, MOST_ROWS, SLOTS},
     walk::Levels,
@@ -52,6 +53,8 @@ pub struct IndexBuilder<S> {
     counts: [u64; SECTIONS],
     v4: Levels,
     v6: Levels,
+    around_v4: Around,
+    around_v6: Around,
     longest_url: usize,
 }
 
@@ -71,6 +74,8 @@ impl<S: Scratch> IndexBuilder<S> {
             counts: [0; SECTIONS],
             v4: Levels::default(),
             v6: Levels::default(),
+            around_v4: Around::default(),
+            around_v6: Around::default(),
             longest_url: 0,
         }
     }
@@ -86,10 +91,16 @@ impl<S: Scratch> IndexBuilder<S> {
         let (section, hash) = match Place::of_canonical(kind, value) {
             Place::V4(level, key) => {
                 self.v4.add(level);
+                if level != LONE {
+                    self.around_v4.add_v4(level, key);
+                }
                 (V4, table::hash(self.hash_key, &v4_key(level, key)))
             }
             Place::V6(level, key) => {
                 self.v6.add(level);
+                if level != LONE {
+                    self.around_v6.add_v6(level, key);
+                }
                 (V6, table::hash(self.hash_key, &v6_key(level, key)))
             }
             Place::Text(kind, value) => {
@@ -146,8 +157,8 @@ impl<S: Scratch> IndexBuilder<S> {
         Ok(output)
     }
 
-    fn header(&self, sections: &[Written], length: u64) -> [u8; HEADER] {
-        let mut header = [0; HEADER];
+    fn header(&self, sections: &[Written], length: u64) -> Vec<u8> {
+        let mut header = vec![0; HEADER];
         let mut put = |at: usize, number: u64| header[at..at + 8].copy_from_slice(&number.to_le_bytes());
         put(0, MAGIC);
         put(8, VERSION);
@@ -171,6 +182,8 @@ impl<S: Scratch> IndexBuilder<S> {
             let (at, name) = (FIRST_SECTION + n * SECTION, section_name(section.number).as_bytes());
             header[at..at + name.len()].copy_from_slice(name);
         }
+        header[BLOCKS_V4..BLOCKS_V6].copy_from_slice(self.around_v4.bytes());
+        header[BLOCKS_V6..].copy_from_slice(self.around_v6.bytes());
         header[32..48].copy_from_slice(&self.id.0);
         header[48..64].copy_from_slice(&self.key);
         let sum = header_check(&header);

@@ -5,11 +5,12 @@
 //! 32    id (16), hash key (16), store revision, entries, longest URL, sections     (8 each)
 //! 96    lengths of listed IPv4 networks (24), of IPv6 networks (24)
 //! 160   sections of 64 bytes: name (24), offset, home buckets, buckets, entries    (8 each)
-//! 4096  the sections' tables, one after another
+//! 4096  blocks that IPv4 networks lie in (8192 bytes), blocks that IPv6 networks lie in (8192)
+//! 20480 the sections' tables, one after another
 //! ```
 //!
 //! Numbers are little-endian. A section is a kind that is compared as text, or the addresses and networks of one
-//! family. The header is checked when the file is opened, each bucket when it is read: opening costs the same
+//! family. The header is checked with the blocks when the file is opened, each bucket when it is read: opening costs the same
 //! whatever the size, and a damaged page is found before it answers.
 
 use std::{
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 use super::{
     Hit, Hits, MatchType, Place,
+    around::{self, Around},
     table::{self, BUCKET, Bucket},
     walk::{Levels, Listing},
 };
@@ -28,8 +30,11 @@ use crate::{Indicator, IocType};
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"SECMATCH");
 /// Raised whenever the layout, the hash or a canonical form changes: other versions are not read but made anew.
-pub(super) const VERSION: u64 = 1;
-pub(super) const HEADER: usize = 4096;
+pub(super) const VERSION: u64 = 2;
+pub(super) const BLOCKS_V4: usize = 4096;
+pub(super) const BLOCKS_V6: usize = BLOCKS_V4 + around::BYTES;
+/// Everything before the tables.
+pub(super) const HEADER: usize = BLOCKS_V6 + around::BYTES;
 pub(super) const FIRST_SECTION: usize = 160;
 pub(super) const SECTION: usize = 64;
 pub(super) const NAME: usize = 24;
@@ -117,6 +122,8 @@ pub struct IndexFile<B> {
     longest_url: usize,
     v4: Levels,
     v6: Levels,
+    around_v4: Around,
+    around_v6: Around,
     sections: [Section; SECTIONS],
     /// Set by a look-up that met a bucket that is not as it was written.
     damaged: AtomicBool,
@@ -147,7 +154,7 @@ impl<B: AsRef<[u8]>> IndexFile<B> {
         id.copy_from_slice(&header[32..48]);
         let mut sections = [Section::default(); SECTIONS];
         let count = usize::try_from(number(88)).unwrap_or(usize::MAX);
-        for (name, section) in header[FIRST_SECTION..]
+        for (name, section) in header[FIRST_SECTION..BLOCKS_V4]
             .chunks_exact(SECTION)
             .take(count)
             .map(|part| (&part[..NAME], read_section(part, whole.len())))
@@ -168,6 +175,8 @@ impl<B: AsRef<[u8]>> IndexFile<B> {
             longest_url: usize::try_from(number(80)).unwrap_or(usize::MAX),
             v4: levels(96),
             v6: levels(120),
+            around_v4: Around::of_bytes(&header[BLOCKS_V4..BLOCKS_V6]),
+            around_v6: Around::of_bytes(&header[BLOCKS_V6..HEADER]),
             sections,
             damaged: AtomicBool::new(false),
             bytes,
@@ -271,12 +280,12 @@ impl<B: AsRef<[u8]>> Listing for IndexFile<B> {
         self.longest_url
     }
 
-    fn levels_v4(&self) -> Levels {
-        self.v4
+    fn levels_v4(&self, key: u32) -> Levels {
+        if self.around_v4.has_v4(key) { self.v4 } else { self.v4.without_networks() }
     }
 
-    fn levels_v6(&self) -> Levels {
-        self.v6
+    fn levels_v6(&self, key: u128) -> Levels {
+        if self.around_v6.has_v6(key) { self.v6 } else { self.v6.without_networks() }
     }
 
     fn push_text(&self, kind: IocType, value: &str, match_type: MatchType, hits: &mut Hits) {

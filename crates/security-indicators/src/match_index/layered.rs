@@ -130,12 +130,12 @@ impl<B: AsRef<[u8]>> Listing for Both<'_, B> {
         self.file.longest_url().max(self.index.added.longest_url())
     }
 
-    fn levels_v4(&self) -> Levels {
-        self.file.levels_v4().or(self.index.added.levels_v4())
+    fn levels_v4(&self, key: u32) -> Levels {
+        self.file.levels_v4(key).or(self.index.added.levels_v4(key))
     }
 
-    fn levels_v6(&self) -> Levels {
-        self.file.levels_v6().or(self.index.added.levels_v6())
+    fn levels_v6(&self, key: u128) -> Levels {
+        self.file.levels_v6(key).or(self.index.added.levels_v6(key))
     }
 
     fn push_text(&self, kind: IocType, value: &str, how: MatchType, hits: &mut Hits) {

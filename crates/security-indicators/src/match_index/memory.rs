@@ -93,11 +93,11 @@ impl Listing for MatchIndex {
         self.longest_url
     }
 
-    fn levels_v4(&self) -> Levels {
+    fn levels_v4(&self, _: u32) -> Levels {
         self.v4.listed
     }
 
-    fn levels_v6(&self) -> Levels {
+    fn levels_v6(&self, _: u128) -> Levels {
         self.v6.listed
     }
 

@@ -15,20 +15,21 @@ pub(super) trait Listing {
     fn lists(&self, kind: IocType) -> bool;
     /// The longest URL ever listed: nothing longer is worth a probe.
     fn longest_url(&self) -> usize;
-    fn levels_v4(&self) -> Levels;
-    fn levels_v6(&self) -> Levels;
+    /// The lengths of listed networks that may lie around an address or network of this key.
+    fn levels_v4(&self, key: u32) -> Levels;
+    fn levels_v6(&self, key: u128) -> Levels;
     fn push_text(&self, kind: IocType, value: &str, match_type: MatchType, hits: &mut Hits);
     fn push_v4(&self, level: u8, key: u32, match_type: MatchType, hits: &mut Hits);
     fn push_v6(&self, level: u8, key: u128, match_type: MatchType, hits: &mut Hits);
 
     /// Adds what is listed at a level (`same`) and what lies around it (`inside`), the nearest first.
     fn push_networks_v4(&self, level: u8, key: u32, same: MatchType, inside: MatchType, hits: &mut Hits) {
-        each_level(self.levels_v4(), level, key, same, inside, |level, key, how| {
+        each_level(self.levels_v4(key), level, key, same, inside, |level, key, how| {
             self.push_v4(level, key, how, hits)
         });
     }
     fn push_networks_v6(&self, level: u8, key: u128, same: MatchType, inside: MatchType, hits: &mut Hits) {
-        each_level(self.levels_v6(), level, key, same, inside, |level, key, how| {
+        each_level(self.levels_v6(key), level, key, same, inside, |level, key, how| {
             self.push_v6(level, key, how, hits)
         });
     }
@@ -66,7 +67,8 @@ fn push_parents(listing: &impl Listing, host: &str, match_type: MatchType, hits:
         return;
     }
     let mut rest = host;
-    while let Some((_, parent)) = rest.split_once('.') {
+    // A name of one label is never listed.
+    while let Some((_, parent)) = rest.split_once('.').filter(|(_, parent)| parent.contains('.')) {
         listing.push_text(IocType::Domain, parent, match_type, hits);
         rest = parent;
     }
@@ -178,6 +180,12 @@ impl Levels {
 
     pub(super) fn or(self, other: Self) -> Self {
         Self(std::array::from_fn(|at| self.0[at] | other.0[at]))
+    }
+
+    /// Lone addresses alone, where they are among these.
+    pub(super) fn without_networks(self) -> Self {
+        let bit = usize::from(Self::LONE_BIT);
+        Self(std::array::from_fn(|at| if at == bit / 64 { self.0[at] & 1 << (bit % 64) } else { 0 }))
     }
 
     fn has(self, level: u8) -> bool {

@@ -134,8 +134,6 @@ impl EmbeddedStore {
     ) -> Result<(), StoreFault> {
         let record = serde_json::to_string(record)
             .map_err(|error| Trouble::from(error).at(self.credentials.path()))?;
-        let line_text =
-            serde_json::to_string(line).map_err(|error| Trouble::from(error).at(self.credentials.path()))?;
         self.opened_credentials().write(Some(Domain::Credentials), |transaction| {
             let revision = next_revision(transaction)?;
             let sum = sum(key, version, revision, &record);
@@ -150,14 +148,20 @@ impl EmbeddedStore {
             if stored != 1 {
                 return Err(StoreFault::conflict(key).into());
             }
-            transaction
-                .prepare_cached("INSERT INTO history (credential, line) VALUES (?1, ?2)")?
-                .execute(params![line.credential, line_text])?;
+            add_history(transaction, line)?;
             Ok(Done::Changed(()))
         })?;
         self.history_file.catch_up(&self.credentials);
         Ok(())
     }
+}
+
+/// The line that belongs to a change, in the change's own transaction.
+pub(super) fn add_history(transaction: &Transaction<'_>, line: &HistoryEntry) -> Result<(), Trouble> {
+    transaction
+        .prepare_cached("INSERT INTO history (credential, line) VALUES (?1, ?2)")?
+        .execute(params![line.credential, serde_json::to_string(line)?])?;
+    Ok(())
 }
 
 impl Table {

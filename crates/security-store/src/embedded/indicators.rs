@@ -8,7 +8,9 @@ use rusqlite::{
 };
 use security_core::{Domain, Revision, StoreFault};
 use security_indicators::{Indicator, IocType};
-use security_intel::{IndicatorChange, IndicatorStore, IocFilter, IocRecord, NewIoc, Row, Upserted};
+use security_intel::{
+    IndicatorChange, IndicatorStore, IocFilter, IocRecord, NewIoc, Row, SourceRemoval, Upserted,
+};
 
 use super::{EmbeddedStore, full_text, labels, pool::Done, walk, whole};
 use crate::fault::Trouble;
@@ -179,6 +181,10 @@ impl IndicatorStore for EmbeddedStore {
             count(transaction, indicator.kind(), -1)?;
             Ok(Done::Changed(true))
         })
+    }
+
+    fn remove_source(&self, source: &str, limit: usize) -> Result<SourceRemoval, StoreFault> {
+        self.take_back(source, limit)
     }
 
     fn count_indicators(&self) -> Result<Vec<(IocType, u64)>, StoreFault> {
@@ -390,17 +396,17 @@ fn records_at(connection: &Connection, rows: &[Row]) -> Result<Vec<IocRecord>, T
     Ok(found)
 }
 
-fn record(row: &SqlRow<'_>, column: usize) -> Result<IocRecord, Trouble> {
+pub(super) fn record(row: &SqlRow<'_>, column: usize) -> Result<IocRecord, Trouble> {
     Ok(serde_json::from_str(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)?)
 }
 
-fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
+pub(super) fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
     let value: i64 =
         connection.prepare_cached("SELECT value FROM revision")?.query_row([], |row| row.get(0))?;
     Ok(Revision(u64::try_from(value).unwrap_or(0)))
 }
 
-fn count(transaction: &Transaction<'_>, kind: IocType, change: i64) -> rusqlite::Result<usize> {
+pub(super) fn count(transaction: &Transaction<'_>, kind: IocType, change: i64) -> rusqlite::Result<usize> {
     transaction
         .prepare_cached(
             "INSERT INTO tally (kind, records) VALUES (?1, ?2)

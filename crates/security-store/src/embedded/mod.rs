@@ -10,8 +10,11 @@ mod intel;
 mod key_bulk;
 mod key_table;
 mod labels;
+mod match_file;
 mod pool;
 mod schema;
+mod secrets;
+mod source_removal;
 mod walk;
 
 use std::{fmt, fs, path::Path, path::PathBuf, sync::Arc, time::Duration};

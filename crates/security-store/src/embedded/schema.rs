@@ -63,6 +63,20 @@ pub(super) static CREDENTIALS: Schema = Schema {
         CREATE TABLE foreign_key (lookup BLOB PRIMARY KEY, id TEXT NOT NULL) STRICT, WITHOUT ROWID;
         CREATE TABLE foreign_route (route TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
     ",
+        // What is long stands last: lists and re-wrapping read none of it. The newest `secret_key` is in force, the
+        // others are known until no secret needs them.
+        "
+        CREATE TABLE secret_key (
+            made INTEGER PRIMARY KEY AUTOINCREMENT, key_id TEXT NOT NULL UNIQUE
+        ) STRICT;
+        CREATE TABLE secret (
+            row INTEGER PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL,
+            key_id TEXT REFERENCES secret_key (key_id), wrapped BLOB, sum INTEGER NOT NULL, record TEXT NOT NULL,
+            sealed BLOB, UNIQUE (name, version),
+            CHECK ((key_id IS NULL) = (wrapped IS NULL) AND (key_id IS NULL) = (sealed IS NULL))
+        ) STRICT;
+        CREATE INDEX secret_by_key ON secret (key_id, name, version);
+    ",
     ],
 };
 
@@ -72,7 +86,8 @@ pub(super) static INDICATORS: Schema = Schema {
     synchronous: "FULL",
     // A removed indicator keeps its row, without a record, so that the change feed can tell of it. The
     // full-text index keeps no copy of the text: it is asked for rows only.
-    steps: &["
+    steps: &[
+        "
         CREATE TABLE revision (one INTEGER PRIMARY KEY CHECK (one = 1), value INTEGER NOT NULL) STRICT;
         INSERT INTO revision VALUES (1, 0);
         CREATE TABLE ioc (
@@ -93,7 +108,12 @@ pub(super) static INDICATORS: Schema = Schema {
             value, description, tags, sources,
             content='', contentless_delete=1, tokenize='unicode61 remove_diacritics 2'
         );
-    "],
+    ",
+        "
+        CREATE TABLE match_index (made INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL) STRICT;
+        CREATE INDEX ioc_removed ON ioc (row) WHERE removed = 1;
+    ",
+    ],
 };
 
 pub(super) static INTEL: Schema = Schema {
@@ -194,8 +214,11 @@ impl Schema {
             "PRAGMA synchronous = {}; PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON;
              PRAGMA trusted_schema = OFF; PRAGMA temp_store = MEMORY; PRAGMA secure_delete = {};",
             self.synchronous,
-            // Whatever leaves the intelligence database leaves no trace in its pages.
-            if std::ptr::eq(self, &raw const INTEL) { "ON" } else { "FAST" },
+            // Whatever leaves these leaves no trace in their pages: what was disposed of, a destroyed secret.
+            match std::ptr::eq(self, &raw const INTEL) || std::ptr::eq(self, &raw const CREDENTIALS) {
+                true => "ON",
+                false => "FAST",
+            },
         ))?;
         Ok(connection)
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use security_core::{StoreFault, Timestamp, TimestampWriter};
+use security_core::{StoreFault, Timestamp};
 use security_credentials::{ChainLink, KeyUse};
 use serde::Serialize;
 
@@ -114,10 +114,10 @@ impl Body {
         }
     }
 
-    pub(super) fn write(&self, times: &mut TimestampWriter, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::Json(json) => out.extend_from_slice(json),
-            Self::KeyUse(used) => used.write(times, out),
+            Self::KeyUse(used) => used.write(out),
         }
     }
 }

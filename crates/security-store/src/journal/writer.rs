@@ -13,7 +13,7 @@ use std::{
 };
 
 use crossbeam_queue::ArrayQueue;
-use security_core::{StoreFault, Timestamp, TimestampWriter};
+use security_core::{StoreFault, Timestamp};
 use security_credentials::{ChainLink, JournalEnd};
 use serde_json::json;
 
@@ -267,7 +267,6 @@ impl Files {
             Err(error) => return (0, Some(fault::from_io(&error, folder))),
         };
         let mut text = Vec::with_capacity(batch.iter().map(|queued| queued.body.length() + 200).sum());
-        let mut times = TimestampWriter::default();
         let (mut seq, mut link) = (open.end.seq, open.end.link);
         // Where the text may be cut, and the number and link that the file then ends with.
         let mut ends = vec![(0, seq, link)];
@@ -282,7 +281,7 @@ impl Files {
         let first = ends.len();
         for queued in batch {
             seq += 1;
-            link = record::write_line(&mut text, seq, link, |out| queued.body.write(&mut times, out));
+            link = record::write_line(&mut text, seq, link, |out| queued.body.write(out));
             ends.push((text.len(), seq, link));
         }
         let (taken, refused) = write_as_far_as_possible(&mut open.file, &text);

@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use security_core::{ChangeSignal, Domain, Severity, Timestamp};
 use security_credentials::{
-    CredentialEvent, CredentialKind, CredentialRecord, Digest, HistoryEntry, IssuedKey, KnownValue, Origin,
+    CredentialEvent, CredentialKind, CredentialRecord, Digest, Envelope, HistoryEntry, IssuedKey, KnownValue,
+    Origin, SecretVersion, VersionFacts,
 };
 use security_indicators::Indicator;
 use security_intel::{IntelRecord, NewIoc};
@@ -71,6 +72,21 @@ pub(crate) fn issued(id: &str, version: u64) -> IssuedKey {
         previous: None,
         revoked: None,
         foreign: None,
+    }
+}
+
+/// A version whose wrapped key says whose it is and under which master key.
+pub(crate) fn secret(name: &str, version: u64, master_key: &str) -> SecretVersion {
+    let metadata = serde_json::Map::from_iter([("owner".to_owned(), "finance".into())]);
+    SecretVersion {
+        name: name.parse().unwrap(),
+        version,
+        facts: VersionFacts::new(metadata, at(0)).unwrap(),
+        envelope: Some(Envelope {
+            master_key: master_key.to_owned(),
+            wrapped_key: format!("{name} {version} under {master_key}").into_bytes(),
+            sealed_value: format!("value of {name} {version}").into_bytes(),
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Base64 where it plausibly hides text.
 
 /// The shortest text that is worth a look: shorter ones hide nothing that runs.
-const SHORTEST: usize = 12;
+pub(super) const SHORTEST: usize = 8;
 
 /// Decodes a whole value into `out` if all of it is base64 (either alphabet) of text that has something in it
 /// that attacks need; `false` otherwise.
@@ -28,15 +28,20 @@ pub(super) fn decode_text(value: &[u8], out: &mut Vec<u8>) -> bool {
         if held >= 8 {
             held -= 8;
             let decoded = u8::try_from(bits >> held & 0xff).unwrap_or(0);
-            // Text with nothing but plain characters in it: an id decodes to anything but that.
-            if !matches!(decoded, b'\t' | b'\n' | b'\r' | b' '..=b'~') {
+            // Text: an id decodes to anything but that.
+            if !matches!(decoded, 0 | b'\t'..=b'\r' | b' '..=b'~' | 0x80..) {
                 return false;
             }
             has_marks |= !decoded.is_ascii_alphanumeric();
             out.push(decoded);
+            // Sentences are made of the same letters, and decode to noise from the beginning.
+            let is_noise = |error: std::str::Utf8Error| error.error_len().is_some();
+            if out.len() == 8 && std::str::from_utf8(out).is_err_and(is_noise) {
+                return false;
+            }
         }
     }
-    has_marks
+    has_marks && out.first() != Some(&0) && std::str::from_utf8(out).is_ok()
 }
 
 #[cfg(test)]

@@ -4,98 +4,11 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
-use super::cursor::{Cursor, before, has, is_word};
+use super::cursor::{Cursor, WINDOW, before, has, is_word};
 
 /// A tag's name that really ends.
 pub(super) fn is_tag(text: &[u8], _start: usize, end: usize) -> bool {
-    text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
-}
-
-/// `on…=` as an attribute: behind a space, a slash or a quotation mark, and something that runs behind it.
-pub(super) fn is_event(text: &[u8], start: usize, end: usize) -> bool {
-    let mut cursor = Cursor::new(text, end);
-    let name = cursor.skip(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !(3..=26).contains(&name)
-        || !start.checked_sub(1).is_none_or(|at| {
-            matches!(text[at], b' ' | b'/' | b'\'' | b'"' | b'`' | b'<' | b'>' | b',' | b';')
-        })
-    {
-        return false;
-    }
-    cursor.skip(|byte| byte < 0x21);
-    if !cursor.eat(b"=") {
-        return false;
-    }
-    let rest = cursor.rest();
-    let window = &text[start.saturating_sub(64)..start];
-    let is_in_tag = window
-        .iter()
-        .rposition(|byte| *byte == b'<')
-        .is_some_and(|at| !window[at..].contains(&b'>') || window[at..].len() < 40);
-    let breaks_out = matches!(before(text, start), Some(b'\'' | b'"' | b'`'));
-    is_in_tag
-        || breaks_out
-        || [&b"("[..], b"`", b"location", b"document."].iter().any(|sign| has(rest, sign)) && start > 0
-}
-
-/// `javascript:` with code behind it.
-pub(super) fn is_script_uri(text: &[u8], start: usize, end: usize) -> bool {
-    let rest = Cursor::new(text, end).rest();
-    let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
-    !is_name
-        && !rest.starts_with(b" ")
-        && rest.iter().any(|byte| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'\'' | b'"' | b'/'))
-}
-
-/// `alert(` and friends with an argument that probes have.
-pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
-    let is_method = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
-    let rest = Cursor::new(text, end).rest();
-    !is_method
-        && (rest.first().is_some_and(|byte| {
-            byte.is_ascii_digit() || matches!(byte, b'\'' | b'"' | b'`' | b'/' | b'(' | b')')
-        }) || [
-            &b"document"[..],
-            b"window",
-            b"self",
-            b"location",
-            b"origin",
-            b"this",
-            b"string",
-            b"atob",
-            b"unescape",
-            b"xss",
-            b"\\",
-        ]
-        .iter()
-        .any(|word| rest.starts_with(word)))
-}
-
-/// `eval(` and the like of something computed.
-pub(super) fn is_eval(text: &[u8], start: usize, end: usize) -> bool {
-    let is_name =
-        start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.' && text[start] == b'i');
-    let rest = Cursor::new(text, end).rest();
-    !is_name
-        && [
-            &b"atob"[..],
-            b"string.",
-            b"name",
-            b"location",
-            b"unescape",
-            b"$",
-            b"'",
-            b"\"",
-            b"`",
-            b"base64",
-            b"compile",
-            b"window",
-            b"document",
-            b"__import__",
-            b"request",
-        ]
-        .iter()
-        .any(|word| rest.starts_with(word))
+    text[end - 1] == b' ' || text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
 }
 
 /// A chain of `../` that climbs out rather than tidies up.
@@ -105,6 +18,14 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
     let mut is_odd = false;
     loop {
         let dots = cursor.skip(|byte| byte == b'.');
+        // A line's end in between is dropped by some.
+        if dots == 2
+            && climbs < 8
+            && cursor.peek() == Some(b' ')
+            && matches!(text.get(cursor.at + 1), Some(b'/' | b'\\'))
+        {
+            cursor.at += 1;
+        }
         let has_parameter = cursor.eat(b";");
         let slashes = cursor.skip(|byte| matches!(byte, b'/' | b'\\'));
         if dots < 2 || slashes == 0 {
@@ -117,36 +38,64 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
         }
     }
     let is_value_start = start == 0 || !is_word(text[start - 1]) && text[start - 1] != b'.';
-    let is_sentence = text.contains(&b' ');
+    // Near by, so that a text full of dots stays linear.
+    let near = &text[start.saturating_sub(2 * WINDOW)..text.len().min(start + 2 * WINDOW)];
+    let is_sentence = near.contains(&b' ');
+    let rest = cursor.rest();
+    // `a/b/../../c` stays where it is, and pages name their pictures from above.
+    let depth = text[start.saturating_sub(WINDOW)..start]
+        .rsplit(|byte| b" \"'=,(".contains(byte))
+        .next()
+        .map_or(0, |prior| {
+            prior.split(|byte| matches!(byte, b'/' | b'\\')).filter(|segment| !segment.is_empty()).count()
+        });
+    let is_asset = names_an_asset(rest);
+    let is_tidy = climbs < 3 && (depth >= climbs || is_asset);
     is_value_start
-        && (climbs >= 3
-            || climbs == 2 && !is_sentence
+        && (climbs >= 3 && !(is_asset && is_sentence)
+            || climbs == 2 && !is_sentence && !is_tidy
             || climbs >= 1 && is_odd && !is_sentence
-            || climbs >= 1 && names_a_file(cursor.rest()))
+            || climbs >= 1 && names_a_file(rest, is_sentence))
 }
 
-fn names_a_file(rest: &[u8]) -> bool {
-    [
-        &b"etc/"[..],
-        b"windows",
+/// What pages refer to by `../`.
+fn names_an_asset(rest: &[u8]) -> bool {
+    const ENDS: [&[u8]; 14] = [
+        b".css", b".js", b".png", b".jpg", b".jpeg", b".gif", b".svg", b".webp", b".ico", b".md", b".html",
+        b".ts", b".woff2", b".mjs",
+    ];
+    let name = &rest[..rest.iter().position(|byte| b" ?#\"')".contains(byte)).unwrap_or(rest.len())];
+    ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// What is looked for above: files of the system anywhere, files of applications as a value of their own.
+fn names_a_file(rest: &[u8], is_sentence: bool) -> bool {
+    const SYSTEM: [&[u8]; 14] = [
+        b"etc/passwd",
+        b"etc/shadow",
+        b"etc/hosts",
+        b"etc/group",
+        b"windows/win",
+        b"windows/sys",
+        b"windows\\",
         b"winnt",
         b"boot.ini",
-        b"proc/",
-        b"var/",
-        b"usr/",
-        b"root",
-        b"home/",
+        b"proc/self",
+        b"var/log",
         b"web-inf",
-        b".env",
-        b".git",
-        b"wp-config",
         b".ssh",
-        b"secret",
-        b"passwd",
-        b"config.",
-    ]
-    .iter()
-    .any(|name| rest.starts_with(name))
+        b"wp-config",
+    ];
+    const APPLICATION: [&[u8]; 10] =
+        [b"etc/", b"proc/", b"var/", b"usr/", b"root/", b"home/", b".env", b".git", b"secret", b"passwd"];
+    SYSTEM.iter().any(|name| rest.starts_with(name))
+        || !is_sentence && APPLICATION.iter().any(|name| rest.starts_with(name)) && !names_an_asset(rest)
+}
+
+/// A path of the system as a whole value, or behind an equals sign.
+pub(super) fn is_system_path(text: &[u8], start: usize, _end: usize) -> bool {
+    let near = &text[start.saturating_sub(WINDOW)..text.len().min(start + WINDOW)];
+    !near.contains(&b' ') && (start == 0 || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
 }
 
 /// `..` as a segment.
@@ -159,9 +108,43 @@ pub(super) fn begins(text: &[u8], start: usize, _end: usize) -> bool {
     start.checked_sub(1).is_none_or(|at| !is_word(text[at]))
 }
 
+/// Where code stands rather than the name of something in a text: at the beginning, behind a sign of code or `return`.
+pub(super) fn is_code(text: &[u8], start: usize, _end: usize) -> bool {
+    start.checked_sub(1).is_none_or(|at| b"({;=,'\"+&|!:}".contains(&text[at]))
+        || text[..start].ends_with(b"return ")
+        || text[..start].ends_with(b"; ")
+        || text.len() < 48 && text[start - 1] != b'`' && !is_word(text[start - 1])
+}
+
+/// A module that is loaded, or called on: `require('child_process')`, `child_process.exec(`.
+pub(super) fn is_module(text: &[u8], start: usize, end: usize) -> bool {
+    let head = &text[start.saturating_sub(16)..start];
+    let head = head.strip_suffix(b"node:").unwrap_or(head);
+    let is_loaded = [&b"require("[..], b"import(", b"_load("].iter().any(|call| {
+        head.split_last().is_some_and(|(quote, before)| {
+            matches!(quote, b'\'' | b'"' | b'`') && before.trim_ascii_end().ends_with(call)
+        })
+    });
+    let rest = &text[end..text.len().min(end + 16)];
+    let is_called = [&b".exec"[..], b".spawn", b".fork"].iter().any(|call| rest.starts_with(call));
+    is_loaded || is_called && is_code(text, start, end)
+}
+
+/// `__proto__`, `constructor.prototype`: as the name of a parameter or key, not where a text tells of them.
+pub(super) fn is_key(text: &[u8], start: usize, _end: usize) -> bool {
+    start.checked_sub(1).is_none_or(|at| b"[]\"'{,.&=(".contains(&text[at]))
+        && !text[..start].ends_with(b"prototype.")
+        && !text[..start].ends_with(b"`")
+}
+
+/// A style's expression: behind the colon of a property.
+pub(super) fn is_style_value(text: &[u8], start: usize, _end: usize) -> bool {
+    before(text, start) == Some(b':')
+}
+
 /// What a template does not need and an attack does.
 static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    const WORDS: [&[u8]; 33] = [
+    const WORDS: [&[u8]; 51] = [
         b"__",
         b".class",
         b"getclass",
@@ -195,6 +178,24 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         b"[].",
         b"().",
         b"%x(",
+        b"settings.",
+        b"|attr",
+        b"|filter(",
+        b"|map(",
+        b"|system",
+        b"|add:",
+        b"(#",
+        b"#context",
+        b"@print",
+        b"applicationscope",
+        b"sessionscope",
+        b"pagecontext",
+        b"t(org",
+        b"getsession",
+        b"setattribute",
+        b"writefile",
+        b"clearconfig",
+        b"`",
     ];
     AhoCorasick::builder()
         .kind(Some(AhoCorasickKind::DFA))
@@ -212,6 +213,7 @@ pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
     let close: &[u8] = match (text[start], text[end - 1]) {
         (b'<', _) => b"%>",
         (_, b'(') => b")",
+        (b'[', b'=') => b"]",
         _ => b"}",
     };
     let length = memchr::memmem::find(rest, close).unwrap_or(rest.len());
@@ -222,7 +224,25 @@ pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
         && is_bare_math
         && inside.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2
         && inside.iter().any(|byte| matches!(byte, b'*' | b'+' | b'-' | b'/'));
-    has_math || (is_closed || memchr::memchr(b'(', inside).is_some()) && TEMPLATE_WORDS.is_match(inside)
+    let is_whole = is_closed && matches!(inside, b"self" | b"debug" | b"request" | b"settings" | b"app");
+    has_math
+        || is_whole
+        || (is_closed || memchr::memchr(b'(', inside).is_some()) && TEMPLATE_WORDS.is_match(inside)
+}
+
+/// `{% … %}`: with something that templates of users do not do.
+pub(super) fn is_directive(text: &[u8], _start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    cursor.skip(|byte| matches!(byte, b' ' | b'-' | b'+'));
+    let word = cursor.word();
+    let rest = cursor.rest();
+    let inside = &rest[..memchr::memmem::find(rest, b"%}").unwrap_or(rest.len())];
+    matches!(word, b"import" | b"debug" | b"from")
+        || TEMPLATE_WORDS.is_match(inside)
+        || matches!(word, b"set" | b"print")
+            && inside.iter().any(u8::is_ascii_digit)
+            && inside.contains(&b'*')
+        || word == b"include" && inside.contains(&b'/') && inside.contains(&b'\'') && has(inside, b"/etc")
 }
 
 /// `${jndi:` and the look-ups that hide it.
@@ -234,17 +254,31 @@ pub(super) fn is_lookup(text: &[u8], start: usize, end: usize) -> bool {
 /// A filter of LDAP that closes what somebody else opened.
 pub(super) fn is_ldap(text: &[u8]) -> bool {
     let Some(first) = text.iter().position(|byte| matches!(byte, b'(' | b')')) else { return false };
-    if text[first] == b'(' && !(first == 0 && matches!(text.get(1), Some(b'&' | b'|' | b'!'))) {
+    let opens_filter = matches!(text.get(first + 1), Some(b'&' | b'|' | b'!'))
+        && text[..first].iter().all(|byte| *byte == b'*');
+    if text[first] == b'(' && !opens_filter && !text.starts_with(b"*(") {
         return false;
     }
-    memchr::memchr_iter(b'(', text).take(16).any(|at| {
+    // `)(&`, `) ( |`: another filter behind the one that was closed.
+    let goes_on = memchr::memchr_iter(b')', text).take(16).any(|at| {
         let mut cursor = Cursor::new(text, at + 1);
-        cursor.skip(|byte| matches!(byte, b'&' | b'|' | b'!' | b'(' | b' '));
-        let name = cursor.skip(|byte| is_word(byte) || matches!(byte, b'-' | b'.' | b':' | b';'));
-        name > 0
-            && name < 40
-            && (cursor.eat(b"=") || cursor.eat(b"~=") || cursor.eat(b">=") || cursor.eat(b"<="))
-    }) || text.starts_with(b"*)(")
+        cursor.space();
+        cursor.eat(b"(") && {
+            cursor.space();
+            matches!(cursor.peek(), Some(b'&' | b'|' | b'!'))
+        }
+    });
+    goes_on
+        || memchr::memchr_iter(b'(', text).take(16).any(|at| {
+            let mut cursor = Cursor::new(text, at + 1);
+            cursor.skip(|byte| matches!(byte, b'&' | b'|' | b'!' | b'(' | b' '));
+            let name = cursor.skip(|byte| is_word(byte) || matches!(byte, b'-' | b'.' | b':' | b';'));
+            name > 0
+                && name < 40
+                && (cursor.eat(b"=") || cursor.eat(b"~=") || cursor.eat(b">=") || cursor.eat(b"<="))
+        })
+        || text.starts_with(b"*)(")
+        || text.len() < 40 && [&b"*)"[..], b"*()"].iter().any(|start| text.starts_with(start))
         || has(text, b"*))") && text.len() < 40
 }
 
@@ -265,72 +299,4 @@ pub(super) fn is_doctype(text: &[u8], _start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
     let rest = &rest[..rest.iter().position(|byte| *byte == b'>').unwrap_or(rest.len())];
     has(rest, b"[") || has(rest, b" system ") || has(rest, b" public ") && !has(rest, b"-//w3c//")
-}
-
-/// PHP's serialised forms: `o:4:"user"`, `a:1:{`.
-pub(super) fn is_php_object(text: &[u8], start: usize, end: usize) -> bool {
-    if !begins(text, start, end) {
-        return false;
-    }
-    let mut cursor = Cursor::new(text, end);
-    cursor.skip(|byte| byte == b'+');
-    let digits = cursor.skip(|byte| byte.is_ascii_digit());
-    digits > 0 && (cursor.eat(b":\"") || text[start] == b'a' && cursor.eat(b":{"))
-}
-
-/// A class name as the value of `@type` or `$type`.
-pub(super) fn is_type_name(text: &[u8], _start: usize, end: usize) -> bool {
-    let rest = Cursor::new(text, end).rest();
-    let mut cursor = Cursor::new(rest, 0);
-    cursor.skip(|byte| matches!(byte, b' ' | b':' | b'"' | b'\''));
-    [
-        &b"com.sun."[..],
-        b"org.apache.",
-        b"java.",
-        b"javax.",
-        b"system.",
-        b"org.springframework",
-        b"com.zaxxer",
-        b"ch.qos",
-        b"l",
-    ]
-    .iter()
-    .any(|package| cursor.rest().starts_with(package) && (*package != b"l" || has(cursor.rest(), b";")))
-}
-
-/// A line's end and then a header: names that split a response, or in a header itself anything.
-pub(super) fn splits_header(decoded: &[u8], is_line: bool) -> bool {
-    const NAMES: [&[u8]; 13] = [
-        b"set-cookie:",
-        b"location:",
-        b"content-length:",
-        b"content-type:",
-        b"transfer-encoding:",
-        b"http/1.",
-        b"http/2",
-        b"x-forwarded-",
-        b"host:",
-        b"refresh:",
-        b"access-control-",
-        b"x-xss-protection:",
-        b"content-security-policy:",
-    ];
-    memchr::memchr2_iter(b'\r', b'\n', decoded).any(|at| {
-        let rest = decoded[at + 1..].trim_ascii_start();
-        is_line && !rest.is_empty()
-            || NAMES
-                .iter()
-                .any(|name| rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
-    })
-}
-
-/// A line's end and then a mail header.
-pub(super) fn splits_mail(decoded: &[u8]) -> bool {
-    memchr::memchr2_iter(b'\r', b'\n', decoded).any(|at| {
-        let rest = decoded[at + 1..].trim_ascii_start();
-        [&b"bcc:"[..], b"cc:", b"rcpt to:"].iter().any(|name| {
-            rest.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
-                && rest[..rest.len().min(120)].contains(&b'@')
-        })
-    })
 }

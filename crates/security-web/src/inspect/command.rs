@@ -1,119 +1,16 @@
 //! Shell commands: behind a sign that begins one.
 
-use super::cursor::{Cursor, has, is_word};
-
-/// Commands that are no word of a sentence.
-const PLAIN: [&[u8]; 58] = [
-    b"awk",
-    b"bash",
-    b"bitsadmin",
-    b"busybox",
-    b"cat",
-    b"certutil",
-    b"chmod",
-    b"chown",
-    b"cmd",
-    b"cmd.exe",
-    b"crontab",
-    b"csh",
-    b"curl",
-    b"dash",
-    b"gcc",
-    b"ifconfig",
-    b"ipconfig",
-    b"ksh",
-    b"ls",
-    b"lsof",
-    b"lua",
-    b"mkfifo",
-    b"mknod",
-    b"mshta",
-    b"nc",
-    b"nc.traditional",
-    b"ncat",
-    b"netcat",
-    b"netstat",
-    b"nmap",
-    b"nslookup",
-    b"perl",
-    b"php",
-    b"ping",
-    b"powershell",
-    b"powershell.exe",
-    b"printenv",
-    b"ps",
-    b"pwd",
-    b"python",
-    b"python2",
-    b"python3",
-    b"regsvr32",
-    b"rm",
-    b"ruby",
-    b"rundll32",
-    b"sh",
-    b"socat",
-    b"ssh",
-    b"systeminfo",
-    b"telnet",
-    b"tftp",
-    b"uname",
-    b"wget",
-    b"whoami",
-    b"wmic",
-    b"xterm",
-    b"zsh",
-];
-/// Those of them that people write of: a word behind them is no argument.
-const WRITTEN_OF: [&[u8]; 17] = [
-    b"awk",
-    b"bash",
-    b"cat",
-    b"cmd",
-    b"curl",
-    b"dash",
-    b"gcc",
-    b"ls",
-    b"lua",
-    b"perl",
-    b"php",
-    b"ping",
-    b"powershell",
-    b"python",
-    b"rm",
-    b"ruby",
-    b"ssh",
-];
-/// Commands that are also words: they need an argument that no sentence has.
-const WORDS: [&[u8]; 24] = [
-    b"base64",
-    b"cp",
-    b"dig",
-    b"dir",
-    b"echo",
-    b"env",
-    b"expr",
-    b"find",
-    b"grep",
-    b"head",
-    b"hostname",
-    b"id",
-    b"kill",
-    b"less",
-    b"more",
-    b"mv",
-    b"net",
-    b"nohup",
-    b"sed",
-    b"sleep",
-    b"tail",
-    b"tee",
-    b"touch",
-    b"type",
-];
+use super::{
+    command_words::{Kind, is_of_files, is_runner, kind},
+    cursor::{Cursor, WINDOW, has, is_word},
+    signs::CHAIN,
+};
 
 /// Behind `;`, `|`, `&&`, a backtick, `$(` or a line's end: a command.
 pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
-    if text[start] == b'`' && is_markdown(text, start, end) {
+    if text[start] == b'`' && is_markdown(text, start, end)
+        || text[start] == b'$' && text[..start].ends_with(b" `")
+    {
         return false;
     }
     // "```bash" and a line's end begin an example.
@@ -122,49 +19,161 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         return false;
     }
     let mut cursor = Cursor::new(text, end);
-    cursor.skip(|byte| matches!(byte, b' ' | b';' | b'|' | b'&' | b'(' | b'{' | b'!' | b'\n'));
-    if cursor.eat(b"sudo ") || cursor.eat(b"time ") || cursor.eat(b"exec ") {
-        cursor.space();
-    }
+    cursor.skip_few(|byte| {
+        matches!(byte, b' ' | b';' | b'|' | b'&' | b'(' | b'{' | b'!' | b'\n' | b'\r' | b'"' | b'\'')
+    });
+    let is_braced = text[..cursor.at].ends_with(b"{");
     let mut word = [0u8; 24];
-    let length = unquoted(&mut cursor, &mut word);
+    let mut length = unquoted(&mut cursor, &mut word);
+    if length == 0 {
+        return false;
+    }
+    let mut is_run = false;
+    if is_runner(&word[..length]) {
+        let (mut behind, mut next) = (cursor, [0u8; 24]);
+        behind.skip(|byte| matches!(byte, b'0'..=b'9' | b' ' | b'-'));
+        let found = unquoted(&mut behind, &mut next);
+        is_run = behind.at > cursor.at + found && kind(&next[..found]).is_some();
+        if is_run {
+            (cursor, word, length) = (behind, next, found);
+        }
+    }
     let word = &word[..length];
     // `/usr/bin/id` is `id`; `/???/c?t` is nothing that anybody types in good faith.
-    let has_jokers = word.starts_with(b"/") && word.contains(&b'?');
-    let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
-    let is_path = name.len() < word.len();
-    if has_jokers {
+    if word.starts_with(b"/") && word.contains(&b'?') {
         return true;
     }
+    let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
+    let is_path = name.len() < word.len();
     let opener = text[start];
-    let is_strict = opener == b'`' || opener == b'$' || end - start > 1 && opener != b' ';
+    // A row of a table of Markdown.
+    if opener == b'|' && has(&text[..text.len().min(4 * WINDOW)], b"|-") {
+        return false;
+    }
+    let n_signs = text[start..].iter().take(4).take_while(|byte| matches!(byte, b';' | b'|' | b'&')).count();
+    let is_substitution = matches!(opener, b'`' | b'$' | b'<' | b'>');
+    let is_strict = is_substitution || n_signs > 1 || is_run;
     // A list of fields (`name|id`) is no chain: the value before must not end in a name.
     let prior = text[..start].trim_ascii_end().last().copied();
-    let is_list = !is_strict && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    if PLAIN.contains(&name) {
-        let rest = cursor.rest();
-        let is_end = |byte: &u8| !is_word(*byte) && !matches!(byte, b'.' | b'=' | b':' | b',' | b'!' | b'?');
-        let stands_alone = rest.trim_ascii().is_empty() || is_strict || !rest.starts_with(b" ");
-        return rest.first().is_none_or(is_end)
-            && (is_path || is_argument(rest) || !WRITTEN_OF.contains(&name) || !is_list && stands_alone);
+    let is_line = matches!(opener, b'\n' | b'\r');
+    let is_list = !is_strict
+        && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && !(is_line && memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).take(3).count() < 3);
+    let rest = cursor.rest();
+    if is_braced && rest.first() == Some(&b',') && kind(name).is_some() {
+        return true;
     }
-    if WORDS.contains(&name) {
-        let rest = cursor.rest();
-        if is_path || is_argument(rest) || has(rest, b" >") {
-            return !matches!(rest.first(), Some(b'=' | b':' | b','));
+    let is_last = rest
+        .trim_ascii_start()
+        .first()
+        .is_none_or(|byte| matches!(byte, b'`' | b')' | b';' | b'|' | b'&' | b'#' | b'>' | b'"' | b'\''));
+    match kind(name) {
+        Some(found @ (Kind::Plain | Kind::WrittenOf)) => {
+            let is_end = |byte: &u8| {
+                !is_word(*byte) && !matches!(byte, b'.' | b'=' | b':' | b',' | b'!' | b'?' | b'-')
+            };
+            let stands_alone = is_last || !rest.starts_with(b" ");
+            rest.first().is_none_or(is_end)
+                && !closes_a_tag(rest)
+                && (is_path
+                    || is_argument(rest, true, true)
+                    || found == Kind::Plain
+                    || is_substitution
+                    || !is_list && stands_alone)
         }
-        let is_last = rest.trim_ascii().is_empty()
-            || matches!(rest.trim_ascii()[0], b'`' | b')' | b';' | b'|' | b'&' | b'#' | b'>');
-        return is_last
-            && !is_list
-            && (name == b"id"
-                || name == b"dir"
-                || name == b"env"
-                || name == b"hostname"
-                || opener == b'`'
-                || opener == b'$');
+        Some(Kind::Word) => {
+            if closes_a_tag(rest) {
+                return false;
+            }
+            let takes_text = matches!(
+                name,
+                b"echo" | b"sed" | b"eval" | b"exec" | b"expr" | b"trap" | b"alias" | b"test" | b"sleep"
+            );
+            let is_pair = matches!(
+                (name, rest.trim_ascii_start()),
+                (b"reg", [b'q' | b'a' | b's', ..])
+                    | (b"route", [b'p', b'r', ..])
+                    | (b"net", [b'u' | b'v' | b's' | b'l', ..])
+            );
+            if is_path
+                || is_argument(rest, takes_text, false)
+                || is_pair
+                || is_substitution && takes_text && rest.first() == Some(&b' ')
+            {
+                return !matches!(rest.first(), Some(b'=' | b':' | b',')) && !is_long_flag(rest, name);
+            }
+            let is_sure =
+                matches!(name, b"id" | b"dir" | b"env" | b"hostname") || is_strict && opener != b'&';
+            is_last && !is_list && (is_sure || leaves_a_value(text, start))
+        }
+        None => false,
     }
-    false
+}
+
+/// Whether what stands before an opener is what a form wanted: nothing, a number or an address, a mark that closes.
+fn leaves_a_value(text: &[u8], start: usize) -> bool {
+    let prior = text[..start].trim_ascii();
+    prior.is_empty()
+        || !prior.iter().any(|byte| byte.is_ascii_alphabetic() || *byte == b' ' || *byte >= 0x80)
+            && text[start] != b'\n'
+}
+
+/// `| sort -count`: the pipelines of log searches have stages called like commands, but no flags of one letter.
+fn is_long_flag(rest: &[u8], name: &[u8]) -> bool {
+    matches!(name, b"sort" | b"top" | b"head" | b"tail" | b"join")
+        && rest
+            .strip_prefix(b" -")
+            .is_some_and(|flag| flag.iter().take_while(|byte| is_word(**byte)).count() > 2)
+}
+
+/// `</p>`: a tag's end, and no redirection.
+fn closes_a_tag(rest: &[u8]) -> bool {
+    let Some(name) = rest.strip_prefix(b"</") else { return false };
+    let length = name.iter().position(|byte| !byte.is_ascii_alphanumeric()).unwrap_or(name.len());
+    length > 0 && name.get(length) == Some(&b'>')
+}
+
+/// A whole value that is a command: for files of the system, from a folder of programs, behind another one that runs
+/// it, or a `ping` with its count.
+pub(super) fn is_whole_command(text: &[u8]) -> bool {
+    const FOLDERS: [&[u8]; 5] = [b"/bin/", b"/usr/bin/", b"/sbin/", b"/usr/sbin/", b"/usr/local/bin/"];
+    let mut cursor = Cursor::new(text, 0);
+    let mut word = [0u8; 24];
+    let mut length = unquoted(&mut cursor, &mut word);
+    let is_run = is_runner(&word[..length]) && cursor.space() > 0;
+    if is_run {
+        length = unquoted(&mut cursor, &mut word);
+    }
+    let word = &word[..length];
+    let name = word.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let found = kind(name);
+    if is_run && found == Some(Kind::Plain) && cursor.peek().is_none_or(|byte| byte == b' ') {
+        return true;
+    }
+    if name.is_empty() || cursor.space() == 0 {
+        return false;
+    }
+    if found.is_some() && FOLDERS.iter().any(|folder| word.strip_prefix(*folder) == Some(name)) {
+        return true;
+    }
+    let rest = cursor.rest();
+    if name == b"ping" {
+        let is_count = |flag: &[u8]| {
+            rest.strip_prefix(flag).and_then(|more| more.first()).is_some_and(u8::is_ascii_digit)
+        };
+        return is_count(b"-c ") || is_count(b"-n ") || is_count(b"-i ");
+    }
+    let is_root = rest.first() == Some(&b'/') && rest.get(1).is_none_or(|byte| byte.is_ascii_alphanumeric());
+    (is_of_files(name) || found == Some(Kind::Plain)) && (is_root || rest.starts_with(b"c:\\"))
+}
+
+/// `for /f %i in (…) do`: a loop of the Windows shell.
+pub(super) fn is_loop(text: &[u8], start: usize, end: usize) -> bool {
+    let rest = Cursor::new(text, end).rest();
+    start.checked_sub(1).is_none_or(|at| !is_word(text[at]))
+        && rest.contains(&b'%')
+        && has(rest, b" in")
+        && has(rest, b"do")
 }
 
 /// A backtick of a fence, or of code in a sentence.
@@ -173,77 +182,152 @@ fn is_markdown(text: &[u8], start: usize, end: usize) -> bool {
     if matches!(text.get(end), Some(b'`' | b' ')) || matches!(prior, Some(b'`')) {
         return true;
     }
+    // The second of a pair ends what the first began.
+    let near = &text[start.saturating_sub(WINDOW)..start];
+    if memchr::memchr_iter(b'`', near).count() % 2 == 1 {
+        return true;
+    }
     let rest = Cursor::new(text, end).rest();
     let close = memchr::memchr(b'`', rest);
     let behind = close.and_then(|at| text.get(end + at + 1));
     let is_in_sentence = |byte: Option<u8>| {
-        matches!(byte, Some(b' ' | b'\n' | b'(' | b'[' | b']' | b')' | b',' | b'.' | b':'))
+        matches!(
+            byte,
+            Some(b' ' | b'\n' | b'(' | b'[' | b']' | b')' | b',' | b'.' | b':' | b'*' | b'_' | b'|')
+        )
     };
     is_in_sentence(behind.copied()) || is_in_sentence(prior) && start > 1
 }
 
-/// What stands behind a command and not behind a word of a sentence.
-fn is_argument(rest: &[u8]) -> bool {
+/// What stands behind a command and not behind a word of a sentence; numbers and quotations count where a command
+/// takes any text.
+fn is_argument(rest: &[u8], takes_text: bool, is_command_only: bool) -> bool {
     let argument = rest.trim_ascii_start();
     let is_apart =
         argument.len() < rest.len() || matches!(rest.first(), Some(b'<' | b'>' | b'$' | b'{' | b'/' | b'+'));
-    is_apart
-        && match argument.first() {
-            Some(b'-') => argument.get(1).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'-'),
-            Some(
-                b'/'
-                | b'$'
-                | b'*'
-                | b'<'
-                | b'>'
-                | b'~'
-                | b'|'
-                | b';'
-                | b'&'
-                | b'"'
-                | b'\''
-                | b'`'
-                | b'0'..=b'9'
-                | b'.'
-                | b'%',
-            ) => true,
-            Some(_) => {
-                let word =
-                    &argument[..argument.iter().position(|byte| *byte == b' ').unwrap_or(argument.len())];
-                has(word, b"://") || word.contains(&b'/') || word.contains(&b'\\')
-            }
-            None => false,
+    if !is_apart {
+        return false;
+    }
+    let end = argument
+        .iter()
+        .position(|byte| matches!(byte, b';' | b'|' | b'`' | b'\n' | b'\r'))
+        .unwrap_or(argument.len());
+    match argument.first() {
+        // The next command; words that are commands too stand in lists and tables.
+        Some(b'|' | b';' | b'`') => is_command_only,
+        Some(b'&') => is_command_only && (argument.get(1) == Some(&b'&') || argument.len() == 1),
+        Some(b'"' | b'\'' | b'0'..=b'9' | b'%') if takes_text => true,
+        _ => {
+            // Behind the first word, only what no sentence has.
+            let mut words = argument[..end].split(|byte| *byte == b' ');
+            words.next().is_some_and(|word| is_like_a_file(word) || is_sign_of_shell(word, argument))
+                || words.clone().zip(words.skip(1).chain([&b""[..]])).take(3).any(|(word, next)| {
+                    is_sign_of_shell(word, next) || word.len() == 1 && word[0] == b'>' && next.contains(&b'/')
+                })
         }
+    }
 }
 
-/// A word as a shell reads it: quotes, backslashes and `${ifs}` that change nothing are left out.
+/// A flag, a path from the root, a variable, a redirection.
+fn is_sign_of_shell(word: &[u8], behind: &[u8]) -> bool {
+    match word.first() {
+        Some(b'-') => {
+            let name = word.strip_prefix(b"--").unwrap_or(&word[1..]);
+            name.first().is_some_and(u8::is_ascii_alphanumeric)
+        }
+
+        Some(b'/') => {
+            word.get(1).is_none_or(|byte| byte.is_ascii_alphanumeric() || b"?*[.\\'\"".contains(byte))
+        }
+        Some(b'$' | b'~' | b'*') => true,
+        // A redirection leads from or to a file.
+        Some(sign @ (b'<' | b'>')) => {
+            let target = if word.len() > 1 { &word[1..] } else { behind.trim_ascii_start() };
+            let target = &target
+                [..target.iter().skip(1).position(|byte| *byte == b' ').map_or(target.len(), |at| at + 1)];
+            word.get(1) == Some(sign) || target.iter().any(|byte| b"/.&(".contains(byte))
+        }
+        _ => false,
+    }
+}
+
+/// A path, an address or a name with an extension.
+fn is_like_a_file(word: &[u8]) -> bool {
+    let is_name = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    match word.first() {
+        Some(b'.') => matches!(word.get(1), Some(b'/' | b'.' | b'\\')) && word.get(2) != Some(&b'.'),
+        Some(first) if first.is_ascii_alphanumeric() || *first >= 0x80 || *first == b'_' => {
+            word.iter().any(|byte| b"/\\@".contains(byte))
+                || word
+                    .windows(3)
+                    .any(|three| three[1] == b'.' && is_name(three.first()) && three[2].is_ascii_alphabetic())
+        }
+        _ => false,
+    }
+}
+
+/// A word as a shell reads it: quotes, backslashes, carets and variables that change nothing are left out.
 fn unquoted(cursor: &mut Cursor<'_>, word: &mut [u8; 24]) -> usize {
+    const SHELLS: [&[u8]; 4] = [b"$shell", b"${shell}", b"%comspec%", b"$0"];
+    if matches!(cursor.peek(), Some(b'$' | b'%')) && SHELLS.iter().any(|name| cursor.eat(name)) {
+        word[..2].copy_from_slice(b"sh");
+        return 2;
+    }
     let mut length = 0;
     for _ in 0..48 {
         let Some(byte) = cursor.peek() else { break };
-        if matches!(byte, b'\'' | b'"' | b'\\') && length > 0 || matches!(byte, b'\'' | b'"') {
+        if matches!(byte, b'\'' | b'"' | b'\\' | b'^') {
             // A quotation mark in front of nothing but the end closes somebody's string.
-            if cursor
-                .text
-                .get(cursor.at + 1)
-                .is_none_or(|next| !is_word(*next) && !matches!(next, b'\'' | b'"' | b'/'))
+            let goes_on =
+                |next: &u8| is_word(*next) || matches!(next, b'\'' | b'"' | b'/' | b'\\' | b'^' | b'$');
+            let closes = cursor.text.get(cursor.at + 1).is_none_or(|next| !goes_on(next));
+            if closes
+                && (length == 0 || !has(&cursor.text[cursor.at.saturating_sub(WINDOW)..cursor.at], &[byte]))
             {
                 break;
             }
             cursor.at += 1;
             continue;
         }
-        if cursor.eat(b"$@") || cursor.eat(b"$*") {
+        if matches!(byte, b'$' | b'`')
+            && [&b"$@"[..], b"$*", b"$()", b"``", b"$!"].iter().any(|nothing| cursor.eat(nothing))
+        {
             continue;
         }
-        if !is_word(byte) && !matches!(byte, b'/' | b'.' | b'?' | b'\\') || length == word.len() {
+        if byte == b'$' && length > 0 && skips_variable(cursor) {
+            continue;
+        }
+        if byte == b'$' && length == 0 && cursor.eat(b"$'") {
+            continue;
+        }
+        if !is_word(byte) && !matches!(byte, b'/' | b'.' | b'?' | b'-') || length == word.len() {
             break;
         }
         word[length] = byte;
         length += 1;
         cursor.at += 1;
     }
+    while length > 0 && word[length - 1] == b'.' {
+        length -= 1;
+    }
     length
+}
+
+/// `$1` and `${x}` are empty for most; `${ifs}` and `$ifs` are spaces, which end a word.
+fn skips_variable(cursor: &mut Cursor<'_>) -> bool {
+    let rest = cursor.rest();
+    if rest.get(1).is_some_and(u8::is_ascii_digit) {
+        cursor.at += 2;
+        return true;
+    }
+    if rest.starts_with(b"${")
+        && !rest.starts_with(b"${ifs")
+        && let Some(close) = memchr::memchr(b'}', rest)
+    {
+        cursor.at += close + 1;
+        return true;
+    }
+    false
 }
 
 /// A shell with something to run: `bash -c`, `cmd /c`, `/bin/sh`.
@@ -263,24 +347,23 @@ pub(super) fn is_function_header(text: &[u8], start: usize, end: usize) -> bool 
 pub(super) fn openers(text: &[u8]) -> impl Iterator<Item = (usize, usize)> + '_ {
     let mut at = 0;
     std::iter::from_fn(move || {
-        while at < text.len() {
-            let start = at;
-            let byte = text[at];
-            at += 1;
-            let is_double = text.get(at) == Some(&byte);
+        loop {
+            let start = at + text.get(at..)?.iter().position(|byte| CHAIN.has_byte(*byte))?;
+            let byte = text[start];
+            at = start + 1;
             match byte {
-                b'$' if text.get(at) == Some(&b'(') => {
-                    at += 1;
+                b'$' | b'<' | b'>' => {
+                    if text.get(at) == Some(&b'(') {
+                        at += 1;
+                        return Some((start, at));
+                    }
+                }
+                b'|' | b'&' => {
+                    at += usize::from(text.get(at) == Some(&byte));
                     return Some((start, at));
                 }
-                b'|' | b'&' if is_double => {
-                    at += 1;
-                    return Some((start, at));
-                }
-                b';' | b'|' | b'&' | b'`' | b'\n' => return Some((start, at)),
-                _ => {}
+                _ => return Some((start, at)),
             }
         }
-        None
     })
 }

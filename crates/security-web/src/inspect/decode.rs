@@ -1,41 +1,48 @@
 //! Undoing encodings, a bounded number of times, and one normal form for the automaton.
 
-use super::cursor::is_word;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+use super::{
+    cursor::is_word,
+    signs::{CODED, LINE, NULL, SPACE, STAR, Signs, TAB, UPPER},
+};
 
 /// How often a value is decoded before it is held to be hiding something.
 const ROUNDS: usize = 4;
 
 /// Decodes until nothing changes; gives `false` when it still would after four rounds.
 pub(super) fn decode(input: &[u8], out: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
-    out.clear();
-    out.extend_from_slice(input);
-    let is_coded = |byte: &u8| matches!(byte, b'%' | b'&' | b'\\' | 0x80..);
-    if !out.iter().any(is_coded) {
+    if !decode_once(input, out) {
         return true;
     }
-    for _ in 0..ROUNDS {
-        spare.clear();
+    for _ in 1..ROUNDS {
         if !decode_once(out, spare) {
             return true;
         }
         std::mem::swap(out, spare);
     }
-    spare.clear();
     !decode_once(out, spare)
 }
 
 /// One round over everything at once. The result is never longer than the input.
 fn decode_once(input: &[u8], out: &mut Vec<u8>) -> bool {
+    out.clear();
     let mut changed = false;
     let mut at = 0;
-    while at < input.len() {
+    loop {
         let rest = &input[at..];
-        let decoded = match rest[0] {
+        let plain = rest.iter().position(|byte| CODED.has_byte(*byte)).unwrap_or(rest.len());
+        out.extend_from_slice(&rest[..plain]);
+        at += plain;
+        let rest = &rest[plain..];
+        let Some(first) = rest.first() else { return changed };
+        let decoded = match first {
             b'%' => percent(rest),
             b'&' => entity(rest),
             b'\\' => escape(rest),
-            0x80.. => folded(rest),
-            _ => None,
+            _ => folded(rest),
         };
         match decoded {
             Some((code, length)) => {
@@ -44,12 +51,11 @@ fn decode_once(input: &[u8], out: &mut Vec<u8>) -> bool {
                 at += length;
             }
             None => {
-                out.push(rest[0]);
+                out.push(*first);
                 at += 1;
             }
         }
     }
-    changed
 }
 
 /// A code point below 256 that came by an escape is a byte: `%c0` and `\xc0` may be parts of a longer form.
@@ -160,6 +166,7 @@ fn folded(rest: &[u8]) -> Option<(Code, usize)> {
         }
         0xc2 if rest.get(1) == Some(&0xa0) => Some((Code::Byte(b' '), 2)),
         0xca if rest.get(1) == Some(&0xbc) => Some((Code::Byte(b'\''), 2)),
+        0xe2 | 0xe3 | 0xe5 => Some((Code::Byte(look_alike(rest.get(..3)?)?), 3)),
         0xe0 if rest.get(1).is_some_and(|byte| *byte < 0xa0) => ascii(tail(1)? << 6 | tail(2)?, 3),
         0xef => match (rest.get(1)?, tail(2)?) {
             (0xbc, low @ 0x01..) => Some((Code::Byte(u8::try_from(0x20 + low).ok()?), 3)),
@@ -171,16 +178,71 @@ fn folded(rest: &[u8]) -> Option<(Code, usize)> {
     }
 }
 
+/// Characters that some system on the way turns into ASCII: slashes and dots of mathematics, numbers in circles, and
+/// two ideographs whose low bytes end a line.
+fn look_alike(bytes: &[u8]) -> Option<u8> {
+    Some(match bytes {
+        [0xe2, 0x88, 0x95] | [0xe2, 0x81, 0x84] => b'/',
+        [0xe2, 0x88, 0x96] => b'\\',
+        [0xe2, 0x80, 0xa4] | [0xe3, 0x80, 0x82] => b'.',
+        [0xe2, 0x91, low @ 0xa0..=0xa8] => b'1' + (low - 0xa0),
+        [0xe2, 0x93, 0xaa] => b'0',
+        [0xe5, 0x98, 0x8a] => b'\n',
+        [0xe5, 0x98, 0x8d] => b'\r',
+        _ => return None,
+    })
+}
+
+static SPACES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"  "));
+
+fn has_comment(decoded: &[u8]) -> bool {
+    memchr::memchr_iter(b'*', decoded).any(|at| {
+        decoded.get(at + 1) == Some(&b'/') || at.checked_sub(1).is_some_and(|prior| decoded[prior] == b'/')
+    })
+}
+
+/// Whether a text is its own normal form.
+pub(super) fn is_normal(decoded: &[u8], signs: Signs) -> bool {
+    let is_changed = signs.has(UPPER | LINE | TAB | NULL)
+        || signs.has(STAR) && has_comment(decoded)
+        || signs.has(SPACE) && SPACES.find(decoded).is_some();
+    !is_changed
+}
+
 /// The form that the automaton reads: lower case, one space for any white space or closed SQL comment, no
 /// NUL, the content of MySQL's executed comments kept.
 pub(super) fn normalise(decoded: &[u8], out: &mut Vec<u8>) {
     out.clear();
+    if memchr::memchr2(0, b'*', decoded).is_some()
+        && (has_comment(decoded) || memchr::memchr(0, decoded).is_some())
+    {
+        return normalise_comments(decoded, out);
+    }
+    out.extend_from_slice(decoded);
+    out.make_ascii_lowercase();
+    for byte in out.iter_mut() {
+        *byte = if matches!(byte, b'\t'..=b'\r') { b' ' } else { *byte };
+    }
+    if SPACES.find(out).is_some() {
+        out.dedup_by(|next, last| *next == b' ' && *last == b' ');
+    }
+}
+
+/// The same where there are comments to be taken out.
+fn normalise_comments(decoded: &[u8], out: &mut Vec<u8>) {
+    let is_run = |byte: u8| !matches!(byte, 0 | b'\t'..=b'\r' | b' ' | b'/' | b'*');
     let mut at = 0;
     let mut is_closed = true;
     let mut executed = 0;
     while at < decoded.len() {
-        let byte = decoded[at];
-        let mut next = byte.to_ascii_lowercase();
+        // Words are copied as a whole.
+        let length = decoded[at..].iter().position(|byte| !is_run(*byte)).unwrap_or(decoded.len() - at);
+        let from = out.len();
+        out.extend_from_slice(&decoded[at..at + length]);
+        out[from..].make_ascii_lowercase();
+        at += length;
+        let Some(byte) = decoded.get(at) else { return };
+        let mut next = *byte;
         at += 1;
         match byte {
             b'/' if is_closed && decoded.get(at) == Some(&b'*') => {

@@ -103,14 +103,17 @@ impl<'a> Reader<'a> {
         let mut at = start;
         let mut is_escaped = false;
         loop {
-            match self.text.get(at) {
+            let rest = self.text.get(at..).unwrap_or_default();
+            match memchr::memchr2(b'"', b'\\', rest).map(|found| (at + found, rest[found])) {
                 None => return self.malformed(),
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    is_escaped = true;
-                    at += 2;
+                Some((end, b'"')) => {
+                    at = end;
+                    break;
                 }
-                Some(_) => at += 1,
+                Some((backslash, _)) => {
+                    is_escaped = true;
+                    at = backslash + 2;
+                }
             }
         }
         self.at = at + 1;
@@ -132,24 +135,22 @@ impl<'a> Reader<'a> {
 /// Undoes the short escapes; `\u` is left to the decoder of values, which knows it.
 fn unescape(raw: &[u8], out: &mut Vec<u8>) {
     out.clear();
-    let mut at = 0;
-    while at < raw.len() {
-        if raw[at] == b'\\' && at + 1 < raw.len() {
-            match raw[at + 1] {
-                b'n' => out.push(b'\n'),
-                b'r' => out.push(b'\r'),
-                b't' => out.push(b'\t'),
-                b'b' => out.push(8),
-                b'f' => out.push(12),
-                b'u' => out.extend_from_slice(b"\\u"),
-                other => out.push(other),
-            }
-            at += 2;
-        } else {
-            out.push(raw[at]);
-            at += 1;
+    let mut rest = raw;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        let Some(escaped) = rest.get(at + 1) else { break };
+        match escaped {
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'b' => out.push(8),
+            b'f' => out.push(12),
+            b'u' => out.extend_from_slice(b"\\u"),
+            other => out.push(*other),
         }
+        rest = &rest[at + 2..];
     }
+    out.extend_from_slice(rest);
 }
 
 #[cfg(test)]

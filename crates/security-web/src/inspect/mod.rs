@@ -9,20 +9,28 @@
 mod base64;
 mod checks;
 mod command;
+mod command_words;
 mod cursor;
 mod decode;
 mod evidence;
+mod glob;
 mod json;
+mod lines;
 mod multipart;
+mod objects;
 mod patterns;
 mod place;
 mod rules;
+mod script;
 mod settings;
+mod signs;
 mod sql;
+mod sql_shape;
 mod ssrf;
 mod tokenised;
 mod value;
 mod walk;
+mod xml;
 
 pub use rules::{RULES, Rule};
 pub use settings::{Exclusion, InspectionMode, InspectionPolicy};

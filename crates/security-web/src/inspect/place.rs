@@ -57,6 +57,15 @@ impl<'a> Place<'a> {
                 || self.name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("sec-")))
     }
 
+    /// Whether a URL here is one that the client's browser follows, which may well run on the developer's machine
+    /// (RFC 8252 §7.3 wants loopback redirects of native applications).
+    pub(super) fn is_for_browser(&self) -> bool {
+        const NAMES: [&str; 8] =
+            ["redirect", "return_to", "returnurl", "return_url", "origin", "referer", "referrer", "homepage"];
+        let name = self.name.to_ascii_lowercase();
+        NAMES.iter().any(|known| name.contains(known))
+    }
+
     /// Whether the value may be a secret, which evidence must not show.
     pub(super) fn is_secret(&self) -> bool {
         const WORDS: [&str; 12] = [

@@ -51,6 +51,7 @@ rules! {
     PATH_TRAVERSAL = "path-traversal", "path-traversal", 5, 1;
     PATH_DOTS = "path-parent", "path-traversal", 4, 2;
     PATH_FILE = "path-system-file", "path-traversal", 5, 1;
+    PATH_DIRECTORY = "path-system-directory", "path-traversal", 5, 1;
     PATH_WRAPPER = "path-stream-wrapper", "path-traversal", 5, 1;
     PATH_NULL = "path-null-byte", "path-traversal", 5, 1;
     COMMAND_CHAIN = "command-chain", "command-injection", 5, 1;
@@ -81,6 +82,7 @@ rules! {
     OBJECT_PYTHON = "object-python", "deserialization", 5, 1;
     OBJECT_DOTNET = "object-dotnet", "deserialization", 5, 1;
     OBJECT_OTHER = "object-other", "deserialization", 5, 1;
+    UPLOAD_SCRIPT = "upload-script-name", "upload", 5, 1;
     ENCODED_TOO_OFTEN = "encoded-too-often", "inspection", 3, 1;
     BODY_MALFORMED = "body-malformed", "inspection", 2, 1;
     LIMIT = "inspection-limit", "inspection", 5, 1;

@@ -34,6 +34,10 @@ pub struct InspectionPolicy {
     pub max_parameters: usize,
     /// The deepest JSON nesting that is followed; 64 by default.
     pub max_depth: usize,
+    /// Rule ids or categories that are noted in the decision and add nothing to the score; none by default. New rules,
+    /// or a whole kind of attack, can be tried so while the others refuse.
+    #[serde(deserialize_with = "known_rules")]
+    pub report: Vec<String>,
     /// What is left out; nothing by default.
     pub exclude: Vec<Exclusion>,
 }
@@ -63,9 +67,22 @@ impl Default for InspectionPolicy {
             max_bytes: 256 << 10,
             max_parameters: 2000,
             max_depth: 64,
+            report: Vec::new(),
             exclude: Vec::new(),
         }
     }
+}
+
+impl InspectionPolicy {
+    /// Whether a rule is only noted.
+    pub(super) fn only_reports(&self, rule: &Rule) -> bool {
+        is_among(&self.report, rule)
+    }
+}
+
+/// Whether a rule is named by its id or its category.
+fn is_among(named: &[String], rule: &Rule) -> bool {
+    named.iter().any(|name| name == rule.id || name == rule.category)
 }
 
 impl Exclusion {
@@ -83,7 +100,7 @@ impl Exclusion {
                     && !named.starts_with('/')
                     && parameter.rsplit('/').find(|key| key.parse::<u32>().is_err()) == Some(named)
         });
-        is_named && (self.rules.is_empty() || self.rules.iter().any(|r| r == rule.id || r == rule.category))
+        is_named && (self.rules.is_empty() || is_among(&self.rules, rule))
     }
 }
 
@@ -132,7 +149,8 @@ mod tests {
         ] {
             assert_eq!(exclusion.leaves_out(parameter, rule), out, "{parameter} {}", rule.id);
         }
-        for bad in ["paranoia = 0", "paranoia = 5", "mode = \"maybe\"", "treshold = 1"] {
+        for bad in ["paranoia = 0", "paranoia = 5", "report = [\"xxs\"]", "mode = \"maybe\"", "treshold = 1"]
+        {
             assert!(toml::from_str::<InspectionPolicy>(bad).is_err(), "{bad}");
         }
     }

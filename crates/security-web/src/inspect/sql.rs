@@ -3,13 +3,20 @@
 use super::cursor::{Cursor, WINDOW, before, has, is_word};
 
 /// `union`, then `select`, with `all`, `distinct` and brackets between.
-pub(super) fn is_union_select(text: &[u8], _start: usize, end: usize) -> bool {
+pub(super) fn is_union_select(text: &[u8], start: usize, end: usize) -> bool {
     let mut cursor = Cursor::new(text, end);
     let is_gap = |byte: u8| matches!(byte, b' ' | b'(' | b'+' | b'\'' | b'"');
     let mut gap = cursor.skip(is_gap);
+    // A comment up to the line's end stands for a space as well.
+    if gap > 0 && (cursor.eat(b"--") || cursor.eat(b"#")) && has(cursor.rest(), b" select") {
+        return true;
+    }
     for word in [&b"all"[..], b"distinct", b"distinctrow"] {
         if cursor.eat(word) {
             gap += cursor.skip(is_gap);
+            if (cursor.eat(b"--") || cursor.eat(b"#")) && has(cursor.rest(), b" select") {
+                return true;
+            }
         }
     }
     if gap == 0 || !cursor.eat(b"select") {
@@ -21,7 +28,11 @@ pub(super) fn is_union_select(text: &[u8], _start: usize, end: usize) -> bool {
     let is_column = |byte: &u8| {
         matches!(byte, b'0'..=b'9' | b'\'' | b'"' | b'@' | b'*' | b'(' | b'-' | b'~' | b'+' | b'`')
     };
-    rest.first().is_none_or(is_column)
+    let goes_on = || {
+        before(text, start)
+            .is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'\'' | b'"' | b')' | b'-' | b';'))
+    };
+    rest.first().map_or_else(goes_on, is_column)
         || [&b","[..], b"null", b" from ", b"--", b"#", b"("].iter().any(|sign| has(rest, sign))
 }
 
@@ -35,9 +46,8 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
     let prior = before(text, start);
     // Only a mark without a partner closes what somebody else opened: `use 'a' or 'b'` is a sentence.
     let recent = &text[start.saturating_sub(WINDOW)..start];
-    let after_quote = prior.is_some_and(|mark| {
-        matches!(mark, b'\'' | b'"') && memchr::memchr_iter(mark, recent).count() % 2 == 1
-    });
+    let after_quote =
+        prior.is_some_and(|mark| matches!(mark, b'\'' | b'"' | b'`') && count_of(mark, recent) % 2 == 1);
     cursor.skip(|byte| matches!(byte, b' ' | b'(' | b'!' | b'~' | b'+' | b'-'));
     if cursor.eat(b"not ") {
         cursor.skip(|byte| matches!(byte, b' ' | b'('));
@@ -56,13 +66,52 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
     let Some(right) = operand(&mut cursor) else { return after_quote && left != Operand::Name };
     let is_cut_short = matches!(comparison, b"=" | b"<" | b">" | b"==");
     match (left, right) {
-        (Operand::Number | Operand::Text, Operand::Number | Operand::Text) => true,
+        (Operand::Number | Operand::Text, Operand::Number | Operand::Text) => {
+            after_quote || !is_prose(recent)
+        }
         (Operand::Name, Operand::Text) => after_quote,
         (Operand::Name, Operand::Number) => after_quote,
         // `' or a=a--`
         (Operand::Name, Operand::Name) => after_quote && is_cut_short && !text[at..].is_empty(),
         (_, Operand::Name) => after_quote,
     }
+}
+
+/// A value that begins with the joining word: what was in front of it is the application's own.
+pub(super) fn begins_with_tautology(text: &[u8]) -> bool {
+    [&b"or "[..], b"and ", b"or(", b"xor "].iter().any(|word| {
+        text.starts_with(word) && {
+            let end = word.len() - 1;
+            let mut cursor = Cursor::new(text, end);
+            cursor.skip_few(|byte| matches!(byte, b' ' | b'('));
+            let left = operand(&mut cursor);
+            cursor.skip_few(|byte| matches!(byte, b' ' | b')'));
+            let compares = !comparison(&mut cursor).is_empty();
+            cursor.skip_few(|byte| matches!(byte, b' ' | b'('));
+            let right = operand(&mut cursor);
+            let is_cut = has(cursor.rest(), b"--") || cursor.peek() == Some(b'#');
+            let is_literal = |side: Option<Operand>| matches!(side, Some(Operand::Number | Operand::Text));
+            compares && (is_literal(left) && is_literal(right) || left.is_some() && right.is_some() && is_cut)
+        }
+    })
+}
+
+/// How often a mark stands in a text other than as an apostrophe between letters.
+fn count_of(mark: u8, text: &[u8]) -> usize {
+    let is_letter = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphabetic);
+    memchr::memchr_iter(mark, text)
+        .filter(|at| mark != b'\'' || !is_letter(at.checked_sub(1)) || !is_letter(Some(at + 1)))
+        .count()
+}
+
+/// Two words and no sign of SQL: what comes next is the end of a sentence, not of an expression.
+fn is_prose(text: &[u8]) -> bool {
+    let is_word_of_text = |word: &&[u8]| word.len() > 1 && word.iter().all(u8::is_ascii_alphabetic);
+    count_of(b'\'', text) == 0
+        && !text.iter().any(|byte| b"\"(".contains(byte))
+        && !text.windows(2).any(|pair| pair[1] == b'=' && pair[0] != b' ')
+        && text.split(|byte| b" ,;:/.'".contains(byte)).filter(is_word_of_text).nth(1).is_some()
+        && !has(text, b"select ")
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +171,9 @@ fn comparison<'a>(cursor: &mut Cursor<'a>) -> &'a [u8] {
         b"rlike ",
     ];
     let start = cursor.at;
+    if !cursor.peek().is_some_and(|byte| b"<!=>nlbir".contains(&byte)) {
+        return b"";
+    }
     for sign in SIGNS {
         if cursor.eat(sign) {
             if sign == b"like'" || sign == b"is null" {
@@ -136,8 +188,11 @@ fn comparison<'a>(cursor: &mut Cursor<'a>) -> &'a [u8] {
 /// After a semicolon: the beginning of a statement of its own.
 pub(super) fn is_stacked(text: &[u8], _start: usize, end: usize) -> bool {
     let mut cursor = Cursor::new(text, end);
-    cursor.skip(|byte| matches!(byte, b' ' | b';'));
+    cursor.skip_few(|byte| matches!(byte, b' ' | b';'));
     let word = cursor.word();
+    if word.len() < 3 {
+        return false;
+    }
     let gap = cursor.space();
     let rest = cursor.rest();
     let starts = |words: &[&[u8]]| words.iter().any(|word| rest.starts_with(word));
@@ -200,6 +255,11 @@ pub(super) fn is_stacked(text: &[u8], _start: usize, end: usize) -> bool {
         b"load" => starts(&[b"data infile", b"data local"]),
         b"attach" => starts(&[b"database "]),
         b"set" => starts(&[b"@"]),
+        b"begin" => starts(&[b"declare ", b"execute ", b"dbms_"]),
+        b"call" => rest
+            .iter()
+            .position(|byte| !is_word(*byte) && *byte != b'.')
+            .is_some_and(|at| at > 0 && rest[at] == b'('),
         _ => false,
     }
 }
@@ -210,8 +270,17 @@ pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
     let prior = text[..start].last().copied();
     let is_argument =
         text.get(end).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'(' | b'\'' | b'@' | b'"' | b' '));
+    // "sleep (8 hours) is good"
+    if text[start..end].ends_with(b" (") {
+        let mut cursor = Cursor::new(text, end);
+        cursor.skip(|byte| byte.is_ascii_digit() || byte == b' ');
+        if cursor.peek().is_some_and(|byte| byte.is_ascii_alphabetic()) {
+            return false;
+        }
+    }
     let line = &text[start.saturating_sub(8)..start];
-    let words: [&[u8]; 8] = [b"or ", b"and ", b"select ", b"if ", b"then ", b"where ", b"having ", b"by "];
+    let words: [&[u8]; 9] =
+        [b"or ", b"and ", b"select ", b"if ", b"then ", b"where ", b"having ", b"by ", b"rlike "];
     is_argument
         && (prior.is_none()
             || prior.is_some_and(|byte| {
@@ -243,8 +312,16 @@ pub(super) fn is_subselect(text: &[u8], _start: usize, end: usize) -> bool {
 /// A quotation mark, and what follows is cut off: `admin'--`, `x') #`, `1"/*`.
 pub(super) fn has_comment_tail(text: &[u8]) -> bool {
     let trimmed = text.trim_ascii_end();
-    let cut = [&b"-- -"[..], b"--+", b"-- a", b"--", b"#", b"/*", b";%00", b"--;"];
-    let Some(head) = cut.iter().find_map(|tail| trimmed.strip_suffix(*tail)) else { return false };
+    // `--+`, `-- x`: something short so that the space stays.
+    let is_short = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'+' | b' ');
+    let short = trimmed.iter().rev().take(8).take_while(is_short).count();
+    let cut = trimmed[..trimmed.len() - short].trim_ascii_end();
+    let ends = [&b"-- -"[..], b"--;", b"--", b"#", b"/*", b";%00"];
+    let Some(head) =
+        [trimmed, cut].iter().find_map(|text| ends.iter().find_map(|tail| text.strip_suffix(*tail)))
+    else {
+        return false;
+    };
     let head = head.trim_ascii_end();
     let open = head.iter().rev().take_while(|byte| matches!(byte, b')' | b' ' | b';')).count();
     let head = &head[..head.len() - open];

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{cursor::has, rules};
+use super::rules;
 
 /// What a value that is a URL leads to; `None` for public hosts and for what is no URL.
 pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
@@ -10,12 +10,15 @@ pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
     let text = text.strip_prefix(b"url:").unwrap_or(text);
     let colon = text.iter().take(16).position(|byte| *byte == b':');
     let (scheme, rest) = match colon {
+        _ if text.starts_with(b"//") => (&b"http"[..], text),
         Some(at) => (&text[..at], &text[at + 1..]),
-        None if text.starts_with(b"//") => (&b"http"[..], text),
         None => return None,
     };
+    if matches!(scheme, b"unix" | b"http+unix") && rest.starts_with(b"//") {
+        return Some(&rules::SSRF_SCHEME);
+    }
     if matches!(scheme, b"gopher" | b"dict" | b"tftp" | b"netdoc" | b"jar" | b"ldaps" | b"ldap" | b"ldapi")
-        && (rest.starts_with(b"//") || rest.starts_with(b"http"))
+        && (rest.starts_with(b"/") || rest.starts_with(b"http") || rest.starts_with(b"file:"))
     {
         return Some(&rules::SSRF_SCHEME);
     }
@@ -25,6 +28,11 @@ pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
     if !matches!(scheme, b"http" | b"https" | b"ftp" | b"ws" | b"wss" | b"sftp" | b"smb") {
         return None;
     }
+    judge(host(rest)?)
+}
+
+/// The host behind the slashes of a URL, without user, port and final dot.
+fn host(rest: &[u8]) -> Option<&str> {
     let slashes = rest.iter().take_while(|byte| matches!(byte, b'/' | b'\\')).count();
     if slashes == 0 {
         return None;
@@ -37,33 +45,61 @@ pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
         Some(inner) => inner.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
     };
-    judge(host.trim_end_matches('.'))
+    Some(host.trim_end_matches('.'))
+}
+
+/// Whether a URL leads to the machine itself, by the plain name or address.
+pub(super) fn is_loopback(text: &[u8]) -> bool {
+    let rest = memchr::memmem::find(text, b"//").map(|at| &text[at..]);
+    rest.and_then(host).is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "::1"))
+}
+
+/// Behind `://`, anywhere in a value: a host that cloud machines keep their credentials at.
+pub(super) fn is_metadata(text: &[u8], _start: usize, end: usize) -> bool {
+    let found = text.get(end - 2..).and_then(host).and_then(judge);
+    found.is_some_and(|rule| rule.id == rules::SSRF_METADATA.id)
 }
 
 fn judge(host: &str) -> Option<&'static rules::Rule> {
     const METADATA: [&str; 4] = ["metadata.google.internal", "metadata", "instance-data", "metadata.goog"];
     const LOCAL: [&str; 6] =
         ["localhost", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback", "localtest.me"];
-    const REBINDING: [&str; 5] = [".nip.io", ".xip.io", ".sslip.io", ".localtest.me", ".lvh.me"];
+    const INSIDE: [&str; 11] = [
+        ".localhost",
+        ".localdomain",
+        ".internal",
+        ".cluster.local",
+        ".svc",
+        ".nip.io",
+        ".xip.io",
+        ".sslip.io",
+        ".localtest.me",
+        ".lvh.me",
+        ".intranet",
+    ];
     if METADATA.contains(&host) {
         return Some(&rules::SSRF_METADATA);
     }
-    let is_local = LOCAL.contains(&host)
-        || host.ends_with(".localhost")
-        || host.ends_with(".localdomain")
-        || host.ends_with(".docker.internal")
-        || host.ends_with(".containers.internal")
-        || REBINDING.iter().any(|end| host.ends_with(end));
+    if host.starts_with("169.254.169.254.") {
+        return Some(&rules::SSRF_METADATA);
+    }
+    let is_local = LOCAL.contains(&host) || INSIDE.iter().any(|end| host.ends_with(end));
     if is_local {
         return Some(&rules::SSRF_LOCAL);
     }
     let address = match host.parse::<Ipv6Addr>() {
+        // 64:ff9b::/96 leads to the IPv4 address at its end (RFC 6052).
+        Ok(address) if address.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
+            let [.., a, b, c, d] = address.octets();
+            IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+        }
         Ok(address) => IpAddr::V6(address).to_canonical(),
         Err(_) => IpAddr::V4(loose_v4(host)?),
     };
     match address {
         IpAddr::V4(v4)
-            if v4 == Ipv4Addr::new(169, 254, 169, 254) || v4 == Ipv4Addr::new(100, 100, 100, 200) =>
+            if v4.octets()[..2] == [169, 254]
+                || matches!(v4.octets(), [100, 100, 100, 200] | [192, 0, 0, 192]) =>
         {
             Some(&rules::SSRF_METADATA)
         }
@@ -108,11 +144,6 @@ fn loose_v4(host: &str) -> Option<Ipv4Addr> {
         sum = if is_last { sum << room | value } else { sum << 8 | value };
     }
     Some(Ipv4Addr::from(u32::try_from(sum).ok()?))
-}
-
-/// Whether a text mentions the address that cloud machines keep their credentials at.
-pub(super) fn mentions_metadata(text: &[u8]) -> bool {
-    has(text, b"/latest/meta-data") || has(text, b"/latest/user-data") || has(text, b"/computemetadata/v1")
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! One value: decoded, normalised, scanned, and what was found in it.
 
 use super::{
-    base64, checks, command,
-    cursor::has,
-    decode, patterns,
+    base64, checks, command, decode, glob, lines, patterns,
     place::{Part, Place},
     rules,
     rules::Rule,
-    ssrf, tokenised,
+    script,
+    signs::{
+        ANGLE, BRACKET, CHAIN, CODED, COLON, DASH, EQUALS, EXPRESSION, JOKER, LINE, NO_WORD, NULL, QUOTE,
+        SPACE, SQL, SQL_WITHOUT_QUOTES, Signs, TAB,
+    },
+    sql, ssrf, tokenised,
     tokenised::Sql,
 };
 
@@ -16,7 +19,16 @@ use super::{
 pub(super) struct Scratch {
     decoded: Vec<u8>,
     spare: Vec<u8>,
+    /// The normal form of the latest value that something was found in.
     pub(super) normal: Vec<u8>,
+}
+
+impl Scratch {
+    /// Holds a text for the evidence of what was found in it.
+    pub(super) fn keep(&mut self, text: &[u8]) {
+        self.normal.clear();
+        self.normal.extend_from_slice(text);
+    }
 }
 
 /// A rule and the piece of the normalised value that it is about.
@@ -24,188 +36,191 @@ pub(super) type Hit = (&'static Rule, usize, usize);
 
 /// Looks at one value; hits go to `hits`, each rule once.
 pub(super) fn look(raw: &[u8], place: &Place<'_>, paranoia: u8, scratch: &mut Scratch, hits: &mut Vec<Hit>) {
-    if !decode::decode(raw, &mut scratch.decoded, &mut scratch.spare) {
-        hits.push((&rules::ENCODED_TOO_OFTEN, 0, 0));
+    let mut signs = Signs::of(raw);
+    if !signs.has(NO_WORD) && raw.len() < base64::SHORTEST {
+        return;
     }
-    look_at_decoded(place, paranoia, scratch, hits);
-    look_at_objects(raw, &scratch.decoded, hits);
-    if hits.is_empty() && base64::decode_text(raw, &mut scratch.spare) {
-        let hidden = std::mem::take(&mut scratch.spare);
-        decode::decode(&hidden, &mut scratch.decoded, &mut scratch.spare);
-        look_at_decoded(place, paranoia, scratch, hits);
-    }
-}
-
-/// Which kinds of bytes a value has, in one pass.
-#[derive(Debug, Default)]
-struct Signs {
-    has_quote: bool,
-    has_angle: bool,
-    has_equals: bool,
-    has_bracket: bool,
-    has_line: bool,
-    has_tab: bool,
-    has_null: bool,
-    has_chain: bool,
-    has_colon: bool,
-    has_space: bool,
-    has_dash_or_hash: bool,
-}
-
-impl Signs {
-    fn of(text: &[u8]) -> Self {
-        let mut signs = Self::default();
-        for byte in text {
-            match byte {
-                b'\'' | b'"' => signs.has_quote = true,
-                b'<' => signs.has_angle = true,
-                b'=' => signs.has_equals = true,
-                b'(' | b')' => signs.has_bracket = true,
-                b'\r' | b'\n' => {
-                    signs.has_line = true;
-                    signs.has_chain = true;
-                    signs.has_space = true;
-                }
-                0 => signs.has_null = true,
-                b';' | b'|' | b'&' | b'`' | b'$' => signs.has_chain = true,
-                b':' | b'/' => signs.has_colon = true,
-                b'\t' => {
-                    signs.has_tab = true;
-                    signs.has_space = true;
-                }
-                b' ' | b'+' => signs.has_space = true,
-                b'-' | b'#' | b'*' | b'@' => signs.has_dash_or_hash = true,
-                _ => {}
-            }
+    let Scratch { decoded, spare, normal } = scratch;
+    let text = if signs.has(CODED) {
+        if !decode::decode(raw, decoded, spare) {
+            hits.push((&rules::ENCODED_TOO_OFTEN, 0, 0));
         }
-        signs
+        signs = Signs::of(decoded);
+        decoded.as_slice()
+    } else {
+        raw
+    };
+    if signs.has(NO_WORD) {
+        look_at_decoded(text, signs, place, paranoia, normal, spare, hits);
+    }
+    look_at_objects(raw, text, hits);
+    if hits.is_empty() && base64::decode_text(text, spare) {
+        let hidden = std::mem::take(spare);
+        decode::decode(&hidden, decoded, spare);
+        look_at_decoded(decoded, Signs::of(decoded), place, paranoia, normal, spare, hits);
     }
 }
 
-fn look_at_decoded(place: &Place<'_>, paranoia: u8, scratch: &mut Scratch, hits: &mut Vec<Hit>) {
-    let decoded = &scratch.decoded;
-    let normal = &mut scratch.normal;
-    decode::normalise(decoded, normal);
-    let normal = &*normal;
-    let signs = Signs::of(decoded);
+fn look_at_decoded(
+    decoded: &[u8],
+    signs: Signs,
+    place: &Place<'_>,
+    paranoia: u8,
+    kept: &mut Vec<u8>,
+    spare: &mut Vec<u8>,
+    hits: &mut Vec<Hit>,
+) {
+    let is_normal = decode::is_normal(decoded, signs);
+    if !is_normal {
+        decode::normalise(decoded, kept);
+    }
+    let normal = if is_normal { decoded } else { kept.as_slice() };
     let has_grammar = place.has_header_grammar();
     let mut note = |rule: &'static Rule, start, end| {
-        let is_out = rule.paranoia > paranoia
-            || has_grammar
-                && matches!(rule.category, "sql-injection" | "nosql-injection")
-                && !matches!(
-                    rule.id,
-                    "sqli-union-select"
-                        | "sqli-function"
-                        | "sqli-schema-name"
-                        | "sqli-file-access"
-                        | "sqli-subselect"
-                )
-            || place.is_markup && rule.category == "xss"
-            // `$in` alone is an operator as a key and a word as a value.
-            || rule == &rules::NOSQL_OPERATOR && start == 0 && !place.is_name;
-        if !is_out && !hits.iter().any(|hit| hit.0 == rule) {
+        if is_wanted(rule, place, has_grammar, paranoia, start) && !hits.iter().any(|hit| hit.0 == rule) {
             hits.push((rule, start, end));
         }
     };
-    patterns::scan(normal, paranoia, &mut note);
+    patterns::scan(normal, signs, paranoia, &mut note);
     let all = normal.len();
-    let may_be_sql = signs.has_quote
-        || signs.has_space
-        || signs.has_bracket
-        || signs.has_dash_or_hash
-        || signs.has_equals
-        || normal.contains(&b';');
-    if may_be_sql && !has_grammar && place.part != Part::Path {
-        match tokenised::sql(decoded) {
+    if !has_grammar && place.part != Part::Path && may_be_sql(decoded, signs, paranoia) {
+        match tokenised::sql(decoded, paranoia > 1) {
             Sql::Strong => note(&rules::SQL_TOKENS, 0, all),
             Sql::Weak => note(&rules::SQL_TOKENS_WEAK, 0, all),
             Sql::Innocent => {}
         }
     }
-    if signs.has_quote {
-        if super::sql::has_comment_tail(normal) {
+    if signs.has(EXPRESSION) && sql::begins_with_tautology(normal) {
+        note(&rules::SQL_TAUTOLOGY, 0, all);
+    }
+    if signs.has(QUOTE) {
+        if sql::has_comment_tail(normal) {
             note(&rules::SQL_COMMENT_TAIL, 0, all);
         }
-        if signs.has_equals || signs.has_bracket || signs.has_chain {
+        if signs.has(EQUALS | BRACKET | CHAIN) {
             note(&rules::SQL_QUOTE, 0, all);
         }
     }
-    if (signs.has_angle || signs.has_equals) && !place.is_markup {
-        let is_handler = signs.has_angle || has(normal, b" on");
-        if tokenised::html(decoded, is_handler) {
+    if signs.has(ANGLE | EQUALS) && !place.is_markup {
+        if let Some((start, end)) = script::event(normal) {
+            note(&rules::XSS_EVENT, start, end);
+        }
+        if tokenised::html(decoded, signs.has(ANGLE) || super::cursor::has(normal, b" on")) {
             note(&rules::XSS_TOKENS, 0, all);
         }
     }
-    if signs.has_angle {
-        let tag = memchr::memchr_iter(b'<', normal).find(|at| {
-            normal
-                .get(at + 1)
-                .is_some_and(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'/' | b'!' | b'?'))
-        });
-        if let Some(at) = tag {
+    if signs.has(ANGLE) && paranoia > 1 {
+        let begins_tag = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'/' | b'!' | b'?');
+        let mut angles = memchr::memchr_iter(b'<', normal);
+        if let Some(at) = angles.find(|at| normal.get(at + 1).is_some_and(begins_tag)) {
             note(&rules::XSS_ANY_TAG, at, at + 2);
         }
         note(&rules::XSS_BRACKETS, 0, all);
     }
-    // A tab or a line's end within a script URI is dropped by browsers.
-    if (signs.has_line || signs.has_tab) && signs.has_colon {
-        scratch.spare.clear();
-        scratch.spare.extend(decoded.iter().filter(|byte| **byte > b' ').map(u8::to_ascii_lowercase));
-        let is_there = [&b"javascript:"[..], b"vbscript:"].iter().any(|scheme| {
-            memchr::memmem::find(&scratch.spare, scheme)
-                .is_some_and(|at| checks::is_script_uri(&scratch.spare, at, at + scheme.len()))
-        });
-        if is_there {
-            note(&rules::XSS_URI, 0, all);
-        }
+    if signs.has(LINE | TAB) && signs.has(COLON) && script::has_split_uri(decoded) {
+        note(&rules::XSS_URI, 0, all);
     }
-    if signs.has_line {
-        if checks::splits_header(decoded, matches!(place.part, Part::Header | Part::Cookie | Part::Path)) {
+    if signs.has(LINE) {
+        if lines::splits_header(decoded, place.part) {
             note(&rules::HEADER_SPLIT, 0, all);
         }
-        if checks::splits_mail(decoded) {
+        if lines::splits_mail(decoded) {
             note(&rules::HEADER_MAIL, 0, all);
         }
     }
-    if signs.has_null {
+    if signs.has(NULL) {
         let is_end = memchr::memchr_iter(0, decoded)
             .any(|at| decoded.get(at + 1).is_none_or(|byte| matches!(byte, b'.' | b'/' | b'&')));
         if is_end || place.part == Part::Path {
             note(&rules::PATH_NULL, 0, all);
         }
     }
-    if signs.has_chain && !has_grammar {
-        let opener = command::openers(if signs.has_line { decoded } else { normal }).find(|(start, end)| {
-            command::is_command(if signs.has_line { decoded } else { normal }, *start, *end)
-        });
-        if let Some((start, end)) = opener {
-            let text = if signs.has_line { decoded } else { normal };
-            let is_shell_substitution = matches!(text[start], b'$' | b'`');
-            note(
-                if is_shell_substitution { &rules::COMMAND_SUBSTITUTION } else { &rules::COMMAND_CHAIN },
-                start,
-                end + 16,
-            );
+    if signs.has(CHAIN) && !has_grammar {
+        // Lines are gone from the normal form, and count here.
+        let text = if signs.has(LINE) {
+            spare.clear();
+            spare.extend(decoded.iter().map(u8::to_ascii_lowercase));
+            spare.as_slice()
+        } else {
+            normal
+        };
+        if let Some((start, end)) =
+            command::openers(text).find(|(start, end)| command::is_command(text, *start, *end))
+        {
+            let is_substitution = matches!(text[start], b'$' | b'`' | b'<' | b'>');
+            let rule = if is_substitution { &rules::COMMAND_SUBSTITUTION } else { &rules::COMMAND_CHAIN };
+            note(rule, start, end + 16);
         }
     }
-    if signs.has_bracket && checks::is_ldap(normal) {
+    if signs.has(SPACE) && place.part != Part::Path && !has_grammar && command::is_whole_command(normal) {
+        note(&rules::COMMAND_SHELL, 0, all);
+    }
+    if signs.has(JOKER)
+        && signs.has(COLON)
+        && let Some((start, end)) = glob::find(normal)
+    {
+        note(&rules::PATH_FILE, start, end);
+    }
+    if signs.has(BRACKET) && checks::is_ldap(normal) {
         note(&rules::LDAP_FILTER, 0, all);
     }
-    if signs.has_colon && matches!(place.part, Part::Query | Part::Body | Part::Cookie) {
-        if let Some(rule) = ssrf::target(normal) {
-            note(rule, 0, all);
-        }
-        if ssrf::mentions_metadata(normal) {
-            note(&rules::SSRF_METADATA, 0, all);
-        }
+    if signs.has(COLON)
+        && matches!(place.part, Part::Query | Part::Body | Part::Cookie)
+        && let Some(rule) = ssrf::target(normal)
+    {
+        note(rule, 0, all);
     }
+    if is_normal && !hits.is_empty() {
+        kept.clear();
+        kept.extend_from_slice(decoded);
+    }
+}
+
+/// Whether a rule counts in this place.
+fn is_wanted(rule: &'static Rule, place: &Place<'_>, has_grammar: bool, paranoia: u8, start: usize) -> bool {
+    const IN_ANY_GRAMMAR: [&Rule; 5] = [
+        &rules::SQL_UNION,
+        &rules::SQL_FUNCTION,
+        &rules::SQL_SCHEMA,
+        &rules::SQL_FILE,
+        &rules::SQL_SUBSELECT,
+    ];
+    let is_out = rule.paranoia > paranoia
+        || has_grammar && matches!(rule.category, "sql-injection" | "nosql-injection") && !IN_ANY_GRAMMAR.contains(&rule)
+        || place.is_markup && rule.category == "xss"
+        // A route may be called like a directory of the system, and a referrer may name any host.
+        || rule == &rules::PATH_DIRECTORY && matches!(place.part, Part::Path | Part::Header)
+        || rule == &rules::SSRF_METADATA && place.part == Part::Header
+        // `$in` alone is an operator as a key and a word as a value.
+        || rule == &rules::NOSQL_OPERATOR && start == 0 && !place.is_name;
+    !is_out
+}
+
+/// Whether the tokeniser is worth its time: without a sign that leaves a place, nothing it finds counts at level 1.
+fn may_be_sql(decoded: &[u8], signs: Signs, paranoia: u8) -> bool {
+    signs.has(SQL) && !(decoded.len() > 1 && is_prose(decoded, signs))
+        || signs.has(DASH) && super::cursor::has(decoded, b"--")
+        || paranoia > 1 && signs.has(SPACE | COLON | DASH)
+}
+
+/// Words whose only marks are apostrophes.
+fn is_prose(decoded: &[u8], signs: Signs) -> bool {
+    let only_quotes = signs.has(QUOTE) && !signs.has(SQL_WITHOUT_QUOTES);
+    let is_letter = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
+    only_quotes
+        && memchr::memchr2_iter(b'\'', b'"', decoded).all(|at| {
+            decoded[at] == b'\''
+                && is_letter(at.checked_sub(1).and_then(|at| decoded.get(at)))
+                && is_letter(decoded.get(at + 1))
+        })
 }
 
 /// Serialised objects by their first bytes, which no decoding may touch.
 fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
-    const MARKS: [(&[u8], &Rule); 9] = [
+    const MARKS: [(&[u8], &Rule); 13] = [
         (b"rO0AB", &rules::OBJECT_JAVA),
+        (b"aced0005", &rules::OBJECT_JAVA),
+        (b"ACED0005", &rules::OBJECT_JAVA),
         (b"\xac\xed\x00\x05", &rules::OBJECT_JAVA),
         (b"H4sIAAAAAAAA", &rules::OBJECT_JAVA),
         (b"gASV", &rules::OBJECT_PYTHON),
@@ -214,11 +229,22 @@ fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
         (b"\x80\x04\x95", &rules::OBJECT_PYTHON),
         (b"AAEAAAD/////", &rules::OBJECT_DOTNET),
         (b"\x04\x08o:", &rules::OBJECT_OTHER),
+        (b"BAhv", &rules::OBJECT_OTHER),
+        (b"BAh7", &rules::OBJECT_OTHER),
     ];
+    let may_begin = |text: &[u8]| {
+        matches!(text.first(), Some(b'r' | b'H' | b'g' | b'A' | b'B' | b'a' | 0xac | 0x80 | 0x04))
+    };
+    if !may_begin(raw) && !may_begin(decoded) {
+        return;
+    }
     // The short marks of a few letters count for long values only: an id may begin like that.
-    let long = |text: &[u8], mark: &[u8]| mark.len() > 4 || text.len() >= 24;
+    let long =
+        |text: &[u8], mark: &[u8]| mark.len() > 4 || !mark[0].is_ascii_alphabetic() || text.len() >= 24;
     for (mark, rule) in MARKS {
-        let is_there = [raw, decoded].iter().any(|text| text.starts_with(mark) && long(text, mark));
+        let is_there = [raw, decoded]
+            .iter()
+            .any(|text| text.first() == mark.first() && text.starts_with(mark) && long(text, mark));
         if is_there && !hits.iter().any(|hit| hit.0 == rule) {
             hits.push((rule, 0, mark.len()));
         }

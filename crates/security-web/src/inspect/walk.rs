@@ -8,7 +8,9 @@ use super::{
     rules,
     rules::Rule,
     settings::{Exclusion, InspectionMode, InspectionPolicy},
+    ssrf,
     value::{Hit, Scratch, look},
+    xml::{self, Piece},
 };
 use crate::{Reason, RequestView};
 
@@ -100,10 +102,15 @@ impl Walk<'_> {
     fn settle(&mut self, place: &Place<'_>) {
         let mut score = 0;
         for (rule, start, end) in &self.hits {
-            if self.exclusions.iter().any(|exclusion| exclusion.leaves_out(place.name, rule)) {
+            let leads_home = || place.is_for_browser() && ssrf::is_loopback(&self.scratch.normal);
+            if *rule == &rules::SSRF_LOCAL && leads_home()
+                || self.exclusions.iter().any(|exclusion| exclusion.leaves_out(place.name, rule))
+            {
                 continue;
             }
-            score += u32::from(rule.score);
+            if !self.policy.only_reports(rule) {
+                score += u32::from(rule.score);
+            }
             if self.found.reasons.len() < MOST_REASONS {
                 let evidence = evidence(place, &self.scratch.normal, *start, *end);
                 self.found.reasons.push(Reason::new(rule.id, rule.category, &place.to_string(), &evidence));
@@ -115,12 +122,20 @@ impl Walk<'_> {
     fn limit(&mut self, rule: &'static Rule, place: &Place<'_>, what: &str) {
         if !self.found.reasons.iter().any(|reason| reason.id == rule.id) {
             self.found.reasons.push(Reason::new(rule.id, rule.category, &place.to_string(), what));
-            self.found.score = self.found.score.max(u32::from(rule.score));
+            if !self.policy.only_reports(rule) {
+                self.found.score = self.found.score.max(u32::from(rule.score));
+            }
         }
     }
 
     fn path(&mut self, path: &str) {
         self.value(Place::new(Part::Path, ""), path.as_bytes());
+        // An identifier that is base64 of text is a segment of its own.
+        for segment in path.as_bytes().split(|byte| *byte == b'/').filter(|segment| segment.len() >= 16) {
+            if super::base64::decode_text(segment, &mut self.plain) {
+                self.value(Place::new(Part::Path, ""), segment);
+            }
+        }
         // An encoded `..` in a path is there to get past something that looks at the path.
         let bytes = path.as_bytes();
         if bytes.contains(&b'%') || bytes.contains(&b';') {
@@ -190,6 +205,9 @@ impl Walk<'_> {
             }
         }
         self.value(place, value);
+        if ["x-filename", "x-file-name", "x_filename"].iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            self.file_name(place, value);
+        }
     }
 
     fn body(&mut self, body: &[u8], content_type: &str) {
@@ -209,14 +227,16 @@ impl Walk<'_> {
         {
             return self.pairs(Part::Body, body, b'&');
         }
+        if media.ends_with("xml") || media.is_empty() && body.trim_ascii_start().starts_with(b"<?xml") {
+            return self.xml(body);
+        }
         if media.is_empty()
             || media.starts_with("text/")
-            || media.ends_with("xml")
             || media.ends_with("javascript")
             || media.contains("graphql")
             || media.contains("yaml")
         {
-            return self.text(body, media.ends_with("xml") || media == "text/html");
+            return self.text(body, media == "text/html");
         }
         // Anything else is nobody's text; serialised objects are known by their first bytes.
         self.text(&body[..body.len().min(64)], true);
@@ -271,6 +291,30 @@ impl Walk<'_> {
         }
     }
 
+    /// Texts and attributes are values of their own; declarations and names are looked at as they stand.
+    fn xml(&mut self, body: &[u8]) {
+        let seen = &body[..body.len().min(self.bytes_left)];
+        for piece in xml::Reader::new(seen) {
+            if self.values_left == 0 {
+                return self.limit(
+                    &rules::LIMIT,
+                    &Place::new(Part::Body, ""),
+                    "more values than the budget has",
+                );
+            }
+            match piece {
+                Piece::Value { name, value } => {
+                    let name = String::from_utf8_lossy(&name[..name.len().min(64)]);
+                    self.value(Place::new(Part::Body, &name), value);
+                }
+                Piece::Markup(markup) => self.text(markup, true),
+            }
+        }
+        if seen.len() < body.len() {
+            self.limit(&rules::LIMIT_BYTES, &Place::new(Part::Body, ""), "more bytes than the budget has");
+        }
+    }
+
     fn multipart(&mut self, body: &[u8], boundary: &str) {
         let seen = &body[..body.len().min(self.bytes_left)];
         for part in multipart::parts(seen, boundary) {
@@ -287,6 +331,7 @@ impl Walk<'_> {
             match part.filename {
                 Some(filename) => {
                     self.value(place, filename);
+                    self.file_name(place, filename);
                     self.file(place, part.content);
                 }
                 None => self.value(place, part.content),
@@ -294,6 +339,23 @@ impl Walk<'_> {
         }
         if seen.len() < body.len() {
             self.limit(&rules::LIMIT_BYTES, &Place::new(Part::Body, ""), "more bytes than the budget has");
+        }
+    }
+
+    /// A name that a web server would run what is behind, or obey.
+    fn file_name(&mut self, place: Place<'_>, name: &[u8]) {
+        const ENDS: [&str; 17] = [
+            "php", "php3", "php4", "php5", "php7", "php8", "phtml", "phar", "pht", "phps", "jsp", "jspx",
+            "asp", "aspx", "ashx", "htaccess", "shtml",
+        ];
+        let name = String::from_utf8_lossy(&name[name.len().saturating_sub(64)..]).to_ascii_lowercase();
+        let name = name.trim_end_matches(['.', ' ', '\0', '/', ':']);
+        let end = name.rsplit('.').next().unwrap_or_default().trim_start();
+        if name.contains('.') && (ENDS.contains(&end) || name.ends_with("web.config")) {
+            self.hits.clear();
+            self.hits.push((&rules::UPLOAD_SCRIPT, 0, name.len()));
+            self.scratch.keep(name.as_bytes());
+            self.settle(&place);
         }
     }
 
@@ -305,7 +367,7 @@ impl Walk<'_> {
         if SCRIPTS.iter().any(|script| super::cursor::has(seen, script)) {
             self.hits.clear();
             self.hits.push((&rules::CODE_PHP, 0, 0));
-            self.scratch.normal.clear();
+            self.scratch.keep(b"");
             self.settle(&place);
         }
     }

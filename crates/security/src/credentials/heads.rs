@@ -255,10 +255,27 @@ impl Engine {
 }
 
 /// What the trail calls the acts that the history has a line of.
-const ACTS: [&str; 4] = ["key_issued", "key_rotated", "key_revoked", "credential_rotated"];
+const ACTS: [&str; 9] = [
+    "key_issued",
+    "key_rotated",
+    "key_revoked",
+    "credential_rotated",
+    "secret_stored",
+    "secret_deleted",
+    "secret_restored",
+    "secret_destroyed",
+    "master_key_rotated",
+];
 
 fn is_act(event: CredentialEvent) -> bool {
-    matches!(event, CredentialEvent::Issued | CredentialEvent::Rotated | CredentialEvent::Revoked)
+    use CredentialEvent as E;
+    match event {
+        E::Issued | E::Rotated | E::Revoked => true,
+        E::SecretStored | E::SecretDeleted | E::SecretRestored | E::SecretDestroyed => true,
+        E::MasterKeyRotated => true,
+        // An import is one act for many lines.
+        E::Seen | E::RotationPlanned | E::Imported | E::Rehashed => false,
+    }
 }
 
 #[derive(serde::Deserialize)]

@@ -11,7 +11,7 @@ use security_core::{Coded as _, StoreFault};
 use security_indicators::IocType;
 use security_intel::{
     ExportFormat, Exported, FeedFormat, FeedOptions, FeedReader, IndicatorStore, IntelError, IocFilter,
-    IocRecord, NewIoc, Rejected, export,
+    IocRecord, NewIoc, Rejected, SourceRemoval, export,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -164,6 +164,7 @@ impl Engine {
             details["error"] = error.to_string().into();
         }
         self.audit("feed_imported", &generate_request_id(), details);
+        self.index_what_changed();
         taken.map_err(|error| after(report.added + report.merged, error)).map(|()| report)
     }
 
@@ -210,6 +211,43 @@ impl Engine {
         }
         report.left_out = feed.finish().map_err(|error| refused(file_name, &error))?.left_out;
         Ok(())
+    }
+
+    /// Takes back everything that a source said: what nobody else lists is gone, the rest stays with the others' words.
+    /// Batches of 10,000 are durable one by one; `progress` hears of each. The audit trail has every removal that
+    /// began, with `complete` false where it broke off.
+    /// # Errors
+    /// [`Error::Invalid`] for what is no source's name; [`Error::NotFound`] when it listed nothing; [`Error::Store`].
+    pub fn remove_source(
+        &self,
+        source: &str,
+        progress: &mut dyn FnMut(SourceRemoval),
+    ) -> Result<SourceRemoval> {
+        let source = name("source", source)?;
+        let mut done = SourceRemoval::default();
+        let taken = loop {
+            match self.files.store.remove_source(&source, BATCH) {
+                Ok(none) if none == SourceRemoval::default() => break Ok(()),
+                Ok(some) => {
+                    done.removed += some.removed;
+                    done.kept += some.kept;
+                    progress(done);
+                }
+                Err(fault) => break Err(fault),
+            }
+        };
+        if done != SourceRemoval::default() || taken.is_err() {
+            let details = json!({
+                "source": source, "removed": done.removed, "kept": done.kept, "complete": taken.is_ok(),
+            });
+            self.audit("source_removed", &generate_request_id(), details);
+            self.index_what_changed();
+        }
+        taken?;
+        match done == SourceRemoval::default() {
+            true => Err(Error::NotFound { what: "source", name: source }),
+            false => Ok(done),
+        }
     }
 
     /// Writes indicators as a feed, holding a bounded number at a time.

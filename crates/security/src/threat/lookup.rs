@@ -2,12 +2,12 @@
 
 use std::str::FromStr;
 
-use security_indicators::{ExtractOptions, Indicator, IocType, TypeSet, extract};
-use security_intel::{IndicatorStore, assess};
+use security_indicators::{ExtractOptions, Found, Indicator, IocType, TypeSet, extract};
+use security_intel::assess;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Engine, Error, Result, intel, world};
+use crate::{Engine, Error, IocWarning, Result, intel, world};
 
 /// Characters of text shown on each side of a find.
 const CONTEXT: usize = 40;
@@ -30,6 +30,9 @@ pub struct ExtractedIoc {
     pub end: usize,
     /// Whether it was defanged.
     pub defanged: bool,
+    /// What the warninglists say of it, where they were asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<IocWarning>>,
 }
 
 /// Finds every indicator in a text, in the order of the text; of those that overlap, the longest. `types` keeps
@@ -37,24 +40,35 @@ pub struct ExtractedIoc {
 /// # Errors
 /// [`Error::Invalid`] for an unknown type.
 pub fn extract_iocs(text: &str, types: Option<&[String]>, limit: Option<usize>) -> Result<Vec<ExtractedIoc>> {
-    let mut options = ExtractOptions::default();
+    let options = ExtractOptions { max_hits: limit.unwrap_or(usize::MAX), ..wanted(types)? };
+    Ok(extract(text, &options).iter().map(|found| ExtractedIoc::of(found, text)).collect())
+}
+
+/// What to look for: these types, or all.
+pub(crate) fn wanted(types: Option<&[String]>) -> Result<ExtractOptions> {
+    let mut options = ExtractOptions { max_hits: usize::MAX, ..ExtractOptions::default() };
     if let Some(types) = types {
         let kinds =
             types.iter().map(|name| IocType::from_str(name)).collect::<std::result::Result<Vec<_>, _>>();
         options.types =
             Some(kinds.map_err(|error| Error::invalid("types", error))?.into_iter().collect::<TypeSet>());
     }
-    options.max_hits = limit.unwrap_or(usize::MAX);
-    let found = extract(text, &options).into_iter().map(|found| ExtractedIoc {
-        kind: found.indicator.kind(),
-        value: found.indicator.value().to_owned(),
-        original: text[found.start..found.end].to_owned(),
-        context: found.context(text, CONTEXT).to_owned(),
-        start: found.start,
-        end: found.end,
-        defanged: found.defanged,
-    });
-    Ok(found.collect())
+    Ok(options)
+}
+
+impl ExtractedIoc {
+    pub(crate) fn of(found: &Found, text: &str) -> Self {
+        Self {
+            kind: found.indicator.kind(),
+            value: found.indicator.value().to_owned(),
+            original: text[found.start..found.end].to_owned(),
+            context: found.context(text, CONTEXT).to_owned(),
+            start: found.start,
+            end: found.end,
+            defanged: found.defanged,
+            warnings: None,
+        }
+    }
 }
 
 /// The type of the indicator that a whole text is, if it is one.
@@ -86,13 +100,12 @@ impl Engine {
         let hits = self.with_index(|index| index.matches(&indicator))?;
         let mut records = Vec::new();
         let mut matches = Vec::new();
-        for hit in hits {
-            if let Some(record) = self.files.store.indicators_at(&[hit.row])?.pop() {
-                matches.push(json!({
-                    "ioc": intel::ioc_view(&record, now), "match_type": hit.match_type, "match_time": now,
-                }));
-                records.push(record);
-            }
+        for (listed, match_type) in self.confirmed(&indicator, hits)? {
+            let record = listed.record().clone();
+            matches.push(json!({
+                "ioc": intel::ioc_view(&record, now), "match_type": match_type, "match_time": now,
+            }));
+            records.push(record);
         }
         let assessment = assess(&records, now);
         let mut tags: Vec<&String> = records.iter().flat_map(|record| &record.tags).collect();

@@ -1,0 +1,133 @@
+//! Line ends that begin something: a header of a response or a mail, or a request of its own.
+
+use super::place::Part;
+
+/// Headers that split a response wherever they stand.
+const NAMES: [&[u8]; 11] = [
+    b"set-cookie:",
+    b"content-length:",
+    b"content-type:",
+    b"transfer-encoding:",
+    b"http/1.",
+    b"http/2",
+    b"x-forwarded-",
+    b"access-control-",
+    b"x-xss-protection:",
+    b"content-security-policy:",
+    b"strict-transport-security:",
+];
+/// Headers that are also words of a letter, each with what its value has.
+const WITH_VALUE: [(&[u8], &[u8]); 4] =
+    [(b"location:", b"/"), (b"refresh:", b"="), (b"link:", b"<"), (b"host:", b".")];
+/// The most lines of a value that was meant to be one line.
+const FEW: usize = 3;
+
+fn starts(text: &[u8], name: &[u8]) -> bool {
+    text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+}
+
+/// What stands behind each line's end, and how many lines there are.
+fn lines(decoded: &[u8]) -> (usize, impl Iterator<Item = &[u8]>) {
+    let n_lines = decoded
+        .split(|byte| *byte == b'\n' || *byte == b'\r')
+        .filter(|line| !line.is_empty())
+        .take(FEW + 2)
+        .count();
+    let rests = memchr::memchr2_iter(b'\r', b'\n', decoded).map(|at| {
+        let rest = decoded[at + 1..].trim_ascii_start();
+        &rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())]
+    });
+    (n_lines, rests.filter(|line| !line.is_empty()))
+}
+
+/// A line's end and then a header, or a request that a server in front does not see.
+pub(super) fn splits_header(decoded: &[u8], part: Part) -> bool {
+    let (n_lines, mut rests) = lines(decoded);
+    // An empty line ends a head; what follows would be the page.
+    let is_page = part != Part::Body && decoded.starts_with(b"\r\n\r\n<");
+    is_page
+        || rests.any(|line| {
+            // Nobody's path or header has a second line.
+            matches!(part, Part::Header | Part::Path)
+                // Longer texts of bodies quote whole heads.
+            || (part != Part::Body || n_lines <= FEW + 1) && NAMES.iter().any(|name| starts(line, name))
+                || WITH_VALUE.iter().any(|(name, sign)| {
+                    starts(line, name)
+                        && memchr::memmem::find(&line[name.len()..], sign).is_some()
+                        && !is_text(&line[name.len()..])
+                })
+                || n_lines <= FEW && (is_header(line) && part != Part::Body || is_request(line))
+        })
+}
+
+/// A value of many words.
+fn is_text(value: &[u8]) -> bool {
+    value.trim_ascii().split(|byte| *byte == b' ').nth(3).is_some()
+}
+
+/// `X-Name: value`, `Remote-Addr: value`.
+fn is_header(line: &[u8]) -> bool {
+    let Some(colon) = line.iter().take(48).position(|byte| *byte == b':') else { return false };
+    let name = &line[..colon];
+    name.contains(&b'-') && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+}
+
+/// `GET / HTTP/1.1`
+fn is_request(line: &[u8]) -> bool {
+    const METHODS: [&[u8]; 8] =
+        [b"get ", b"post ", b"head ", b"put ", b"delete ", b"patch ", b"options ", b"trace "];
+    METHODS.iter().any(|method| starts(line, method))
+        && line.len() >= 14
+        && memchr::memmem::find(&line.to_ascii_lowercase()[..line.len().min(512)], b" http/").is_some()
+}
+
+/// A line's end and then a mail header.
+pub(super) fn splits_mail(decoded: &[u8]) -> bool {
+    const ALWAYS: [&[u8]; 3] = [b"bcc:", b"rcpt to:", b"mail from:"];
+    const IN_FEW: [&[u8]; 4] = [b"cc:", b"to:", b"reply-to:", b"from:"];
+    let (n_lines, mut rests) = lines(decoded);
+    let has_address = |line: &[u8]| line[..line.len().min(120)].contains(&b'@');
+    rests.any(|line| {
+        ALWAYS.iter().any(|name| starts(line, name)) && has_address(line)
+            || n_lines <= FEW && IN_FEW.iter().any(|name| starts(line, name)) && has_address(line)
+            || n_lines <= FEW + 1 && (line == b"DATA" || is_mail_command(line))
+    })
+}
+
+/// `V100 FETCH 1:9 UID`, `QUIT`: what a server for mail is told.
+fn is_mail_command(line: &[u8]) -> bool {
+    const TAGGED: [&[u8]; 9] =
+        [b"FETCH", b"CAPABILITY", b"EXAMINE", b"SELECT", b"LOGIN", b"LOGOUT", b"LIST", b"STATUS", b"SEARCH"];
+    const ALONE: [&[u8]; 4] = [b"QUIT", b"RSET", b"NOOP", b"STARTTLS"];
+    let mut words = line.split(|byte| *byte == b' ');
+    let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let is_tag =
+        first.len() > 1 && first[0].is_ascii_uppercase() && first[1..].iter().all(u8::is_ascii_digit);
+    is_tag && TAGGED.contains(&second)
+        || ALONE.contains(&line)
+        || matches!(first, b"HELO" | b"EHLO") && !second.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_headers_from_text() {
+        for hostile in
+            ["x\r\nSet-Cookie: a=b", "x\nX-Injected: yes", "x\rGET / HTTP/1.1", "x\nLocation: //x.example"]
+        {
+            assert!(splits_header(hostile.as_bytes(), Part::Query), "{hostile}");
+        }
+        for innocent in [
+            "Agenda\nLocation: room 5 / second floor, left",
+            "a\nSub-total: 5\nb\nc",
+            "one\ntwo: 2",
+            "x\nlink: see below",
+        ] {
+            assert!(!splits_header(innocent.as_bytes(), Part::Query), "{innocent}");
+        }
+        assert!(splits_mail(b"a@x.example\nBcc: b@x.example"));
+        assert!(!splits_mail(b"Hi,\nplease cc: me\nTo: be decided"));
+    }
+}

@@ -1,0 +1,223 @@
+//! Exact checks for scripts: what calls, names or replaces something of a browser.
+
+use super::cursor::{Cursor, before, has, is_word};
+
+/// `alert(` and friends with an argument that probes have.
+pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
+    // `rl.prompt()`; methods of what a browser has are told by their owner.
+    let is_method = start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.');
+    let rest = Cursor::new(text, end).rest();
+    !is_method
+        && (rest.first().is_some_and(|byte| {
+            byte.is_ascii_digit() || matches!(byte, b'\'' | b'"' | b'`' | b'/' | b'(' | b')')
+        }) || [
+            &b"document"[..],
+            b"window",
+            b"self",
+            b"location",
+            b"origin",
+            b"this",
+            b"string",
+            b"atob",
+            b"unescape",
+            b"xss",
+            b"\\",
+        ]
+        .iter()
+        .any(|word| rest.starts_with(word)))
+}
+
+/// `eval(` and the like of something computed.
+pub(super) fn is_eval(text: &[u8], start: usize, end: usize) -> bool {
+    let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.');
+    let rest = Cursor::new(text, end).rest();
+    !is_name
+        && [
+            &b"atob"[..],
+            b"string.",
+            b"name",
+            b"location",
+            b"unescape",
+            b"$",
+            b"'",
+            b"\"",
+            b"`",
+            b"base64",
+            b"compile",
+            b"window",
+            b"document",
+            b"__import__",
+            b"request",
+        ]
+        .iter()
+        .any(|word| rest.starts_with(word))
+}
+
+/// A function that probes call, handed on by its name: `[1].find(alert)`, `(alert)(1)`, `onerror=alert,`.
+pub(super) fn is_alias(text: &[u8], start: usize, end: usize) -> bool {
+    let prior = start.checked_sub(1).map(|at| text[at]);
+    let next = text.get(end).copied();
+    let caller = start.checked_sub(2).map(|at| text[at]).is_some_and(|byte| is_word(byte) || byte == b']');
+    let called = matches!(text.get(end + 1), Some(b'(' | b'`'));
+    match (prior, next) {
+        (Some(b'('), Some(b')')) => caller || called,
+        (Some(b'('), Some(b',')) => caller,
+        (Some(b'='), Some(b',' | b';' | b')')) => true,
+        (_, Some(b'?')) => text[end..].starts_with(b"?.("),
+        _ => false,
+    }
+}
+
+/// `document.cookie`, `window["…"]`, `location='//…'`, with brackets, comments and spaces between.
+pub(super) fn is_use_of_global(text: &[u8], start: usize, end: usize) -> bool {
+    const WINDOW: [&[u8]; 12] = [
+        b"alert",
+        b"confirm",
+        b"prompt",
+        b"eval",
+        b"location",
+        b"document",
+        b"onerror",
+        b"name",
+        b"opener",
+        b"settimeout",
+        b"setinterval",
+        b"open",
+    ];
+    const DOCUMENT: [&[u8]; 6] = [b"cookie", b"write", b"writeln", b"domain", b"location", b"body"];
+    if start.checked_sub(1).is_some_and(|at| is_word(text[at]) || matches!(text[at], b'.' | b'-' | b'/')) {
+        return false;
+    }
+    let global = &text[start..end];
+    let mut cursor = Cursor::new(text, end);
+    cursor.skip(|byte| matches!(byte, b' ' | b')'));
+    if global == b"location" {
+        return is_new_location(&mut cursor);
+    }
+    let _ = cursor.eat(b"?");
+    if cursor.eat(b"[") {
+        cursor.space();
+        return matches!(cursor.peek(), Some(b'\'' | b'"' | b'`' | b'/' | b'(' | b'\\'));
+    }
+    if !cursor.eat(b".") {
+        return false;
+    }
+    cursor.space();
+    let name = cursor.word();
+    let at = cursor.at;
+    cursor.space();
+    let is_used = |cursor: &Cursor<'_>| matches!(cursor.peek(), Some(b'(' | b'=' | b'`' | b'[' | b'.'));
+    match name {
+        b"cookie" | b"domain" => global == b"document",
+        b"location" => {
+            let is_known = global == b"document" || WINDOW.contains(&name);
+            is_known && (is_new_location(&mut cursor))
+        }
+        b"body" => global == b"document" && cursor.eat(b".innerhtml"),
+        b"name" => global == b"window" && at == text.len(),
+        _ if global == b"document" => DOCUMENT.contains(&name) && is_used(&cursor),
+        _ => WINDOW.contains(&name) && is_used(&cursor),
+    }
+}
+
+/// Behind `location`: an assignment or a call that leads to another page.
+fn is_new_location(cursor: &mut Cursor<'_>) -> bool {
+    if cursor.eat(b".") {
+        cursor.space();
+        match cursor.word() {
+            b"href" => {}
+            b"replace" | b"assign" => return cursor.peek() == Some(b'('),
+            b"hash" | b"search" => return matches!(cursor.peek(), Some(b'.' | b')')),
+            _ => return false,
+        }
+        cursor.space();
+    }
+    if !cursor.eat(b"=") {
+        return false;
+    }
+    cursor.skip(|byte| matches!(byte, b' ' | b'\'' | b'"' | b'`' | b'('));
+    let rest = cursor.rest();
+    [&b"//"[..], b"http", b"javascript", b"data:", b"\\", b"name", b"document"]
+        .iter()
+        .any(|start| rest.starts_with(start))
+}
+
+/// `<x:script`: an element of any name space is a script where the name space is HTML's.
+pub(super) fn is_prefixed(text: &[u8], start: usize, end: usize) -> bool {
+    let prefix = text[..start].iter().rev().take(24).take_while(|byte| is_word(**byte)).count();
+    prefix > 0
+        && text[..start - prefix].ends_with(b"<")
+        && text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
+}
+
+/// `x.constructor(`: a function's constructor makes functions of text; a class's own stands alone.
+pub(super) fn is_constructor(text: &[u8], start: usize, _end: usize) -> bool {
+    text[..start].ends_with(b".") || text[..start].ends_with(b"[")
+}
+
+/// The longest name of an event handler is a little shorter.
+const LONGEST_EVENT: usize = 40;
+
+/// `on…=` as an attribute: behind a space, a slash or a quotation mark, and something that runs behind it. Found from
+/// its equals sign, of which texts have few.
+pub(super) fn event(text: &[u8]) -> Option<(usize, usize)> {
+    memchr::memchr_iter(b'=', text).find_map(|equals| {
+        let window = equals.saturating_sub(LONGEST_EVENT + 8);
+        let head = text[window..equals].trim_ascii_end();
+        let length =
+            head.iter().rev().take(LONGEST_EVENT).take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        let start = window + head.len() - length;
+        (length > 4 && text[start..].starts_with(b"on") && runs(text, start, equals))
+            .then_some((start, equals))
+    })
+}
+
+fn runs(text: &[u8], start: usize, equals: usize) -> bool {
+    let prior = start.checked_sub(1).map(|at| text[at]);
+    if !prior.is_none_or(|byte| b" /'\"`<>,;".contains(&byte) || byte < 0x20) {
+        return false;
+    }
+    let rest = Cursor::new(text, equals + 1).rest();
+    let window = &text[start.saturating_sub(64)..start];
+    let is_in_tag = window
+        .iter()
+        .rposition(|byte| *byte == b'<')
+        .is_some_and(|at| !window[at..].contains(&b'>') || window[at..].len() < 40);
+    let breaks_out = matches!(before(text, start), Some(b'\'' | b'"' | b'`'));
+    is_in_tag
+        || breaks_out
+        // Without a tag or a mark, as only attributes are written.
+        || start > 0
+            && text[equals - 1] != b' '
+            && [&b"("[..], b"`", b"location", b"document."].iter().any(|sign| has(rest, sign))
+}
+
+/// `javascript:` with code behind it.
+pub(super) fn is_uri(text: &[u8], start: usize, end: usize) -> bool {
+    let rest = Cursor::new(text, end).rest();
+    let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
+    !is_name
+        && !rest.starts_with(b" ")
+        && rest.iter().any(|byte| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'\'' | b'"' | b'/'))
+}
+
+/// A script URI whose scheme is broken by line ends and tabs, which browsers drop.
+pub(super) fn has_split_uri(decoded: &[u8]) -> bool {
+    const SCHEMES: [&[u8]; 2] = [b"javascript", b"vbscript"];
+    const MOST_BREAKS: usize = 24;
+    memchr::memchr_iter(b':', decoded).any(|colon| {
+        SCHEMES.iter().any(|scheme| {
+            let window = &decoded[colon.saturating_sub(scheme.len() + MOST_BREAKS)..colon];
+            let mut letters = window.iter().rev().filter(|byte| **byte > b' ');
+            let n_breaks = window.iter().filter(|byte| **byte <= b' ').count();
+            n_breaks > 0
+                && scheme
+                    .iter()
+                    .rev()
+                    .all(|letter| letters.next().is_some_and(|byte| byte.eq_ignore_ascii_case(letter)))
+        }) && {
+            let rest = &decoded[colon + 1..decoded.len().min(colon + 96)];
+            rest.iter().any(|byte| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'\'' | b'"' | b'/'))
+        }
+    })
+}

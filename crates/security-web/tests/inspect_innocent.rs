@@ -1,0 +1,97 @@
+//! The first bar of payload inspection: what must pass at paranoia 1. At most one innocent value or request in two
+//! hundred may be refused; the wrong ones are printed.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod payloads;
+
+use std::collections::BTreeMap;
+
+use payloads::{Group, PLACES, header, look, placed};
+use security_web::RequestView;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Table {
+    #[serde(default)]
+    sets: BTreeMap<String, Vec<String>>,
+    innocent: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Requests {
+    /// Header lines that clients send with everything.
+    clients: Vec<String>,
+    /// The first line, headers, an empty line and the body.
+    requests: Vec<String>,
+}
+
+const TABLES: [&str; 2] = [
+    include_str!("../../../testdata/inspect/innocent_text.toml"),
+    include_str!("../../../testdata/inspect/innocent_technical.toml"),
+];
+
+#[test]
+fn innocent_values_pass() {
+    let (mut n_values, mut n_tried, mut wrong) = (0, 0, Vec::new());
+    for table in TABLES {
+        let table: Table = toml::from_str(table).unwrap();
+        for group in &table.innocent {
+            for value in group.values(&table.sets) {
+                n_values += 1;
+                let mut found: Vec<_> = PLACES.iter().map(|place| (*place, placed(place, &value))).collect();
+                if !value.contains(['\r', '\n']) {
+                    found.push(("user-agent", header("User-Agent", value.as_bytes())));
+                }
+                n_tried += found.len();
+                for (place, found) in found.iter().filter(|(_, found)| found.is_denied) {
+                    let ids: Vec<&str> = found.reasons.iter().map(|reason| reason.id.as_ref()).collect();
+                    wrong.push(format!("{} {place}: {value:?} {ids:?}", group.kind));
+                }
+            }
+        }
+    }
+    println!("{} of {n_tried} refused, {n_values} values", wrong.len());
+    println!("{}", wrong.join("\n"));
+    assert!(n_values >= 1500, "{n_values}");
+    assert!(wrong.len() * 200 <= n_tried, "{} of {n_tried}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn innocent_requests_pass() {
+    let table: Requests =
+        toml::from_str(include_str!("../../../testdata/inspect/innocent_requests.toml")).unwrap();
+    let mut wrong = Vec::new();
+    for (n, text) in table.requests.iter().enumerate() {
+        let text = text.trim_start();
+        let (head, body) = text.split_once("\n\n").unwrap_or((text.trim_end(), ""));
+        let mut lines = head.lines();
+        let (method, target) = lines.next().unwrap().split_once(' ').unwrap();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let client = table.clients[n % table.clients.len()].lines();
+        let headers: Vec<(&str, &[u8])> = lines
+            .chain(client)
+            .map(|line| line.split_once(": ").unwrap())
+            .map(|(n, v)| (n, v.as_bytes()))
+            .collect();
+        // Parts of a multipart body end in CR LF.
+        let body =
+            if head.contains("multipart/") { body.replace('\n', "\r\n") } else { body.trim_end().to_owned() };
+        let view = RequestView {
+            method,
+            path,
+            query,
+            headers: &headers,
+            body: Some(body.as_bytes()).filter(|body| !body.is_empty()),
+            ..RequestView::default()
+        };
+        let found = look(view);
+        if found.is_denied {
+            wrong.push(format!("{method} {target}: {:?}", found.reasons));
+        }
+    }
+    let n_requests = table.requests.len();
+    println!("{} of {n_requests} refused", wrong.len());
+    println!("{}", wrong.join("\n"));
+    assert!(n_requests >= 300, "{n_requests}");
+    assert!(wrong.len() * 200 <= n_requests, "{} of {n_requests}:\n{}", wrong.len(), wrong.join("\n"));
+}

@@ -1,0 +1,209 @@
+//! Indicators in numbers through the engine: import, the mapped index, look-ups one by one and in bulk, removal.
+//!
+//! `cargo bench -p security --bench many_indicators -- FILE.csv` reads a feed (columns `type` and `value`, `source` if
+//! it has one); a number in place of the file makes so many synthetic ones. Without either it says so and makes 200,000.
+//! A folder as second argument is kept, and what was imported into it is used again. Times are CPU time of the thread
+//! that works, except those that say so.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs::{self, File},
+    io::{BufRead, BufReader, Cursor, Read},
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use security::{Engine, ImportOptions, Options};
+use security_indicators::{IndexFile, Indicator};
+
+fn memory() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let wanted = status.lines().filter(|line| line.starts_with("RssAnon") || line.starts_with("RssFile"));
+    wanted.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join(", ")
+}
+
+fn open(folder: &Path) -> Engine {
+    Engine::open(Options { data_dir: Some(folder.to_owned()), ..Options::default() }).unwrap()
+}
+
+fn synthetic(count: u64) -> String {
+    let mut feed = "type,value,source\n".to_owned();
+    for n in 0..count {
+        let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let source = ["first", "second"][usize::from(n % 4 == 0)];
+        match n % 5 {
+            0 => writeln!(feed, "ip,{},{source}", std::net::Ipv4Addr::from(mixed as u32)),
+            1 => writeln!(feed, "url,http://host{mixed:x}.example.com/a/{n},{source}"),
+            2 => writeln!(feed, "sha256,{mixed:064x},{source}"),
+            _ => writeln!(feed, "domain,host{mixed:x}.example.com,{source}"),
+        }
+        .unwrap();
+    }
+    feed
+}
+
+/// CPU time of this thread since the machine started, good to a few milliseconds.
+fn cpu() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+fn rate(count: usize, time: Duration) -> String {
+    format!("{:.0} a second ({count} in {:.2} s)", count as f64 / time.as_secs_f64(), time.as_secs_f64())
+}
+
+/// Some of the values of each type, from all over the feed.
+fn sample(feed: &mut dyn BufRead) -> (BTreeMap<String, Vec<String>>, BTreeMap<String, usize>) {
+    let (mut values, mut sources): (BTreeMap<String, Vec<String>>, BTreeMap<String, usize>) =
+        Default::default();
+    for (number, line) in feed.lines().map_while(Result::ok).enumerate().skip(1) {
+        let mut cells = line.splitn(3, ',');
+        let [kind, value, source] = [(); 3].map(|()| cells.next().unwrap_or_default().to_owned());
+        *sources.entry(source).or_default() += 1;
+        if number % 11 == 0 && !value.starts_with('"') {
+            values.entry(kind).or_default().push(value);
+        }
+    }
+    // What this version refuses, the import refused.
+    for (kind, values) in &mut values {
+        values.retain(|value| Indicator::from_parts(kind, value).is_ok());
+    }
+    values.values_mut().for_each(|values| values.truncate(200_000));
+    values.retain(|_, values| values.len() > 100);
+    (values, sources)
+}
+
+fn main() {
+    // Cargo adds `--bench`.
+    let argument = std::env::args().skip(1).find(|argument| !argument.starts_with("--"));
+    let number = argument.as_deref().map(str::parse::<u64>);
+    let text = match (&argument, &number) {
+        (Some(_), Some(Err(_))) => None,
+        (_, Some(Ok(count))) => Some(synthetic(*count)),
+        _ => {
+            println!("no feed given: 200,000 synthetic indicators are used");
+            Some(synthetic(200_000))
+        }
+    };
+    let feed = || -> Box<dyn Read + '_> {
+        match &text {
+            Some(text) => Box::new(Cursor::new(text.as_bytes())),
+            None => Box::new(File::open(argument.as_deref().unwrap_or_default()).unwrap()),
+        }
+    };
+    let place = tempfile::tempdir().unwrap();
+    let kept = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).nth(1);
+    let folder = kept.as_ref().map_or(place.path(), Path::new);
+    if !folder.join("iocs").exists() {
+        import(folder, feed());
+    }
+
+    let file = fs::read_dir(folder.join("iocs")).unwrap().map(|entry| entry.unwrap().path());
+    let file = file.filter(|path| path.extension().is_some_and(|end| end == "idx")).max();
+    if let Some(path) = file {
+        let file = IndexFile::parse(fs::read(&path).unwrap()).unwrap();
+        for section in file.sizes() {
+            let each = section.bytes as f64 / section.entries as f64;
+            println!("  {:<8} {:>9} entries {each:>6.2} bytes an entry", section.name, section.entries);
+        }
+        let bytes = fs::metadata(&path).unwrap().len();
+        println!(
+            "  whole    {:>9} entries {:>6.2} bytes an entry",
+            file.len(),
+            bytes as f64 / file.len() as f64
+        );
+    }
+    let (values, sources) = sample(&mut BufReader::new(feed()));
+    for _ in 0..2 {
+        let begun = Instant::now();
+        let engine = open(folder);
+        let opened = begun.elapsed();
+        engine.check_ioc("ip", "192.0.2.1").unwrap();
+        println!("open {opened:?}, first answer after {:?}; {}", begun.elapsed(), memory());
+    }
+    let engine = open(folder);
+    for (kind, values) in &values {
+        look_up(&engine, kind, values);
+    }
+    println!("after the look-ups: {}", memory());
+
+    let Some((source, named)) = sources.iter().max_by_key(|(_, count)| **count) else { return };
+    println!("{source} names {named}");
+}
+
+fn import(folder: &Path, feed: impl Read) {
+    let engine = open(folder);
+    let options =
+        ImportOptions { skip_bad: true, format: Some("csv".to_owned()), ..ImportOptions::default() };
+    let (begun, wall) = (cpu(), Instant::now());
+    let (mut last, mut last_wall) = (begun, wall);
+    let reader = BufReader::with_capacity(1 << 20, feed);
+    let report = engine.import_indicators("feed.csv", reader, &options, &mut |_| {
+        (last, last_wall) = (cpu(), Instant::now());
+    });
+    let report = report.unwrap();
+    let count = report.added + report.merged;
+    println!("import, durable: {}, {} rejected", rate(count, last - begun), report.rejected);
+    println!("  by the clock: {}", rate(count, last_wall - wall));
+    println!("index after it: {}; {}", rate(count, cpu() - last), memory());
+}
+
+fn look_up(engine: &Engine, kind: &str, values: &[String]) {
+    let each = |values: &[String], rounds: u32| {
+        let begun = cpu();
+        let mut met = 0;
+        for _ in 0..rounds {
+            met += values.iter().filter(|value| engine.check_ioc(kind, value).unwrap().matched).count();
+        }
+        (met, (cpu() - begun).as_nanos() / (values.len() as u128 * u128::from(rounds)))
+    };
+    let missing = values.iter().map(|value| absent(kind, value));
+    let missing: Vec<_> = missing.filter(|value| Indicator::from_parts(kind, value).is_ok()).collect();
+    let few = &values[..values.len().min(1000)];
+    each(few, 1);
+    let (_, warm) = each(few, 20);
+    let (met, cold) = each(&values[..values.len().min(20_000)], 1);
+    let (wrong, miss) = each(&missing, 1);
+    // In portions that one thread looks up.
+    let (begun, mut bulk) = (cpu(), 0);
+    for some in missing.chunks(16_000) {
+        bulk += engine.matched_iocs(kind, some).unwrap().len();
+    }
+    let bulk_rate = missing.len() as f64 / (cpu() - begun).as_secs_f64() / 1e6;
+    println!(
+        "  {kind:<8} hit kept {warm:>5} ns, hit read {cold:>6} ns ({met} met), miss {miss:>5} ns ({wrong} met), \
+         bulk miss {bulk_rate:.2} M/s ({bulk} met)"
+    );
+}
+
+/// A value of the same kind that is hardly listed.
+fn absent(kind: &str, value: &str) -> String {
+    let address = |text: &str| {
+        let address: std::net::Ipv4Addr = text.parse().unwrap();
+        std::net::Ipv4Addr::from(u32::from(address).wrapping_mul(2_654_435_761)).to_string()
+    };
+    // The next letter of the alphabet: also the top-level domain is then another one.
+    let shifted = |text: &str| -> String {
+        let next = |c: char| match c {
+            'a'..='y' | 'A'..='Y' => char::from(c as u8 + 1),
+            'z' => 'a',
+            other => other,
+        };
+        text.chars().map(next).collect()
+    };
+    match (kind, value.split_once("://")) {
+        ("url", Some((scheme, rest))) => format!("{scheme}://{}", shifted(rest)),
+        ("ip", _) if value.contains(':') => "2001:db8:1::5".to_owned(),
+        ("ip", _) => address(value),
+        ("ip:port", _) => {
+            value.split_once(':').map_or_else(String::new, |(host, port)| match host.contains('[') {
+                true => "192.0.2.1:80".to_owned(),
+                false => format!("{}:{port}", address(host)),
+            })
+        }
+        ("domain" | "email" | "url", _) => shifted(value),
+        _ => value.chars().rev().collect(),
+    }
+}

@@ -1,0 +1,108 @@
+//! Many values against the list at once.
+
+use std::num::NonZero;
+
+use security_indicators::{Hits, Indicator, IocType};
+
+use super::{IocCheck, indicator};
+use crate::{Engine, Result};
+
+/// Values looked up while the index is held: it is not kept from following the store for long.
+const TOGETHER: usize = 4096;
+/// Values that are worth a thread of their own.
+const WORTH_A_THREAD: usize = 16_384;
+
+/// A value that is listed, among many.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Met {
+    /// Its place among the values, from 0.
+    pub index: usize,
+    /// What is known of it; matched in any case.
+    pub check: IocCheck,
+}
+
+impl Engine {
+    /// [`Engine::check_ioc`] for many values of one type, in their order.
+    /// # Errors
+    /// As [`Engine::check_ioc`], for the first value that is none.
+    pub fn check_iocs<V: AsRef<str> + Sync>(&self, ioc_type: &str, values: &[V]) -> Result<Vec<IocCheck>> {
+        let mut met = self.matched_iocs(ioc_type, values)?.into_iter().peekable();
+        let checks =
+            values.iter().enumerate().map(|(index, value)| match met.next_if(|met| met.index == index) {
+                Some(met) => Ok(met.check),
+                None => Ok(IocCheck::of(&indicator(ioc_type, value.as_ref())?, Vec::new())),
+            });
+        checks.collect()
+    }
+
+    /// Those of many values of one type that are listed, in their order. What is not listed costs a look-up and
+    /// nothing more; tens of thousands of values are looked up on all cores.
+    /// # Errors
+    /// As [`Engine::check_ioc`], for the first value that is none.
+    pub fn matched_iocs<V: AsRef<str> + Sync>(&self, ioc_type: &str, values: &[V]) -> Result<Vec<Met>> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = cores.min(values.len() / WORTH_A_THREAD).max(1);
+        let met = match threads {
+            1 => self.met(ioc_type, values)?,
+            _ => {
+                let portion = values.len().div_ceil(threads);
+                let looked = std::thread::scope(|scope| {
+                    let started: Vec<_> = values
+                        .chunks(portion)
+                        .map(|some| scope.spawn(move || self.met(ioc_type, some)))
+                        .collect();
+                    let ended = started.into_iter().map(|thread| match thread.join() {
+                        Ok(met) => met,
+                        Err(panic) => std::panic::resume_unwind(panic),
+                    });
+                    ended.collect::<Vec<_>>()
+                });
+                let mut all = Vec::new();
+                for (number, met) in looked.into_iter().enumerate() {
+                    all.extend(
+                        met?.into_iter().map(|(index, met, hits)| (number * portion + index, met, hits)),
+                    );
+                }
+                all
+            }
+        };
+        let mut confirmed = Vec::with_capacity(met.len());
+        for (index, indicator, hits) in met {
+            let check = IocCheck::of(&indicator, self.confirmed(&indicator, hits)?);
+            if check.matched {
+                confirmed.push(Met { index, check });
+            }
+        }
+        Ok(confirmed)
+    }
+
+    /// The values that the index knows, by their place.
+    fn met<V: AsRef<str>>(&self, ioc_type: &str, values: &[V]) -> Result<Vec<(usize, Indicator, Hits)>> {
+        let kind = ioc_type.parse::<IocType>().ok();
+        let mut met = Vec::new();
+        let mut some = Vec::with_capacity(values.len().min(TOGETHER));
+        for (number, values) in values.chunks(TOGETHER).enumerate() {
+            some.clear();
+            for value in values {
+                // The type's name is read once; what is wrong with it or with a value is said by the one parser.
+                let value = value.as_ref();
+                some.push(match kind.and_then(|kind| Indicator::parse(kind, value).ok()) {
+                    Some(indicator) => indicator,
+                    None => indicator(ioc_type, value)?,
+                });
+            }
+            let hits = self.with_index(|index| {
+                let mut hits = Vec::new();
+                for (at, indicator) in some.iter().enumerate() {
+                    let found = index.matches(indicator)?;
+                    if !found.is_empty() {
+                        hits.push((at, found));
+                    }
+                }
+                Ok(hits)
+            })?;
+            met.extend(hits.into_iter().map(|(at, hits)| (number * TOGETHER + at, some[at].clone(), hits)));
+        }
+        Ok(met)
+    }
+}
