@@ -25,9 +25,9 @@ Exit codes:
       key import, audit verify, identify)
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
-  10  found: ioc check or scan met a listed value, warninglist check an entry, detect raised an alert,
-      rule test matched, suspicion has findings, policy explain would turn the request away,
-      policy check met a risk, breached check knows the password
+  10  found: ioc check or scan met a listed value, warninglist check an entry, detect raised
+      an alert, rule test matched, suspicion has findings, breached check knows the password,
+      policy explain would turn the request away, policy check met a risk
 
 Environment:
   SECURITY_DATA_DIR, SECURITY_CONFIG   as the options above
