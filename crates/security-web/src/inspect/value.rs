@@ -207,13 +207,15 @@ fn may_be_sql(decoded: &[u8], signs: Signs, paranoia: u8) -> bool {
 fn is_prose(decoded: &[u8], signs: Signs) -> bool {
     let is_letter = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
     let prior = |at: usize| at.checked_sub(1).and_then(|at| decoded.get(at));
-    !signs.has(NO_PROSE)
-        && is_letter(decoded.first())
-        && !(signs.has(QUOTE)
-            && memchr::memchr2_iter(b'\'', b'"', decoded)
-                .any(|at| decoded[at] == b'"' || !is_letter(prior(at)) || !is_letter(decoded.get(at + 1))))
-        && !(signs.has(BRACKET)
-            && memchr::memchr_iter(b'(', decoded).any(|at| prior(at).is_some_and(|byte| *byte != b' ')))
+    let is_mark = |at: usize| decoded[at] == b'"' || !is_letter(prior(at)) || !is_letter(decoded.get(at + 1));
+    let is_call = |at: usize| prior(at).is_some_and(|byte| *byte != b' ');
+    if signs.has(NO_PROSE) || !is_letter(decoded.first()) {
+        return false;
+    }
+    if signs.has(QUOTE) && memchr::memchr2_iter(b'\'', b'"', decoded).any(is_mark) {
+        return false;
+    }
+    !signs.has(BRACKET) || !memchr::memchr_iter(b'(', decoded).any(is_call)
 }
 
 /// Serialised objects by their first bytes, which no decoding may touch.
