@@ -83,8 +83,13 @@ fn look_at_decoded(
     };
     patterns::scan(normal, signs, paranoia, &mut note);
     let all = normal.len();
-    if !has_grammar && place.part != Part::Path && may_be_sql(decoded, signs, paranoia) {
-        match tokenised::sql(decoded, paranoia > 1) {
+    // Of a path, its last segment is what an application takes for a value.
+    let (expression, its_signs) = match decoded.rsplit(|byte| *byte == b'/').next() {
+        Some(segment) if place.part == Part::Path => (segment, Signs::of(segment)),
+        _ => (decoded, signs),
+    };
+    if !has_grammar && may_be_sql(expression, its_signs, paranoia) {
+        match tokenised::sql(expression, paranoia > 1) {
             Sql::Strong => note(&rules::SQL_TOKENS, 0, all),
             Sql::Weak => note(&rules::SQL_TOKENS_WEAK, 0, all),
             Sql::Innocent => {}
