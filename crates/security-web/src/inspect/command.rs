@@ -78,6 +78,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
                 && (is_path
                     || is_argument(rest, true, true)
                     || found == Kind::Plain
+                    || rest.starts_with(b" aux")
                     || is_substitution
                     || !is_list && stands_alone)
         }
