@@ -78,6 +78,8 @@ class Requests(EngineCase):
             ({"mode": "off"}, "allow"),
             ({"mode": "report"}, "allow"),
             ({"threshold": 100}, "allow"),
+            ({"report": ["xss"]}, "allow"),
+            ({"report": ["sql-injection"]}, "deny"),
             ({"exclude": [excluded]}, "allow"),
         ):
             self.reopen(config={"web": {"inspection": inspection}})
@@ -87,7 +89,7 @@ class Requests(EngineCase):
         self.assertEqual(judged({**attack, "path": "/health"})["reasons"], [])
 
     def test_wrong_settings(self) -> None:
-        for inspection in ({"mode": "maybe"}, {"paranoia": 9}, {"exclude": [{"rules": ["xxs"]}]}):
+        for inspection in ({"mode": "maybe"}, {"paranoia": 9}, {"report": ["xxs"]}, {"exclude": [{"rules": ["xxs"]}]}):
             with self.assertRaises(ValueError):
                 self.reopen(config={"web": {"inspection": inspection}})
 

@@ -290,6 +290,14 @@ proptest! {
     }
 
     #[test]
+    fn any_xml_is_fine(text in "(<[!?/a:]{0,2}|>|]]>|--|\\[|CDATA|='|\"|&#x?[0-9a-f]{0,3};?|[ a-e/=]){0,60}") {
+        let found = body("application/xml", text.as_bytes());
+        prop_assert!(found.reasons.len() <= 32);
+        let found = body("", format!("<?xml?>{text}").as_bytes());
+        prop_assert!(found.reasons.len() <= 32);
+    }
+
+    #[test]
     fn any_words_together_are_fine(words in prop::collection::vec(prop::sample::select(vec![
         "select", "union", " ", "'", "\"", "or", "1", "=", "--", "/*", "*/", "(", ")", "<", ">", "script", "on", "{{", "}}", "${", ";", "|", "cat", "../",
         "x'", "q'", "$a$", "\\", "`", "0x", "{", "<!--", "<![CDATA[", "&#x", "%u00", "@@", "e'", "n'", "u&'", "b'", "\0", "!", "/*!", "sp_password", "#", "-", "like", "in",

@@ -1,5 +1,5 @@
-//! The first bar of payload inspection: what must pass at paranoia 1. At most one innocent value or request in two
-//! hundred may be refused; the wrong ones are printed.
+//! The first bar of payload inspection: what must pass at paranoia 1. At most one innocent value in two
+//! hundred may be refused, and no whole request; the wrong ones are printed.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod payloads;
@@ -93,5 +93,5 @@ fn innocent_requests_pass() {
     println!("{} of {n_requests} refused", wrong.len());
     println!("{}", wrong.join("\n"));
     assert!(n_requests >= 300, "{n_requests}");
-    assert!(wrong.len() * 200 <= n_requests, "{} of {n_requests}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {n_requests}:\n{}", wrong.len(), wrong.join("\n"));
 }

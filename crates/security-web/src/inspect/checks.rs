@@ -144,7 +144,7 @@ pub(super) fn is_style_value(text: &[u8], start: usize, _end: usize) -> bool {
 
 /// What a template does not need and an attack does.
 static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    const WORDS: [&[u8]; 51] = [
+    const WORDS: [&[u8]; 42] = [
         b"__",
         b".class",
         b"getclass",
@@ -155,30 +155,21 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         b"system(",
         b"exec(",
         b"eval(",
-        b"config",
-        b"request.",
-        b"self.",
         b"_self",
         b"app.request",
         b"lipsum",
-        b"cycler",
-        b"joiner",
         b"constructor",
         b"t(java",
         b"new java",
         b"require(",
-        b"process.",
         b"dump(",
-        b"file.",
         b"file(",
-        b"dir.",
         b"io.popen",
         b"''",
         b"\"\"",
         b"[].",
         b"().",
         b"%x(",
-        b"settings.",
         b"|attr",
         b"|filter(",
         b"|map(",
@@ -203,6 +194,27 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         .expect("a few hundred bytes of words fit")
 });
 
+/// What a template's inside leads out by; the names of roots only where they are one: `matrix.config` is a field.
+fn leads_out(inside: &[u8]) -> bool {
+    const ROOTS: [&[u8]; 9] = [
+        b"config",
+        b"request.",
+        b"self.",
+        b"file.",
+        b"dir.",
+        b"process.",
+        b"cycler",
+        b"joiner",
+        b"settings.",
+    ];
+    TEMPLATE_WORDS.is_match(inside)
+        || ROOTS.iter().any(|root| {
+            memchr::memmem::find_iter(inside, root).any(|at| {
+                at.checked_sub(1).is_none_or(|prior| !is_word(inside[prior]) && inside[prior] != b'.')
+            })
+        })
+}
+
 /// `{{…}}`, `${…}`, `#{…}`, `<%…%>`: with arithmetic, calls or what leads out of a template inside.
 pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
@@ -225,9 +237,7 @@ pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
         && inside.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2
         && inside.iter().any(|byte| matches!(byte, b'*' | b'+' | b'-' | b'/'));
     let is_whole = is_closed && matches!(inside, b"self" | b"debug" | b"request" | b"settings" | b"app");
-    has_math
-        || is_whole
-        || (is_closed || memchr::memchr(b'(', inside).is_some()) && TEMPLATE_WORDS.is_match(inside)
+    has_math || is_whole || (is_closed || memchr::memchr(b'(', inside).is_some()) && leads_out(inside)
 }
 
 /// `{% … %}`: with something that templates of users do not do.
@@ -238,7 +248,7 @@ pub(super) fn is_directive(text: &[u8], _start: usize, end: usize) -> bool {
     let rest = cursor.rest();
     let inside = &rest[..memchr::memmem::find(rest, b"%}").unwrap_or(rest.len())];
     matches!(word, b"import" | b"debug" | b"from")
-        || TEMPLATE_WORDS.is_match(inside)
+        || leads_out(inside)
         || matches!(word, b"set" | b"print")
             && inside.iter().any(u8::is_ascii_digit)
             && inside.contains(&b'*')

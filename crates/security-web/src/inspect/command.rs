@@ -78,6 +78,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
                 && (is_path
                     || is_argument(rest, true, true)
                     || found == Kind::Plain
+                    || rest.starts_with(b" aux")
                     || is_substitution
                     || !is_list && stands_alone)
         }
@@ -106,7 +107,13 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
                 matches!(name, b"id" | b"dir" | b"env" | b"hostname") || is_strict && opener != b'&';
             is_last && !is_list && (is_sure || leaves_a_value(text, start))
         }
-        None => false,
+        // Any name with a flag, where it leaves a value or is run for its output.
+        None => {
+            let flag = rest.strip_prefix(b" -").map(|flag| flag.strip_prefix(b"-").unwrap_or(flag));
+            let has_flag = flag.and_then(|flag| flag.first()).is_some_and(u8::is_ascii_lowercase);
+            let leaves = matches!(opener, b';' | b'&') && leaves_a_value(text, start);
+            name.len() > 1 && has_flag && (is_substitution || leaves)
+        }
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) const CODED: Signs = Signs(1 << 16);
 pub(super) const DASH: Signs = Signs(1 << 17);
 /// Signs that no sentence and no name has.
 pub(super) const ODD: Signs = Signs(1 << 18);
+/// `;`
+pub(super) const SEMICOLON: Signs = Signs(1 << 20);
 /// Anything but ASCII letters, digits and dashes.
 pub(super) const NO_WORD: Signs = Signs(1 << 19);
 /// What an expression is made of, besides its words.
@@ -49,10 +51,9 @@ pub(super) const EXPRESSION: Signs = Signs(QUOTE.0 | BACKTICK.0 | ANGLE.0 | GREA
 /// What a call or an assignment is made of.
 pub(super) const CALL: Signs = Signs(BRACKET.0 | EQUALS.0 | JOKER.0);
 /// Without one of these a value cannot leave the place that SQL has for it.
-pub(super) const SQL: Signs = Signs(QUOTE.0 | SQL_WITHOUT_QUOTES.0);
-/// The same without the marks that are apostrophes as well.
-pub(super) const SQL_WITHOUT_QUOTES: Signs =
-    Signs(BACKTICK.0 | ANGLE.0 | GREATER.0 | EQUALS.0 | BRACKET.0 | STAR.0 | ODD.0);
+pub(super) const SQL: Signs = Signs(QUOTE.0 | BRACKET.0 | SEMICOLON.0 | NO_PROSE.0);
+/// Those of them that sentences do not have.
+pub(super) const NO_PROSE: Signs = Signs(BACKTICK.0 | ANGLE.0 | GREATER.0 | EQUALS.0 | STAR.0 | ODD.0);
 
 const TABLE: [u32; 256] = {
     let mut table = [0; 256];
@@ -81,7 +82,8 @@ const fn kinds(byte: u8) -> u32 {
         b'\t' | 0x0b | 0x0c => TAB.0 | SPACE.0 | rest,
         0 => NULL.0 | ODD.0 | rest,
         b'&' => CHAIN.0 | CODED.0 | rest,
-        b'$' | b';' | b'|' => CHAIN.0 | ODD.0 | rest,
+        b'$' | b'|' => CHAIN.0 | ODD.0 | rest,
+        b';' => CHAIN.0 | SEMICOLON.0 | rest,
         b':' | b'/' => COLON.0 | rest,
         b'\\' => COLON.0 | CODED.0 | ODD.0 | rest,
         b' ' | b'+' => SPACE.0 | rest,

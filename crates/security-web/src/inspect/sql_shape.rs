@@ -211,7 +211,7 @@ fn is_measure(value: &[u8], found: &Words, marks: &Marks) -> bool {
 /// `src/**/*.ts`: a path of names with stars.
 fn is_wild_card(value: &[u8], marks: &Marks) -> bool {
     marks.quotes == 0
-        && value.first().is_some_and(|byte| is_letter(*byte) || matches!(byte, b'.' | b'*'))
+        && value.first().is_some_and(|byte| is_letter(*byte) || matches!(byte, b'.' | b'*' | b'/'))
         && value.iter().all(|byte| is_word(*byte) || b"./*-{},".contains(byte))
         && memchr::memmem::find_iter(value, b"/**/").count() < 2
 }

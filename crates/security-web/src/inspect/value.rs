@@ -7,8 +7,8 @@ use super::{
     rules::Rule,
     script,
     signs::{
-        ANGLE, BRACKET, CHAIN, CODED, COLON, DASH, EQUALS, EXPRESSION, JOKER, LINE, NO_WORD, NULL, QUOTE,
-        SPACE, SQL, SQL_WITHOUT_QUOTES, Signs, TAB,
+        ANGLE, BRACKET, CHAIN, CODED, COLON, DASH, EQUALS, EXPRESSION, JOKER, LINE, NO_PROSE, NO_WORD, NULL,
+        QUOTE, SPACE, SQL, Signs, TAB,
     },
     sql, ssrf, tokenised,
     tokenised::Sql,
@@ -83,8 +83,13 @@ fn look_at_decoded(
     };
     patterns::scan(normal, signs, paranoia, &mut note);
     let all = normal.len();
-    if !has_grammar && place.part != Part::Path && may_be_sql(decoded, signs, paranoia) {
-        match tokenised::sql(decoded, paranoia > 1) {
+    // Of a path, its last segment is what an application takes for a value.
+    let (expression, its_signs) = match decoded.rsplit(|byte| *byte == b'/').next() {
+        Some(segment) if place.part == Part::Path => (segment, Signs::of(segment)),
+        _ => (decoded, signs),
+    };
+    if !has_grammar && may_be_sql(expression, its_signs, paranoia) {
+        match tokenised::sql(expression, paranoia > 1) {
             Sql::Strong => note(&rules::SQL_TOKENS, 0, all),
             Sql::Weak => note(&rules::SQL_TOKENS_WEAK, 0, all),
             Sql::Innocent => {}
@@ -198,21 +203,24 @@ fn is_wanted(rule: &'static Rule, place: &Place<'_>, has_grammar: bool, paranoia
 
 /// Whether the tokeniser is worth its time: without a sign that leaves a place, nothing it finds counts at level 1.
 fn may_be_sql(decoded: &[u8], signs: Signs, paranoia: u8) -> bool {
-    signs.has(SQL) && !(decoded.len() > 1 && is_prose(decoded, signs))
+    signs.has(SQL) && !is_prose(decoded, signs)
         || signs.has(DASH) && super::cursor::has(decoded, b"--")
         || paranoia > 1 && signs.has(SPACE | COLON | DASH)
 }
 
-/// Words whose only marks are apostrophes.
+/// A sentence: begins with a letter, and has no marks but apostrophes, brackets that no name calls, and semicolons.
 fn is_prose(decoded: &[u8], signs: Signs) -> bool {
-    let only_quotes = signs.has(QUOTE) && !signs.has(SQL_WITHOUT_QUOTES);
     let is_letter = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
-    only_quotes
-        && memchr::memchr2_iter(b'\'', b'"', decoded).all(|at| {
-            decoded[at] == b'\''
-                && is_letter(at.checked_sub(1).and_then(|at| decoded.get(at)))
-                && is_letter(decoded.get(at + 1))
-        })
+    let prior = |at: usize| at.checked_sub(1).and_then(|at| decoded.get(at));
+    let is_mark = |at: usize| decoded[at] == b'"' || !is_letter(prior(at)) || !is_letter(decoded.get(at + 1));
+    let is_call = |at: usize| prior(at).is_some_and(|byte| *byte != b' ');
+    if signs.has(NO_PROSE) || !is_letter(decoded.first()) {
+        return false;
+    }
+    if signs.has(QUOTE) && memchr::memchr2_iter(b'\'', b'"', decoded).any(is_mark) {
+        return false;
+    }
+    !signs.has(BRACKET) || !memchr::memchr_iter(b'(', decoded).any(is_call)
 }
 
 /// Serialised objects by their first bytes, which no decoding may touch.

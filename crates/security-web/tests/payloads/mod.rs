@@ -165,6 +165,7 @@ pub(crate) fn placed(place: &str, value: &str) -> Inspection {
         }
         "cookie" => header("Cookie", format!("a=b; q={once}").as_bytes()),
         "base64" => query(&format!("q={}", percent(&base64(value)))),
+        "path" => look(RequestView { path: &format!("/x/{once}"), ..RequestView::default() }),
         other => panic!("no place is called {other}"),
     }
 }

@@ -215,7 +215,6 @@ pub(super) const DATABASE: &[Family] = &[
             "$lookup",
             "$text",
             "$jsonschema",
-            "$comment",
         ],
     ),
     Family::new(
