@@ -21,13 +21,13 @@ use crate::{
 const EXIT_CODES: &str = "\
 Exit codes:
    0  clean: done, and nothing that somebody should look at
-   1  failed: it could not be done, or a check did not hold (key verify, key scan,
-      key import, audit verify, identify)
+   1  failed: it could not be done, or a check did not hold (key verify, key import,
+      audit verify, identify)
    2  usage: the command line or a value on it is wrong
    3  no input: the file is not there or empty, or nothing came on standard input
-  10  found: ioc check or scan met a listed value, warninglist check an entry, detect raised
-      an alert, rule test matched, suspicion has findings, breached check knows the password,
-      policy explain would turn the request away, policy check met a risk
+  10  found: ioc check or scan met a listed value, key scan a live key, warninglist check an
+      entry, detect raised an alert, rule test matched, suspicion has findings, breached check
+      knows the password, policy explain would turn the request away, policy check met a risk
 
 Environment:
   SECURITY_DATA_DIR, SECURITY_CONFIG   as the options above

@@ -32,7 +32,7 @@ pub(crate) enum Verb {
     Rotate(Rotate),
     /// Take over keys that another system issued, by the hashes that it kept of them
     Import(Import),
-    /// Look for own keys in files and folders; exit code 1 when one is live
+    /// Look for own keys in files and folders; exit code 10 when one is live
     Scan(scan::Arguments),
     /// Show the shape of own keys for a secret scanner
     Patterns(patterns::Arguments),

@@ -19,15 +19,15 @@ fn a_live_key_fails_the_run_and_a_revoked_one_does_not() {
     let (id, key) = issue(&place, "app");
     std::fs::create_dir(place.path().join("src")).unwrap();
     place.write("src/settings.py", format!("# settings\nAPI_KEY = '{key}'\n"));
-    let ran = seen(&place, "key_scan", &["key", "scan", "src"], "").exits(1);
+    let ran = seen(&place, "key_scan", &["key", "scan", "src"], "").exits(10);
     assert!(!ran.stdout.contains(&key[21..]) && !ran.stderr.contains(&key[21..]));
-    let found = place.run(&["key", "scan", "src", "--json"]).exits(1).record();
+    let found = place.run(&["key", "scan", "src", "--json"]).exits(10).record();
     assert_eq!((&found["status"], &found["key_id"]), (&"live".into(), &id.as_str().into()));
     assert_eq!(
         (&found["line"], &found["column"], &found["owner"]),
         (&2.into(), &12.into(), &"billing".into())
     );
-    let piped = place.run_with(&["key", "scan", "-", "--json"], format!("x {key}")).exits(1).record();
+    let piped = place.run_with(&["key", "scan", "-", "--json"], format!("x {key}")).exits(10).record();
     assert_eq!((&piped["file"], &piped["offset"]), (&"standard input".into(), &2.into()));
     place.run(&["key", "revoke", &id]).exits(0);
     let found = place.run(&["key", "scan", "src", "--json"]).exits(0).record();

@@ -129,7 +129,7 @@ impl Shown<'_> {
                 Err(Failure::new(Exit::Failed, "input", message)
                     .with_hint("`--skip-unreadable` passes over them"))
             }
-            _ if live > 0 => Ok(Exit::Failed),
+            _ if live > 0 => Ok(Exit::Found),
             _ => Ok(Exit::Clean),
         }
     }
