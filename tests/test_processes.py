@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import multiprocessing
@@ -95,6 +96,31 @@ class Children(EngineCase):
             "fork", verify_in_child, *[(str(self.data_dir), key, answers) for key in (VALUES["API_KEY"], new)]
         )
         self.assertEqual(sorted(answers.get(timeout=10) for _ in range(2)), [False, True])
+
+    def test_the_mapped_index_is_one_for_all_processes(self) -> None:
+        feed = self.folder / "feed.txt"
+        feed.write_text("".join(f"h{number}.example\n" for number in range(21_000)))
+        security.import_indicators(feed, source="crowd")
+        self.assertEqual(security.status()["match_index"]["entries"], 21_000)
+        self.assertTrue(security.check_ioc("domain", "h20000.example"))
+        look = (
+            "import security; print(bool(security.check_ioc('domain', 'h20000.example')),"
+            " bool(security.check_ioc('domain', 'h21000.example')));"
+            " security.add_ioc('domain', 'later.example', 'us', 50)"
+        )
+        self.assertEqual(self.run_python(look), "True False\n")
+        self.assertTrue(security.check_ioc("domain", "www.later.example"), "what another process adds is seen at once")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            with contextlib.suppress(BaseException):
+                seen = [bool(security.check_ioc("domain", f"{name}.example")) for name in ("h7", "later", "h21000")]
+                security.add_ioc("domain", "child.example", "us", 50)
+                code = 0 if seen == [True, True, False] else 2
+            os._exit(code)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        self.assertTrue(security.check_ioc("domain", "child.example"))
+        self.assertEqual(security.status()["match_index"]["behind"], 2)
 
     def test_plain_fork_with_busy_threads(self) -> None:
         stop = threading.Event()

@@ -33,7 +33,8 @@ class IocCheck(Answer):
     """What ``check_ioc`` says; true when something matched.
 
     Entries: ``value`` and ``type`` (``str``: what was looked up, in canonical form), ``matched`` (``bool``), ``count``
-    (``int``), ``matches`` (``list`` of ``{ioc, match_type, match_time}``, closest first).
+    (``int``), ``matches`` (``list`` of ``{ioc, match_type, match_time}``, closest first). Among the listed ones of many
+    (``check_iocs`` with ``matched_only``) also ``index`` (``int``), its place among the values.
     """
 
     __slots__ = ()

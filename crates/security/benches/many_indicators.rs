@@ -1,6 +1,7 @@
 //! Indicators in numbers through the engine: import, the mapped index, look-ups one by one and in bulk, removal.
 //!
-//! `cargo bench -p security --bench many_indicators -- FILE.csv` reads a feed (columns `type` and `value`); a number in place of the file makes so many synthetic ones. Without either it says so and makes 200,000.
+//! `cargo bench -p security --bench many_indicators -- FILE.csv` reads a feed (columns `type` and `value`); a number in
+//! place of the file makes so many synthetic ones. Without either it says so and makes 200,000.
 //! A folder as second argument is kept, and what was imported into it is used again. Times are CPU time of the thread
 //! that works, except those that say so.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]

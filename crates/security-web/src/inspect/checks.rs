@@ -142,6 +142,10 @@ pub(super) fn is_style_value(text: &[u8], start: usize, _end: usize) -> bool {
     before(text, start) == Some(b':')
 }
 
+/// Objects that templates of applications do not hand to their users; first among the words.
+const TEMPLATE_ROOTS: [&[u8]; 9] =
+    [b"config", b"request.", b"self.", b"file.", b"dir.", b"process.", b"cycler", b"joiner", b"settings."];
+
 /// What a template does not need and an attack does.
 static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
     const WORDS: [&[u8]; 42] = [
@@ -190,29 +194,16 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
     ];
     AhoCorasick::builder()
         .kind(Some(AhoCorasickKind::DFA))
-        .build(WORDS)
+        .build(TEMPLATE_ROOTS.iter().chain(&WORDS))
         .expect("a few hundred bytes of words fit")
 });
 
 /// What a template's inside leads out by; the names of roots only where they are one: `matrix.config` is a field.
 fn leads_out(inside: &[u8]) -> bool {
-    const ROOTS: [&[u8]; 9] = [
-        b"config",
-        b"request.",
-        b"self.",
-        b"file.",
-        b"dir.",
-        b"process.",
-        b"cycler",
-        b"joiner",
-        b"settings.",
-    ];
-    TEMPLATE_WORDS.is_match(inside)
-        || ROOTS.iter().any(|root| {
-            memchr::memmem::find_iter(inside, root).any(|at| {
-                at.checked_sub(1).is_none_or(|prior| !is_word(inside[prior]) && inside[prior] != b'.')
-            })
-        })
+    TEMPLATE_WORDS.find_overlapping_iter(inside).any(|hit| {
+        let is_field = |prior: usize| is_word(inside[prior]) || inside[prior] == b'.';
+        hit.pattern().as_usize() >= TEMPLATE_ROOTS.len() || !hit.start().checked_sub(1).is_some_and(is_field)
+    })
 }
 
 /// `{{…}}`, `${…}`, `#{…}`, `<%…%>`: with arithmetic, calls or what leads out of a template inside.
