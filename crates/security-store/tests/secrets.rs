@@ -79,7 +79,10 @@ fn a_store_of_the_step_before_is_brought_up_to_date() {
     store.quiesce().unwrap();
     drop(store);
     let connection = raw(temp.path());
-    let back = "DROP TABLE secret; DROP TABLE secret_key; PRAGMA user_version = 2;";
+    let back = "
+        DROP TABLE secret; DROP TABLE secret_key; DROP TABLE foreign_key; DROP TABLE foreign_route;
+        DROP TABLE ban; DROP TABLE ban_revision; PRAGMA user_version = 2;
+    ";
     connection.execute_batch(back).unwrap();
     drop(connection);
     let store = filled(temp.path());
