@@ -48,7 +48,8 @@ impl CredentialRecord {
         now: Timestamp,
     ) -> Result<(), CredentialError> {
         self.refuse_reuse(operator_digests, &new)?;
-        let pending = PendingRotation { id: id.into(), phase: RotationPhase::Begun, digest: new, begun_at: now };
+        let pending =
+            PendingRotation { id: id.into(), phase: RotationPhase::Begun, digest: new, begun_at: now };
         self.pending = Some(pending);
         self.version += 1;
         Ok(())
@@ -229,7 +230,11 @@ mod tests {
         assert_eq!(record.fail_rotation("one", at(12)), over);
         assert_eq!(record, before);
         record.rotate(&[], digest(4), at(13), HOUR).unwrap();
-        assert_eq!(record.commit_rotation("two", &[], at(14), HOUR, true), over, "a rotation without steps won");
+        assert_eq!(
+            record.commit_rotation("two", &[], at(14), HOUR, true),
+            over,
+            "a rotation without steps won"
+        );
     }
 
     #[test]

@@ -103,9 +103,9 @@ impl Coded for Error {
             Self::SecretEnded { state: "deleted", .. } => {
                 Some("restore it, read an earlier version by its number, or store a new one".into())
             }
-            Self::RotationUnderWay { .. } => {
-                Some("nothing was changed here; rotate again once that one is over, if it is still wanted".into())
-            }
+            Self::RotationUnderWay { .. } => Some(
+                "nothing was changed here; rotate again once that one is over, if it is still wanted".into(),
+            ),
             Self::RotationFailed { step: RotationStep::Retire, .. } => {
                 Some("the old value still works where it was used; the retirement is tried again".into())
             }

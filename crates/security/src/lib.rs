@@ -46,8 +46,8 @@ pub use process::{close, current, initialize, opened};
 pub use credentials::{
     AuditFilter, BreachedReport, FoundKey, HookFailure, IssueRequest, KeyCheck, KeyFilter, KeyImportReport,
     KeyRejection, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, MasterKeyRotation, RotationHook,
-    RotationStep, SecretDraft, SecretListing, SecretView, SkippedFile, StoredSecret, UsageContext, key_pattern,
-    on_rotate,
+    RotationStep, SecretDraft, SecretListing, SecretView, SkippedFile, StoredSecret, UsageContext,
+    key_pattern, on_rotate,
 };
 pub use explain::{GivenRequest, review_policy};
 pub use intel::{

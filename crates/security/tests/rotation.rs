@@ -10,8 +10,8 @@ use std::{
 };
 
 use security::{
-    Coded as _, ConfigSource, CredentialKind, Engine, Error, HookFailure, Options, RotationHook, RotationStep, Secret,
-    UsageContext,
+    Coded as _, ConfigSource, CredentialKind, Engine, Error, HookFailure, Options, RotationHook,
+    RotationStep, Secret, UsageContext,
 };
 use security_core::{ChangeSignal, Domain};
 use security_credentials::{CredentialEvent, CredentialRecord, CredentialStore as _, HistoryEntry};
@@ -57,7 +57,9 @@ impl Database {
     fn does(&self, step: RotationStep, name: &'static str) -> Result<(), HookFailure> {
         self.log.lock().unwrap().push(name);
         match self.fails_at == Some(step) {
-            true => Err(HookFailure::of_kind("OperationalError").because(std::io::Error::other("with a secret"))),
+            true => {
+                Err(HookFailure::of_kind("OperationalError").because(std::io::Error::other("with a secret")))
+            }
             false => Ok(()),
         }
     }
@@ -103,10 +105,7 @@ fn every_step_in_its_order_and_the_old_value_ends_last() {
     let new = rotate(&engine, &database, 0).unwrap();
     assert_eq!(*database.log.lock().unwrap(), ["create", "test", "switch", "retire"]);
     assert!(accepts(&engine, new.expose()) && !accepts(&engine, OLD.as_bytes()));
-    assert_eq!(
-        events(folder.path()),
-        ["seen", "rotation_begun", "rotation_switched", "rotated", "retired"]
-    );
+    assert_eq!(events(folder.path()), ["seen", "rotation_begun", "rotation_switched", "rotated", "retired"]);
     assert!(engine.verify_audit_log().unwrap().intact);
 }
 
@@ -140,7 +139,10 @@ fn a_step_that_fails_leaves_the_old_value_in_force_and_says_so() {
         let database = Database { fails_at: Some(step), ..Database::default() };
         let error = rotate(&engine, &database, 0).unwrap_err();
         assert_eq!(error.code(), "rotation-failed");
-        assert_eq!(error.to_string(), format!("the rotation of DB_PASSWORD failed at {step}: OperationalError"));
+        assert_eq!(
+            error.to_string(),
+            format!("the rotation of DB_PASSWORD failed at {step}: OperationalError")
+        );
         assert!(!format!("{error:?}").contains("secret"), "{error:?}");
         assert_eq!(*database.log.lock().unwrap(), steps);
         let made = database.made.lock().unwrap().clone();
@@ -151,7 +153,10 @@ fn a_step_that_fails_leaves_the_old_value_in_force_and_says_so() {
         let trail = engine.audit_log(2, &serde_json::Map::new()).unwrap();
         assert_eq!(trail[0]["event"], "act_failed");
         assert_eq!(trail[0]["details"]["error"], error.to_string());
-        assert_eq!((&trail[1]["event"], &trail[1]["request_id"]), (&json!("credential_rotated"), &json!("a-request")));
+        assert_eq!(
+            (&trail[1]["event"], &trail[1]["request_id"]),
+            (&json!("credential_rotated"), &json!("a-request"))
+        );
         assert!(engine.verify_audit_log().unwrap().intact);
         // The next one is as good as any.
         let new = rotate(&engine, &Database { keeps_old: true, ..Database::default() }, 0).unwrap();
@@ -210,7 +215,10 @@ fn of_two_at_once_one_wins_and_the_other_is_told_while_checks_go_on() {
         for engine in [&mine, &other] {
             let told = rotate(engine, &Database::default(), 0).unwrap_err();
             assert_eq!(told.code(), "rotation-under-way");
-            assert!(told.to_string().starts_with("a rotation of DB_PASSWORD is under way since 20"), "{told}");
+            assert!(
+                told.to_string().starts_with("a rotation of DB_PASSWORD is under way since 20"),
+                "{told}"
+            );
             let told = engine.rotate_credential("DB_PASSWORD", None, Duration::ZERO).unwrap_err();
             assert_eq!(told.code(), "rotation-under-way");
             assert!(accepts(engine, OLD.as_bytes()));
@@ -220,7 +228,10 @@ fn of_two_at_once_one_wins_and_the_other_is_told_while_checks_go_on() {
             assert!(engine.verify_api_key(key.unwrap().1.expose(), UsageContext::default()).unwrap());
         }
         let third = engine(folder.path());
-        assert!(third.status()["credentials"]["DB_PASSWORD"]["rotating_since"].is_string(), "a start ends none");
+        assert!(
+            third.status()["credentials"]["DB_PASSWORD"]["rotating_since"].is_string(),
+            "a start ends none"
+        );
         go_on.send(()).unwrap();
         let new = first.join().unwrap().unwrap();
         assert!([&mine, &other].into_iter().all(|engine| accepts(engine, new.expose())));
@@ -317,7 +328,10 @@ fn a_schedule_rotates_what_is_due_and_retires_what_is_over() {
     let engine = engine_with(folder.path(), json!({"credentials": {"MAIL_API_KEY": "of-the-operator-77"}}));
     let database = Arc::new(Database::default());
     let grace = Duration::from_millis(300);
-    security::on_rotate(CredentialKind::MailApiKey, Some(database.clone()), grace);
+    security::on_rotate("mail_api_key", Some(database.clone()), grace).unwrap();
+    let refused =
+        [security::on_rotate("mail", None, grace), security::on_rotate("api_key", None, Duration::MAX)];
+    assert!(refused.into_iter().all(|outcome| outcome.unwrap_err().code() == "invalid-argument"));
     engine.schedule_credential_rotation().unwrap();
     assert!(database.log.lock().unwrap().is_empty(), "nothing is due yet");
     change_beneath(folder.path(), |record| record.plan_rotation(Some(record.created_at)));
@@ -333,7 +347,7 @@ fn a_schedule_rotates_what_is_due_and_retires_what_is_over() {
     // A rotation by hand uses the hook as well, until it is taken away.
     engine.rotate_credential("MAIL_API_KEY", None, Duration::ZERO).unwrap();
     assert_eq!(database.log.lock().unwrap().len(), 8);
-    security::on_rotate(CredentialKind::MailApiKey, None, Duration::ZERO);
+    security::on_rotate("MAIL_API_KEY", None, Duration::ZERO).unwrap();
     engine.rotate_credential("MAIL_API_KEY", None, Duration::ZERO).unwrap();
     assert_eq!(database.log.lock().unwrap().len(), 8);
 }

@@ -68,9 +68,7 @@ impl Engine {
         grace: Duration,
         hook: Option<&dyn RotationHook>,
     ) -> Result<Secret> {
-        if grace > LONGEST_GRACE {
-            return Err(Error::invalid("grace_seconds", "accepted are 0 to 31536000 seconds"));
-        }
+        bounded(grace)?;
         let _turn = self.rotation_turn(kind)?;
         let policy = self.settings.policies.of(kind);
         let new = security_credentials::generate(policy.length, policy.complexity, &mut world::SystemEntropy)
@@ -152,7 +150,9 @@ impl Engine {
             let resolved = self.rotation_turn(kind).and_then(|_turn| self.give_up(kind));
             match resolved {
                 Ok(()) | Err(Error::RotationUnderWay { .. }) => {}
-                Err(error) => tracing::warn!(%error, %kind, "a rotation that was left behind is not resolved yet"),
+                Err(error) => {
+                    tracing::warn!(%error, %kind, "a rotation that was left behind is not resolved yet")
+                }
             }
         }
     }
@@ -194,6 +194,13 @@ impl Engine {
             true => outcome,
             false => Err(HookFailure::of_kind("a child process came back from the hook")),
         }
+    }
+}
+
+fn bounded(grace: Duration) -> Result<()> {
+    match grace > LONGEST_GRACE {
+        true => Err(Error::invalid("grace_seconds", "accepted are 0 to 31536000 seconds")),
+        false => Ok(()),
     }
 }
 

@@ -7,6 +7,9 @@ use security_core::Secret;
 use security_credentials::CredentialKind;
 use serde::Serialize;
 
+use super::{bounded, kind};
+use crate::Result;
+
 /// A step of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,12 +43,12 @@ pub trait RotationHook: Send + Sync {
     /// Makes the new value where it is used, beside the old one: both work there afterwards.
     /// # Errors
     /// The rotation fails; the old value stays in force.
-    fn create(&self, new: &Secret) -> Result<(), HookFailure>;
+    fn create(&self, new: &Secret) -> std::result::Result<(), HookFailure>;
 
     /// Tries the new value where it is used.
     /// # Errors
     /// As above.
-    fn test(&self, _new: &Secret) -> Result<(), HookFailure> {
+    fn test(&self, _new: &Secret) -> std::result::Result<(), HookFailure> {
         Ok(())
     }
 
@@ -57,7 +60,7 @@ pub trait RotationHook: Send + Sync {
     /// Hands the new value to those who use it; old and new are both accepted meanwhile.
     /// # Errors
     /// As above; the new value is refused from then on.
-    fn switch(&self, _new: &Secret) -> Result<(), HookFailure> {
+    fn switch(&self, _new: &Secret) -> std::result::Result<(), HookFailure> {
         Ok(())
     }
 
@@ -69,7 +72,7 @@ pub trait RotationHook: Send + Sync {
     /// Ends the old value where it was used.
     /// # Errors
     /// The rotation stands; the retirement is tried again.
-    fn retire(&self) -> Result<(), HookFailure> {
+    fn retire(&self) -> std::result::Result<(), HookFailure> {
         Ok(())
     }
 }
@@ -130,13 +133,18 @@ static HOOKS: ArcSwapOption<Hooks> = ArcSwapOption::const_empty();
 
 /// Sets the hook of a credential, for all engines of this process, in place of an earlier one; `None` takes it away.
 /// `grace` is what scheduled rotations give the old value. A rotation under way goes on with the hook it began with.
-pub fn on_rotate(kind: CredentialKind, hook: Option<Arc<dyn RotationHook>>, grace: Duration) {
+/// # Errors
+/// [`crate::Error::Invalid`] for an unknown type or a grace beyond a year.
+pub fn on_rotate(credential_type: &str, hook: Option<Arc<dyn RotationHook>>, grace: Duration) -> Result<()> {
+    let kind = kind(credential_type)?;
+    bounded(grace)?;
     let registered = hook.map(|hook| Registered { hook, grace });
     HOOKS.rcu(|known| {
         let mut hooks: Hooks = known.as_deref().cloned().unwrap_or_default();
         hooks[kind as usize] = registered.clone();
         Some(Arc::new(hooks))
     });
+    Ok(())
 }
 
 pub(super) fn registered(kind: CredentialKind) -> Option<Registered> {
