@@ -1,6 +1,8 @@
 //! Rotation in steps: what each outcome leaves in force, in the audit trail and in the history.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::{
+    io::Write as _,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -256,6 +258,34 @@ fn a_crowd_that_rotates_at_once_is_told_apart() {
     assert_eq!(events(folder.path()).iter().filter(|event| *event == "rotated").count(), won);
 }
 
+#[test]
+fn of_many_who_rotate_one_key_at_once_each_token_that_is_told_was_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = engine(folder.path());
+    let request = security::IssueRequest { name: "shared".into(), ..Default::default() };
+    let id = engine.issue_api_key(request).unwrap().0.id;
+    for _ in 0..5 {
+        let before = events(folder.path()).len();
+        let barrier = std::sync::Barrier::new(6);
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let rotate = || {
+                barrier.wait();
+                engine.rotate_api_key(&id, Duration::ZERO)
+            };
+            let crowd: Vec<_> = (0..6).map(|_| scope.spawn(rotate)).collect();
+            crowd.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let told = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        assert!(told.into_iter().all(|error| error.code() == "store-conflict"));
+        let won: Vec<_> = outcomes.iter().flatten().collect();
+        let live = won
+            .iter()
+            .filter(|(_, new)| engine.verify_api_key(new.expose(), UsageContext::default()).unwrap());
+        assert_eq!(live.count(), 1);
+        assert_eq!(events(folder.path()).len() - before, won.len());
+    }
+}
+
 /// A hook that uses the engine from within.
 struct Caller(Arc<Engine>);
 
@@ -359,7 +389,8 @@ struct Killed(RotationStep);
 
 impl RotationHook for Killed {
     fn create(&self, new: &Secret) -> Result<(), HookFailure> {
-        println!("made:{}", new.expose_text().unwrap());
+        let made = new.expose_text().unwrap();
+        writeln!(std::io::stdout().lock(), "made:{made}").unwrap();
         self.here(RotationStep::Create)
     }
 
