@@ -107,7 +107,7 @@ told["9999 limited"] = sorted({reason(limited) for _ in range(200)})
 told["9999 survey"] = survey()
 later_new = security.rotate_api_key(later["id"], grace_seconds=60)
 newest = security.rotate_credential("db_password", grace_seconds=60)
-told["9999 in grace"] = [reason(later), reason(later_new), security.verify_db_password(newer), security.verify_db_password(newest)]
+told["9999 in grace"] = [reason(later), reason(later_new), *map(security.verify_db_password, (newer, newest))]
 told["9999 locked"] = [guarded("sk_wrong") for _ in range(7)][-1]
 told["9999 ban"] = [command("ban", "add", "203.0.113.50", "--for", "1h")[0], request("203.0.113.50")]
 
@@ -120,7 +120,7 @@ later_new = at_the_end
 
 ahead(0)
 told["back"] = [reason(key) for key in (plain, hour, rotated_new, revoked)]
-told["back, given in 9999"] = [reason(later), reason(later_new), security.verify_db_password(newer), security.verify_db_password(newest)]
+told["back, given in 9999"] = [reason(later), reason(later_new), *map(security.verify_db_password, (newer, newest))]
 reason(limited)
 time.sleep(1.1)
 told["back limited"] = sorted({reason(limited) for _ in range(200)})
