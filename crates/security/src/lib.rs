@@ -44,9 +44,9 @@ pub use hygiene::{Hygiene, scrubbed_variables};
 pub use process::{close, current, initialize, opened};
 
 pub use credentials::{
-    AuditFilter, BreachedReport, FoundKey, IssueRequest, KeyCheck, KeyFilter, KeyImportReport, KeyRejection,
-    KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, MasterKeyRotation, SecretDraft, SecretListing,
-    SecretView, SkippedFile, StoredSecret, UsageContext, key_pattern,
+    AuditFilter, BreachedReport, FoundKey, IssueRequest, KeyAnswer, KeyCheck, KeyFilter, KeyImportReport,
+    KeyRejection, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, MasterKeyRotation, RequestId,
+    SecretDraft, SecretListing, SecretView, SkippedFile, StoredSecret, UsageContext, key_pattern,
 };
 pub use explain::{GivenRequest, review_policy};
 pub use intel::{
