@@ -83,9 +83,9 @@ class Bans(EngineCase):
         for error, argument, given in bad:
             with self.subTest(given=given), self.assertRaisesRegex(error, argument):
                 security.ban_client(*given)
-        for given, error in (("nonsense", ValueError), (7, TypeError), ("203.0.113.9", security.NotFoundError)):
-            with self.subTest(given=given), self.assertRaises(error):
-                security.lift_ban(given)  # type: ignore[arg-type]
+        for value, error in (("nonsense", ValueError), (7, TypeError), ("203.0.113.9", security.NotFoundError)):
+            with self.subTest(given=value), self.assertRaises(error):
+                security.lift_ban(value)  # type: ignore[arg-type]
         self.assertEqual(security.list_bans(), [])
 
 
