@@ -9,7 +9,7 @@ CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
 
-.PHONY: demo test test-rust test-python nginx lint wheel bench audit soak clean help
+.PHONY: demo test test-rust test-python nginx lint wheel bench bench-servers audit soak clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -54,6 +54,12 @@ wheel: $(VENV)/.wheel
 ## make bench   timings beside the Python floor and peers, as a table
 bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready
 	BENCH_PEERS=$(PEERS)/keys/bin/python BENCH_WEB_PEERS=$(PEERS)/web/bin/python $(BIN)/python benches/bench.py
+
+## make bench-servers  requests a second under gunicorn and uvicorn, protected beside bare (wrk)
+bench-servers: $(VENV)/.wheel $(VENV)/.bench
+	@command -v wrk >/dev/null || { if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends wrk >/dev/null 2>&1; } || true
+	$(BIN)/python benches/servers.py
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
