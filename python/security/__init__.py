@@ -60,9 +60,12 @@ from security.modules.intel import (
     search_intelligence,
 )
 from security.modules.middleware import (
+    ban_client,
     create_security_middleware,
     inspect_request,
     is_ip_trusted,
+    lift_ban,
+    list_bans,
     require_api_key,
 )
 from security.modules.taxii import (
@@ -178,6 +181,9 @@ __all__ = [
     "require_api_key",
     "is_ip_trusted",
     "inspect_request",
+    "ban_client",
+    "lift_ban",
+    "list_bans",
     # utils
     "generate_request_id",
     "mask_credential",

@@ -3,6 +3,7 @@
 mod convert;
 mod errors;
 
+mod bans;
 mod credentials;
 mod inspection;
 mod intel;
@@ -20,6 +21,8 @@ mod warninglists;
 /// The engine behind `security`; import the names from there.
 #[pyo3::pymodule(gil_used = false)]
 mod _security {
+    #[pymodule_export]
+    use super::bans::{ban_client, lift_ban, list_bans};
     #[pymodule_export]
     use super::credentials::{
         analyze_for_suspicious_activity, check_api_key, check_credential_expiration, get_audit_log,

@@ -43,6 +43,7 @@ pub use error::{Error, Result};
 pub use hygiene::{Hygiene, scrubbed_variables};
 pub use process::{close, current, initialize, opened};
 
+pub use bans::USUAL_BAN;
 pub use credentials::{
     AuditFilter, BreachedReport, FoundKey, IssueRequest, KeyAnswer, KeyCheck, KeyFilter, KeyImportReport,
     KeyRejection, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, MasterKeyRotation, RequestId,
