@@ -20,6 +20,7 @@ mod multipart;
 mod objects;
 mod patterns;
 mod place;
+mod prose;
 mod rules;
 mod script;
 mod settings;

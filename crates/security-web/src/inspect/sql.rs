@@ -1,6 +1,9 @@
 //! Exact checks for SQL that the automaton's hits lead to.
 
-use super::cursor::{Cursor, WINDOW, before, has, is_word};
+use super::{
+    cursor::{Cursor, WINDOW, before, has, is_word},
+    prose::goes_on,
+};
 
 /// `union`, then `select`, with `all`, `distinct` and brackets between.
 pub(super) fn is_union_select(text: &[u8], start: usize, end: usize) -> bool {
@@ -65,6 +68,9 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
     let at = cursor.at;
     let Some(right) = operand(&mut cursor) else { return after_quote && left != Operand::Name };
     let is_cut_short = matches!(comparison, b"=" | b"<" | b">" | b"==");
+    if !goes_on(cursor.rest()) {
+        return false;
+    }
     match (left, right) {
         (Operand::Number | Operand::Text, Operand::Number | Operand::Text) => {
             after_quote || !is_prose(recent)

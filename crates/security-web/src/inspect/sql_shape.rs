@@ -91,7 +91,7 @@ impl Words {
 
 /// Quotation marks without apostrophes, which stand between letters.
 #[derive(Debug, Default)]
-struct Marks {
+pub(super) struct Marks {
     singles: usize,
     doubles: usize,
     /// Those behind a digit: feet and inches.
@@ -101,17 +101,32 @@ struct Marks {
     any: bool,
     /// Whether each opens behind a space and closes in front of one, by turns.
     are_of_prose: bool,
+    /// The same, where signs of code may stand around them as well.
+    are_paired: bool,
 }
 
 impl Marks {
-    fn of(value: &[u8]) -> Self {
-        let mut marks = Self { are_of_prose: true, ..Self::default() };
+    pub(super) fn of(value: &[u8]) -> Self {
+        let mut marks = Self { are_of_prose: true, are_paired: true, ..Self::default() };
+        let mut open = None;
         for at in memchr::memchr2_iter(b'\'', b'"', value) {
             marks.any = true;
             let prior = at.checked_sub(1).and_then(|at| value.get(at)).copied().unwrap_or(b' ');
             let next = value.get(at + 1).copied().unwrap_or(b' ');
             if value[at] == b'\'' && is_letter(prior) && is_letter(next) {
+                marks.are_paired &= !joins(&value[at + 1..]);
                 continue;
+            }
+            match open {
+                None => {
+                    open = Some(value[at]);
+                    marks.are_paired &= b" (\n=,[{:".contains(&prior) && !b" \n=)".contains(&next);
+                }
+                Some(mark) if mark == value[at] => {
+                    open = None;
+                    marks.are_paired &= b" (\n.,;:?!)]}".contains(&next);
+                }
+                Some(_) => {}
             }
             let count = if value[at] == b'\'' { &mut marks.singles } else { &mut marks.doubles };
             *count += 1;
@@ -121,12 +136,27 @@ impl Marks {
             marks.quotes += 1;
             marks.behind_digit += usize::from(prior.is_ascii_digit());
         }
+        marks.are_paired &= open.is_none();
         marks
+    }
+
+    /// Whether every mark is one of a pair that opens and closes where texts and code have them: none of them can be
+    /// closing what stood in front of the value.
+    pub(super) fn are_own(&self) -> bool {
+        self.are_paired
     }
 
     fn is_balanced(&self) -> bool {
         self.singles.is_multiple_of(2) && self.doubles.is_multiple_of(2)
     }
+}
+
+/// Whether a text begins with a word that goes on with an expression.
+fn joins(text: &[u8]) -> bool {
+    let word = words(text).next().unwrap_or_default();
+    [&b"or"[..], b"and", b"union", b"xor", b"like", b"having", b"in", b"is"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(word))
 }
 
 fn is_letter(byte: u8) -> bool {

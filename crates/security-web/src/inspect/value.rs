@@ -1,9 +1,11 @@
 //! One value: decoded, normalised, scanned, and what was found in it.
 
+use std::cell::OnceCell;
+
 use super::{
     base64, checks, command, decode, glob, lines, patterns,
     place::{Part, Place},
-    rules,
+    prose, rules,
     rules::Rule,
     script,
     signs::{
@@ -76,8 +78,18 @@ fn look_at_decoded(
     }
     let normal = if is_normal { decoded } else { kept.as_slice() };
     let has_grammar = place.has_header_grammar();
-    let mut note = |rule: &'static Rule, start, end| {
-        if is_wanted(rule, place, has_grammar, paranoia, start) && !hits.iter().any(|hit| hit.0 == rule) {
+    // Asked only where something was found.
+    let (is_text, is_long_text) = (OnceCell::new(), OnceCell::new());
+    let mut note = |rule: &'static Rule, start: usize, end: usize| {
+        if !is_wanted(rule, place, has_grammar, paranoia, start) || hits.iter().any(|hit| hit.0 == rule) {
+            return;
+        }
+        let is_told = match needs_expression(rule, signs, normal.get(start..).unwrap_or_default()) {
+            0 => false,
+            2 => *is_text.get_or_init(|| prose::is_text(decoded, 2)),
+            n_words => *is_long_text.get_or_init(|| prose::is_text(decoded, n_words)),
+        };
+        if !is_told {
             hits.push((rule, start, end));
         }
     };
@@ -178,6 +190,17 @@ fn look_at_decoded(
     if is_normal && !hits.is_empty() {
         kept.clear();
         kept.extend_from_slice(decoded);
+    }
+}
+
+/// How many plain words at its beginning make a value one that a rule is not about, as it is about expressions, which no
+/// language reads so; 0 for the other rules.
+fn needs_expression(rule: &Rule, signs: Signs, found: &[u8]) -> usize {
+    match rule.category {
+        "sql-injection" | "xpath-injection" | "nosql-injection" => 2,
+        "xss" if *rule == rules::XSS_SCRIPT_CODE && !signs.has(ANGLE) => 2,
+        "code-injection" if *rule != rules::CODE_PROTOTYPE && !found.starts_with(b"<?") => 3,
+        _ => 0,
     }
 }
 
