@@ -98,6 +98,11 @@ pub(super) fn is_system_path(text: &[u8], start: usize, _end: usize) -> bool {
     !near.contains(&b' ') && (start == 0 || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
 }
 
+/// A path that is the whole value, not one that a text or a command line tells of.
+pub(super) fn is_alone(text: &[u8], start: usize, end: usize) -> bool {
+    !text[start.saturating_sub(WINDOW)..text.len().min(end + WINDOW)].trim_ascii().contains(&b' ')
+}
+
 /// `..` as a segment.
 pub(super) fn is_parent(text: &[u8], start: usize, _end: usize) -> bool {
     start.checked_sub(1).is_none_or(|at| matches!(text[at], b'/' | b'\\' | b'=' | b' ' | b'"'))

@@ -4,10 +4,15 @@ use super::{
     command_words::{Kind, is_of_files, is_runner, kind},
     cursor::{Cursor, WINDOW, has, is_word},
     signs::CHAIN,
+    written::is_told_of,
 };
 
 /// Behind `;`, `|`, `&&`, a backtick, `$(` or a line's end: a command.
 pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
+    // `^id$`: an alternative of a pattern, between its anchors.
+    if text[start] == b'|' && text.get(end) == Some(&b'^') && is_anchored(text, end + 1) {
+        return false;
+    }
     if text[start] == b'`' && is_markdown(text, start, end)
         || text[start] == b'$' && text[..start].ends_with(b" `")
     {
@@ -46,6 +51,9 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
     let is_path = name.len() < word.len();
     let opener = text[start];
+    if matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r') && !is_path && is_told_of(text, start, name, cursor.at) {
+        return false;
+    }
     // A row of a table of Markdown.
     if opener == b'|' && has(&text[..text.len().min(4 * WINDOW)], b"|-") {
         return false;
@@ -117,6 +125,14 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     }
 }
 
+/// A name and the dollar sign that ends a pattern.
+fn is_anchored(text: &[u8], from: usize) -> bool {
+    let mut cursor = Cursor::new(text, from);
+    !cursor.word().is_empty()
+        && cursor.eat(b"$")
+        && cursor.peek().is_none_or(|byte| matches!(byte, b'|' | b')' | b'/' | b' ' | b'"' | b'\''))
+}
+
 /// Whether what stands before an opener is what a form wanted: nothing, a number or an address, a mark that closes.
 fn leaves_a_value(text: &[u8], start: usize) -> bool {
     let prior = text[..start].trim_ascii();
@@ -144,6 +160,10 @@ fn closes_a_tag(rest: &[u8]) -> bool {
 /// it, or a `ping` with its count.
 pub(super) fn is_whole_command(text: &[u8]) -> bool {
     const FOLDERS: [&[u8]; 5] = [b"/bin/", b"/usr/bin/", b"/sbin/", b"/usr/sbin/", b"/usr/local/bin/"];
+    const MOST_WORDS: usize = 8;
+    if text.split(|byte| *byte == b' ').nth(MOST_WORDS).is_some() {
+        return false;
+    }
     let mut cursor = Cursor::new(text, 0);
     let mut word = [0u8; 24];
     let mut length = unquoted(&mut cursor, &mut word);
@@ -339,7 +359,8 @@ fn skips_variable(cursor: &mut Cursor<'_>) -> bool {
 
 /// A shell with something to run: `bash -c`, `cmd /c`, `/bin/sh`.
 pub(super) fn is_shell(text: &[u8], start: usize, end: usize) -> bool {
-    let before_ok = start == 0 || !is_word(text[start - 1]);
+    // The first line of a script says who is to run it.
+    let before_ok = start == 0 || !is_word(text[start - 1]) && !text[..start].ends_with(b"#!");
     before_ok && text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
 }
 

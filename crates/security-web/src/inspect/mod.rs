@@ -31,6 +31,7 @@ mod ssrf;
 mod tokenised;
 mod value;
 mod walk;
+mod written;
 mod xml;
 
 pub use rules::{RULES, Rule};

@@ -93,7 +93,7 @@ mod tests {
             "what is the or of 1=1",
             "Use a subquery: (select 1 from t)",
             "- Bob's question is about union select 1,2",
-            "In the docs it says \"select 1\" or 'a'='a'",
+            "In the docs it says \"select 1\" or 'a'; union select 1",
             "Что такое union select 1,2",
         ] {
             assert!(is_text(text.as_bytes(), 2), "{text}");

@@ -142,6 +142,15 @@ fn is_new_location(cursor: &mut Cursor<'_>) -> bool {
         .any(|start| rest.starts_with(start))
 }
 
+/// Something assigned to `innerHTML`, other than a plain text.
+pub(super) fn is_new_html(text: &[u8], _start: usize, end: usize) -> bool {
+    let rest = Cursor::new(text, end).rest().trim_ascii_start();
+    let Some((quote @ (b'"' | b'\''), inside)) = rest.split_first() else { return true };
+    let close = memchr::memchr(*quote, inside).unwrap_or(inside.len());
+    inside[..close].iter().any(|byte| b"<&\\".contains(byte))
+        || inside.get(close + 1).is_some_and(|byte| matches!(byte, b'+' | b'`'))
+}
+
 /// `<x:script`: an element of any name space is a script where the name space is HTML's.
 pub(super) fn is_prefixed(text: &[u8], start: usize, end: usize) -> bool {
     let prefix = text[..start].iter().rev().take(24).take_while(|byte| is_word(**byte)).count();
@@ -197,8 +206,19 @@ pub(super) fn is_uri(text: &[u8], start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
     let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
     !is_name
+        && !is_nothing(rest)
         && !rest.starts_with(b" ")
         && rest.iter().any(|byte| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'\'' | b'"' | b'/'))
+}
+
+/// `void(0)`, `;`: scripts of links that do nothing.
+fn is_nothing(script: &[u8]) -> bool {
+    [&b"void(0)"[..], b"void 0", b";", b""].iter().any(|nothing| {
+        script.strip_prefix(*nothing).is_some_and(|behind| {
+            let behind = behind.strip_prefix(b";").unwrap_or(behind);
+            matches!(behind.first(), None | Some(b'"' | b'\'' | b'>' | b' '))
+        })
+    })
 }
 
 /// A script URI whose scheme is broken by line ends and tabs, which browsers drop.

@@ -284,6 +284,11 @@ pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
             return false;
         }
     }
+    // "char(65) is the letter A": what begins a value and is a call has to go on as an expression.
+    let rest = Cursor::new(text, end).rest();
+    if start == 0 && memchr::memchr(b')', rest).is_some_and(|close| !goes_on(&rest[close + 1..])) {
+        return false;
+    }
     let line = &text[start.saturating_sub(8)..start];
     let words: [&[u8]; 9] =
         [b"or ", b"and ", b"select ", b"if ", b"then ", b"where ", b"having ", b"by ", b"rlike "];
@@ -297,6 +302,14 @@ pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
             })
             || words.iter().any(|word| line.ends_with(word))
             || matches!(before(text, start), Some(b';' | b'\'' | b'"' | b'|' | b'&' | b'=' | b'+')))
+}
+
+/// `waitfor delay` with the time to wait.
+pub(super) fn is_delay(text: &[u8], start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    cursor.skip(|byte| matches!(byte, b' ' | b'(' | b'+'));
+    start.checked_sub(1).is_none_or(|at| !is_word(text[at]))
+        && cursor.peek().is_some_and(|byte| matches!(byte, b'\'' | b'"' | b'@' | b'0'..=b'9'))
 }
 
 /// `(select` as the beginning of a query rather than of a remark in brackets.

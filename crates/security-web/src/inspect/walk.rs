@@ -102,8 +102,11 @@ impl Walk<'_> {
     fn settle(&mut self, place: &Place<'_>) {
         let mut score = 0;
         for (rule, start, end) in &self.hits {
-            let leads_home = || place.is_for_browser() && ssrf::is_loopback(&self.scratch.normal);
+            let leads_home = || {
+                (place.is_for_browser() || place.is_for_search()) && ssrf::is_loopback(&self.scratch.normal)
+            };
             if *rule == &rules::SSRF_LOCAL && leads_home()
+                || *rule == &rules::SSRF_SCHEME && place.is_for_search() && self.scratch.normal.starts_with(b"file:")
                 || self.exclusions.iter().any(|exclusion| exclusion.leaves_out(place.name, rule))
             {
                 continue;

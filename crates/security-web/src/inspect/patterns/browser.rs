@@ -69,8 +69,6 @@ pub(super) const BROWSER: &[Family] = &[
         always,
         &[
             "string.fromcharcode(",
-            ".innerhtml=",
-            ".innerhtml =",
             "(![]+",
             "[+!![]",
             "[][(",
@@ -96,6 +94,7 @@ pub(super) const BROWSER: &[Family] = &[
         always,
         &["-moz-binding", "behavior:url", "behavior: url", "@import'", "@import \"http", "url(javascript"],
     ),
+    Family::new(&rules::XSS_SCRIPT_CODE, script::is_new_html, &[".innerhtml=", ".innerhtml ="]),
     Family::new(&rules::XSS_STYLE, checks::is_style_value, &["expression("]),
     Family::new(&rules::XSS_SCRIPT_CODE, script::is_constructor, &["constructor("]),
 ];

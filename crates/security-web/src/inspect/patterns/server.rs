@@ -29,8 +29,6 @@ pub(super) const SERVER: &[Family] = &[
             "winnt\\system32",
             "/.htpasswd",
             "/.htaccess",
-            "/.ssh/",
-            "id_rsa",
             "/.git/config",
             "/.git/head",
             "/.svn/entries",
@@ -45,9 +43,12 @@ pub(super) const SERVER: &[Family] = &[
             "/.docker/config",
             "c:/windows/",
             "c:\\windows\\",
-            "/etc/nginx/",
-            "/etc/mysql/",
         ],
+    ),
+    Family::new(
+        &rules::PATH_FILE,
+        checks::is_alone,
+        &["/.ssh/", "id_rsa", "/etc/nginx/", "/etc/mysql/"],
     ),
     Family::new(
         &rules::PATH_DIRECTORY,
@@ -225,7 +226,6 @@ pub(super) const SERVER: &[Family] = &[
         &[
             "java.lang.runtime",
             "java.lang.process",
-            "getruntime(",
             "processbuilder",
             "class.forname",
             ".classloader",
@@ -243,6 +243,7 @@ pub(super) const SERVER: &[Family] = &[
             "getclass(",
         ],
     ),
+    Family::new(&rules::CODE_JAVA, objects::is_runtime, &["getruntime("]),
     Family::new(
         &rules::CODE_PROTOTYPE,
         always,
@@ -370,7 +371,7 @@ pub(super) const SERVER: &[Family] = &[
             "org.hibernate.",
         ],
     ),
-    Family::new(&rules::OBJECT_PHP, objects::is_php, &["o:", "c:", "a:", "e:"]).needing(DIGIT),
+    Family::new(&rules::OBJECT_PHP, objects::is_php, &["o:", "c:", "e:"]).needing(DIGIT),
     Family::new(&rules::OBJECT_PYTHON, always, &["!!python/"]),
     Family::new(
         &rules::OBJECT_PYTHON,

