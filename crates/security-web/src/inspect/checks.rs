@@ -6,8 +6,12 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::cursor::{Cursor, WINDOW, before, has, is_word};
 
-/// A tag's name that really ends.
-pub(super) fn is_tag(text: &[u8], _start: usize, end: usize) -> bool {
+/// A tag's name that really ends. Most elements do nothing without an attribute.
+pub(super) fn is_tag(text: &[u8], start: usize, end: usize) -> bool {
+    const BY_THEMSELVES: [&[u8]; 5] = [b"<svg", b"<math", b"<xss", b"<noscript", b"<foreignobject"];
+    if text.get(end) == Some(&b'>') && !BY_THEMSELVES.contains(&&text[start..end]) {
+        return false;
+    }
     text[end - 1] == b' ' || text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
 }
 
@@ -100,7 +104,9 @@ pub(super) fn is_system_path(text: &[u8], start: usize, _end: usize) -> bool {
 
 /// A path that is the whole value, not one that a text or a command line tells of.
 pub(super) fn is_alone(text: &[u8], start: usize, end: usize) -> bool {
-    !text[start.saturating_sub(WINDOW)..text.len().min(end + WINDOW)].trim_ascii().contains(&b' ')
+    let near = text[start.saturating_sub(WINDOW)..text.len().min(end + WINDOW)].trim_ascii();
+    // A chain of parents is a path wherever it stands, also with a line's end in it.
+    !near.contains(&b' ') || has(near, b"../") || has(near, b".. /") || has(near, b"..\\")
 }
 
 /// `..` as a segment.

@@ -4,7 +4,7 @@ use super::{
     command_words::{Kind, is_of_files, is_runner, kind},
     cursor::{Cursor, WINDOW, has, is_word},
     signs::CHAIN,
-    written::is_told_of,
+    written::{is_in_code, is_told_of},
 };
 
 /// Behind `;`, `|`, `&&`, a backtick, `$(` or a line's end: a command.
@@ -51,7 +51,9 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
     let is_path = name.len() < word.len();
     let opener = text[start];
-    if matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r') && !is_path && is_told_of(text, start, name, cursor.at) {
+    if matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r') 
+        && (!is_path && is_told_of(text, start, name, cursor.at) || is_in_code(text, start))
+    {
         return false;
     }
     // A row of a table of Markdown.

@@ -53,10 +53,19 @@ fn is_keyword(word: &[u8], behind: &[u8]) -> bool {
     lower.make_ascii_lowercase();
     // "what is it": between a name and nothing else than a literal it is an operator.
     if lower == b"is" {
-        let next = behind.trim_ascii_start();
-        return [&b"null"[..], b"not", b"true", b"false"].iter().any(|literal| begins(next, literal));
+        return names_literal(behind);
     }
     KEYWORDS.binary_search(&&*lower).is_ok()
+}
+
+/// `is null`, `is not …`
+fn is_keyword_is(text: &[u8]) -> bool {
+    begins(text, b"is") && names_literal(&text[2..])
+}
+
+fn names_literal(text: &[u8]) -> bool {
+    let next = text.trim_ascii_start();
+    [&b"null"[..], b"not", b"true", b"false"].iter().any(|literal| begins(next, literal))
 }
 
 fn begins(text: &[u8], word: &[u8]) -> bool {
@@ -67,16 +76,16 @@ fn begins(text: &[u8], word: &[u8]) -> bool {
 /// Whether what stands behind an expression goes on with it: nothing, a sign, or a word that joins. A sentence goes on
 /// with any word, or ends.
 pub(super) fn goes_on(rest: &[u8]) -> bool {
-    const JOINS: [&[u8]; 19] = [
-        b"or", b"and", b"xor", b"union", b"order", b"group", b"limit", b"having", b"where", b"into", b"like", b"is",
-        b"in", b"between", b"from", b"procedure", b"rlike", b"then", b"as",
+    const JOINS: [&[u8]; 17] = [
+        b"or", b"and", b"xor", b"union", b"order", b"group", b"limit", b"having", b"where", b"into", b"like",
+        b"in", b"between", b"from", b"procedure", b"rlike", b"as",
     ];
     let behind = rest.trim_ascii_start();
     match behind {
         [] => true,
         [b'?' | b'.' | b':' | b'!', ..] => behind.get(1).is_some_and(|next| !b" \n?.!".contains(next)),
         [first, ..] if is_letter(*first) => {
-            behind.len() == rest.len() || JOINS.iter().any(|word| begins(behind, word))
+            behind.len() == rest.len() || JOINS.iter().any(|word| begins(behind, word)) || is_keyword_is(behind)
         }
         _ => true,
     }

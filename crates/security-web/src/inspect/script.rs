@@ -151,6 +151,22 @@ pub(super) fn is_new_html(text: &[u8], _start: usize, end: usize) -> bool {
         || inside.get(close + 1).is_some_and(|byte| matches!(byte, b'+' | b'`'))
 }
 
+/// Whether what stands behind `<script>` may be a script, and not the rest of a sentence about it.
+pub(super) fn has_code(behind: &[u8]) -> bool {
+    let end = memchr::memchr(b'<', behind).unwrap_or(behind.len());
+    end > 0 && behind[..end].iter().any(|byte| b"(=`[{;\\&/+%".contains(byte))
+}
+
+/// A script element that is more than its name.
+pub(super) fn is_element(text: &[u8], start: usize, end: usize) -> bool {
+    match text.get(end) {
+        // The end of one is an attack where something begins behind it.
+        Some(b'>') if text[start + 1] == b'/' => text[end + 1..].trim_ascii_start().starts_with(b"<"),
+        Some(b'>') => has_code(&text[end + 1..]),
+        next => next.is_none_or(|byte| !is_word(*byte) && *byte != b'-'),
+    }
+}
+
 /// `<x:script`: an element of any name space is a script where the name space is HTML's.
 pub(super) fn is_prefixed(text: &[u8], start: usize, end: usize) -> bool {
     let prefix = text[..start].iter().rev().take(24).take_while(|byte| is_word(**byte)).count();
@@ -213,10 +229,14 @@ pub(super) fn is_uri(text: &[u8], start: usize, end: usize) -> bool {
 
 /// `void(0)`, `;`: scripts of links that do nothing.
 fn is_nothing(script: &[u8]) -> bool {
-    [&b"void(0)"[..], b"void 0", b";", b""].iter().any(|nothing| {
+    [&b"void(0)"[..], b"void 0", b""].iter().any(|nothing| {
         script.strip_prefix(*nothing).is_some_and(|behind| {
             let behind = behind.strip_prefix(b";").unwrap_or(behind);
-            matches!(behind.first(), None | Some(b'"' | b'\'' | b'>' | b' '))
+            match behind {
+                [] | [b'>' | b' ', ..] => true,
+                [b'"' | b'\'', rest @ ..] => matches!(rest.first(), None | Some(b'>' | b' ')),
+                _ => false,
+            }
         })
     })
 }

@@ -13,9 +13,41 @@ const MOST_WORDS: usize = 8;
 pub(super) fn is_suspicious(value: &[u8]) -> bool {
     let words = Words::of(value);
     let marks = Marks::of(value);
+    if marks.any && marks.are_own() && memchr::memchr2(b'\'', b'"', value).is_some() {
+        // What stands between a value's own marks stays there.
+        let outside = without_quoted(value);
+        let words = Words::of(&outside);
+        let has_comment = has_pair(&outside, b'-', b'-') || has_pair(&outside, b'/', b'*');
+        if !has_comment && !(words.has_statement || words.has_only_sql || words.joins || words.has_concat)
+            || !has_comment && is_sentence(&outside, &words)
+        {
+            return false;
+        }
+    }
     // Short values with a quotation mark and no call are what the tokeniser was made for: `'='`, `1'-'1`.
     let is_short = marks.any && value.len() < 32 && memchr::memchr(b'(', value).is_none();
     (is_short || names_sql(value, &words, &marks)) && !is_innocent(value, &words, &marks)
+}
+
+/// A value whose quotations are gone, with their marks.
+fn without_quoted(value: &[u8]) -> Vec<u8> {
+    let mut outside = Vec::with_capacity(value.len());
+    let mut open = None;
+    for (at, byte) in value.iter().enumerate() {
+        let is_apostrophe = *byte == b'\''
+            && at.checked_sub(1).is_some_and(|prior| is_letter(value[prior]))
+            && value.get(at + 1).is_some_and(|next| is_letter(*next));
+        match open {
+            Some(mark) if mark == *byte && !is_apostrophe => open = None,
+            Some(_) => {}
+            None if matches!(byte, b'\'' | b'"') && !is_apostrophe => {
+                open = Some(*byte);
+                outside.push(b' ');
+            }
+            None => outside.push(*byte),
+        }
+    }
+    outside
 }
 
 fn is_innocent(value: &[u8], words: &Words, marks: &Marks) -> bool {
@@ -27,6 +59,7 @@ fn is_innocent(value: &[u8], words: &Words, marks: &Marks) -> bool {
         || is_balanced
             && (is_filter(value, words) && !has_pair(value, b'-', b'-')
                 || !has_comment && is_statement(value))
+        || !has_comment && is_closed(value, words, marks)
         || is_measure(value, words, marks)
         || is_wild_card(value, marks)
         || value.len() > 8 && !value.iter().any(u8::is_ascii_alphanumeric)
@@ -37,6 +70,7 @@ fn is_innocent(value: &[u8], words: &Words, marks: &Marks) -> bool {
 fn names_sql(value: &[u8], words: &Words, marks: &Marks) -> bool {
     let is_text = || !marks.any && memchr::memchr(b'=', value).is_none() && words.count > MOST_WORDS;
     words.has_statement
+        || words.has_concat
         || words.joins && !is_text()
         || memchr::memchr(b'#', value).is_some()
         || has_pair(value, b'/', b'*')
@@ -57,6 +91,8 @@ struct Words {
     has_only_sql: bool,
     /// `select`, which sentences have as well.
     has_select: bool,
+    /// `concat`, which other languages call too.
+    has_concat: bool,
     /// Words that join parts of expressions, and of sentences.
     joins: bool,
 }
@@ -75,12 +111,13 @@ impl Words {
             lower.make_ascii_lowercase();
             match &*lower {
                 b"select" => (found.has_select, found.has_statement) = (true, true),
-                b"union" | b"having" | b"exec" | b"execute" | b"waitfor" | b"benchmark" | b"concat" => {
+                b"union" | b"having" | b"exec" | b"execute" | b"waitfor" | b"benchmark" => {
                     (found.has_only_sql, found.has_statement) = (true, true);
                 }
+                b"concat" => found.has_concat = true,
                 b"sysdate" | b"dual" | b"rlike" | b"procedure" => found.has_only_sql = true,
-                b"xor" | b"sleep" | b"database" | b"version" | b"insert" => found.has_statement = true,
-                b"or" | b"and" | b"like" | b"between" | b"update" | b"delete" | b"drop" | b"order"
+                b"sleep" | b"database" | b"version" | b"insert" => found.has_statement = true,
+                b"or" | b"and" | b"xor" | b"like" | b"between" | b"update" | b"delete" | b"drop" | b"order"
                 | b"group" | b"null" | b"case" | b"user" => found.joins = true,
                 _ => {}
             }
@@ -120,11 +157,11 @@ impl Marks {
             match open {
                 None => {
                     open = Some(value[at]);
-                    marks.are_paired &= b" (\n=,[{:".contains(&prior) && !b" \n=)".contains(&next);
+                    marks.are_paired &= b" (\n=,[{:;`".contains(&prior) && !b" \n=)".contains(&next);
                 }
                 Some(mark) if mark == value[at] => {
                     open = None;
-                    marks.are_paired &= b" (\n.,;:?!)]}".contains(&next);
+                    marks.are_paired &= b" \n.,;:?!)]}`".contains(&next);
                 }
                 Some(_) => {}
             }
@@ -184,6 +221,28 @@ fn is_logic(value: &[u8], found: &Words, marks: &Marks) -> bool {
         && !has_pair(value, b'-', b'-')
         && !found.has_only_sql
         && !found.has_select
+}
+
+/// `(1,2) or (3,4)`, `concat(a, b)`: begins with a bracket or a call, and closes all that it opened.
+fn is_closed(value: &[u8], found: &Words, marks: &Marks) -> bool {
+    let name = value.iter().position(|byte| !is_word(*byte)).unwrap_or(value.len());
+    let mut depth = 0usize;
+    let mut is_ordered = true;
+    for byte in value {
+        match byte {
+            b'(' => depth += 1,
+            b')' => (is_ordered, depth) = (is_ordered && depth > 0, depth.saturating_sub(1)),
+            _ => {}
+        }
+    }
+    marks.quotes == 0
+        && value.get(name) == Some(&b'(')
+        && is_ordered
+        && depth == 0
+        && !(found.has_only_sql || found.has_select || found.has_statement)
+        && !(found.has_concat && (found.joins || memchr::memchr_iter(b'(', value).count() > 1))
+        && !has(value, b"@@")
+        && !has(value, b"0x")
 }
 
 /// `price > 5 and name like 'a%'`: begins with a name that is compared.

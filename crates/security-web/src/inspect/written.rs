@@ -16,6 +16,11 @@ const SHELLS: [&[u8]; 22] = [
 /// Commands that tell the sender that they ran.
 const SIGNALS: [&[u8]; 10] =
     [b"curl", b"wget", b"nslookup", b"dig", b"host", b"ping", b"iwr", b"fetch", b"certutil", b"sleep"];
+/// Commands that tell of the machine or stop it, without any argument.
+const TELLERS: [&[u8]; 22] = [
+    b"id", b"whoami", b"uname", b"env", b"printenv", b"ifconfig", b"ipconfig", b"hostname", b"ps", b"netstat", b"w",
+    b"who", b"last", b"pwd", b"ls", b"dir", b"systeminfo", b"ver", b"set", b"reboot", b"shutdown", b"poweroff",
+];
 /// Tools that are written of more often than any command of a system, and that begin a line.
 const TOOLS: [&[u8]; 24] = [
     b"brew", b"bundle", b"cargo", b"choco", b"composer", b"docker", b"docker-compose", b"flutter", b"gcloud", b"git",
@@ -32,6 +37,25 @@ const SECRETS: [&[u8]; 14] = [
 pub(super) fn is_told_of(text: &[u8], start: usize, name: &[u8], behind: usize) -> bool {
     let prior = &text[start.saturating_sub(2 * WINDOW)..start];
     (is_sentence(prior) || is_command_line(prior)) && !reaches_out(name, &text[behind..text.len().min(behind + WINDOW)])
+}
+
+/// Whether a place is inside of a pair of backticks that stands in a sentence, or of a fence that is closed again.
+pub(super) fn is_in_code(text: &[u8], start: usize) -> bool {
+    let before = &text[start.saturating_sub(8 * WINDOW)..start];
+    let behind = &text[start..text.len().min(start + 8 * WINDOW)];
+    if let Some(fence) = memchr::memmem::rfind(before, b"```") {
+        let n_fences = memchr::memmem::find_iter(before, b"```").count();
+        return n_fences % 2 == 1 && (fence == 0 || matches!(before[fence - 1], b'\n' | b'\r' | b' '))
+            && (has(behind, b"```") || behind.len() == 8 * WINDOW);
+    }
+    let line = &before[memchr::memrchr2(b'\n', b'\r', before).map_or(0, |at| at + 1)..];
+    let Some(open) = memchr::memrchr(b'`', line) else { return false };
+    let is_opening = memchr::memchr_iter(b'`', line).count() % 2 == 1;
+    let close = memchr::memchr3(b'`', b'\n', b'\r', behind);
+    is_opening
+        && line[..open].ends_with(b" ")
+        && line[..open].iter().any(u8::is_ascii_alphabetic)
+        && close.is_some_and(|at| behind[at] == b'`')
 }
 
 /// Three words side by side.
@@ -52,7 +76,7 @@ fn is_command_line(prior: &[u8]) -> bool {
     let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let Some(mut first) = words.next() else { return false };
     // The mark of a prompt, of a list, or of a file of instructions.
-    if matches!(first, b"$" | b"%" | b">" | b"-" | b"run" | b"sudo") {
+    if matches!(first, b"$" | b"%" | b">" | b"-" | b"run" | b"sudo" | b"&&" | b"|") {
         let Some(next) = words.next() else { return false };
         first = next;
     }
@@ -65,9 +89,15 @@ fn reaches_out(name: &[u8], rest: &[u8]) -> bool {
     // Where a sentence goes on, the rest is no argument.
     let is_last = line.trim_ascii().is_empty();
     let arguments = line.trim_ascii().split(|byte| *byte == b' ').take(8);
-    let n_words = arguments.clone().filter(|word| word.len() > 1 && word.iter().all(|byte| is_word(*byte))).count();
+    let is_plain = |word: &&[u8]| {
+        let first = word.iter().position(|byte| is_word(*byte)).unwrap_or(word.len());
+        word.len() > 1 && word[first..].iter().all(|byte| byte.is_ascii_alphabetic() || b"'\".,".contains(byte))
+    };
+    let n_words = arguments.clone().filter(is_plain).count();
+    let is_shell = |piped: &[u8]| SHELLS.contains(&piped.split(|byte| !is_word(*byte)).next().unwrap_or_default());
     SHELLS.contains(&name)
-        || is_last && kind(name).is_some()
+        || is_last && TELLERS.contains(&name)
+        || memchr::memchr_iter(b'|', line).any(|at| is_shell(line[at + 1..].trim_ascii_start()))
         || SIGNALS.contains(&name) && n_words < 2 && arguments.clone().next().is_some_and(|first| !first.is_empty())
         || SECRETS.iter().any(|secret| has(line, secret))
         || arguments.clone().any(|word| matches!(word, b"/" | b"/*" | b"~"))
@@ -88,6 +118,9 @@ mod tests {
         assert!(told("git log --oneline | head -5", "head"));
         assert!(told("the server is down; systemctl restart nginx", "systemctl"));
         assert!(told("tar czf - dir | ssh host \"cat > x\"", "ssh"));
+        assert!(!told("echo aWQ= | base64 -d | bash", "base64"));
+        let span = b"I typed `cd ..; ls -la` and it was gone";
+        assert!(is_in_code(span, 14) && !is_in_code(b"x`;ls -la`", 2) && !is_in_code(b"I typed `cd; ls", 12));
         assert!(!told("8.8.8.8; ls -la", "ls"));
         assert!(!told("report; ls -la", "ls"));
         assert!(!told("please send it to me; cat /etc/hosts", "cat"));

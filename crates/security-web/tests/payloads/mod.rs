@@ -21,6 +21,9 @@ pub(crate) struct Group {
     forms: Vec<String>,
     #[serde(default)]
     values: Vec<String>,
+    /// Whether the name of the parameter matters, so that it is tried where it has one.
+    #[serde(default)]
+    pub(crate) is_named: bool,
     /// The most values that one form becomes.
     #[serde(default = "forty")]
     spread: usize,

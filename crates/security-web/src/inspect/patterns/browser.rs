@@ -6,7 +6,7 @@ use super::{
 };
 
 pub(super) const BROWSER: &[Family] = &[
-    Family::new(&rules::XSS_SCRIPT, checks::is_tag, &["<script", "</script", "<scr<script"]),
+    Family::new(&rules::XSS_SCRIPT, script::is_element, &["<script", "</script", "<scr<script"]),
     Family::new(
         &rules::XSS_TAG,
         checks::is_tag,
