@@ -38,18 +38,20 @@ const SECOND_TABLES: [&str; 2] = [
 
 #[test]
 fn innocent_values_pass() {
-    let n_values = passes(&TABLES);
+    let n_values = passes(&TABLES, 200);
     assert!(n_values >= 1500, "{n_values}");
 }
 
 #[test]
 fn values_of_every_day_pass() {
-    let n_values = passes(&SECOND_TABLES);
+    // A few of these are what an attack is as well: a script element, a handler, a call of `child_process`.
+    let n_values = passes(&SECOND_TABLES, 50);
     assert!(n_values >= 400, "{n_values}");
 }
 
-/// Tries every value of some tables in every place, and gives how many there were.
-fn passes(tables: &[&str]) -> usize {
+/// Tries every value of some tables in every place, of which one in `most` may be refused, and gives how many values
+/// there were.
+fn passes(tables: &[&str], most: usize) -> usize {
     let (mut n_values, mut n_tried, mut wrong) = (0, 0, Vec::new());
     let mut wrong_values = 0;
     for table in tables {
@@ -74,7 +76,7 @@ fn passes(tables: &[&str]) -> usize {
     }
     println!("{} of {n_tried} refused, {wrong_values} of {n_values} values", wrong.len());
     println!("{}", wrong.join("\n"));
-    assert!(wrong.len() * 200 <= n_tried, "{} of {n_tried}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.len() * most <= n_tried, "{} of {n_tried}:\n{}", wrong.len(), wrong.join("\n"));
     n_values
 }
 

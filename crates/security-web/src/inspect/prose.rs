@@ -16,6 +16,20 @@ pub(super) fn is_text(value: &[u8], n_words: usize) -> bool {
     longest_run(value) >= n_words && Marks::of(value).are_own()
 }
 
+/// Whether a value is a statement of SQL from its first word on, longer than a probe, with quotation marks of its own
+/// only: no expression begins so.
+pub(super) fn is_program(value: &[u8]) -> bool {
+    const FIRST: [&[u8]; 11] = [
+        b"select", b"insert", b"update", b"delete", b"create", b"with", b"alter", b"begin", b"explain", b"set", b"grant",
+    ];
+    const SHORTEST: usize = 40;
+    let text = value.trim_ascii_start();
+    value.len() >= SHORTEST
+        && FIRST.iter().any(|word| begins(text, word))
+        && memchr::memmem::find(value, b"--").is_none()
+        && Marks::of(value).are_own()
+}
+
 /// The most words side by side, none of them a keyword, among those that a value begins with.
 fn longest_run(value: &[u8]) -> usize {
     // Marks of lists, headings and quotations stand in front of a text too.

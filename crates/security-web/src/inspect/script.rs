@@ -162,7 +162,7 @@ pub(super) fn is_element(text: &[u8], start: usize, end: usize) -> bool {
     match text.get(end) {
         // The end of one is an attack where something begins behind it.
         Some(b'>') if text[start + 1] == b'/' => text[end + 1..].trim_ascii_start().starts_with(b"<"),
-        Some(b'>') => has_code(&text[end + 1..]),
+        Some(b'>') => start == 0 && end + 1 == text.len() || has_code(&text[end + 1..]),
         next => next.is_none_or(|byte| !is_word(*byte) && *byte != b'-'),
     }
 }

@@ -29,11 +29,14 @@ pub(super) fn is_suspicious(value: &[u8]) -> bool {
     (is_short || names_sql(value, &words, &marks)) && !is_innocent(value, &words, &marks)
 }
 
-/// A value whose quotations are gone, with their marks.
+/// A value whose quotations are gone, with their marks, and with them the names of members.
 fn without_quoted(value: &[u8]) -> Vec<u8> {
     let mut outside = Vec::with_capacity(value.len());
     let mut open = None;
+    let mut is_member = false;
     for (at, byte) in value.iter().enumerate() {
+        // The name of a member is no word of SQL: `$statement->execute(`.
+        is_member = is_word(*byte) && (is_member || at > 1 && value[at - 2..at] == *b"->");
         let is_apostrophe = *byte == b'\''
             && at.checked_sub(1).is_some_and(|prior| is_letter(value[prior]))
             && value.get(at + 1).is_some_and(|next| is_letter(*next));
@@ -44,7 +47,7 @@ fn without_quoted(value: &[u8]) -> Vec<u8> {
                 open = Some(*byte);
                 outside.push(b' ');
             }
-            None => outside.push(*byte),
+            None => outside.push(if is_member { b'_' } else { *byte }),
         }
     }
     outside
@@ -157,7 +160,9 @@ impl Marks {
             match open {
                 None => {
                     open = Some(value[at]);
-                    marks.are_paired &= b" (\n=,[{:;`".contains(&prior) && !b" \n=)".contains(&next);
+                    marks.are_paired &= b" (\n=,[{:;`".contains(&prior) && !b" \n=)".contains(&next)
+                        // At the very beginning it may as well close what stood in front.
+                        && (at > 0 || is_word(next));
                 }
                 Some(mark) if mark == value[at] => {
                     open = None;

@@ -84,6 +84,9 @@ fn look_at_decoded(
         if !is_wanted(rule, place, has_grammar, paranoia, start) || hits.iter().any(|hit| hit.0 == rule) {
             return;
         }
+        if leaves_by_statement(rule) && prose::is_program(decoded) {
+            return;
+        }
         let is_told = match needs_expression(rule, signs, normal.get(start..).unwrap_or_default()) {
             0 => false,
             2 => *is_text.get_or_init(|| prose::is_text(decoded, 2)),
@@ -191,6 +194,11 @@ fn look_at_decoded(
         kept.clear();
         kept.extend_from_slice(decoded);
     }
+}
+
+/// Whether a rule is about a statement behind something else, which a value that begins with a statement has no need of.
+fn leaves_by_statement(rule: &Rule) -> bool {
+    [&rules::SQL_UNION, &rules::SQL_STACKED, &rules::SQL_SUBSELECT].contains(&rule)
 }
 
 /// How many plain words at its beginning make a value one that a rule is not about, as it is about expressions, which no
