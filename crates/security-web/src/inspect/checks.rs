@@ -154,12 +154,13 @@ pub(super) fn is_style_value(text: &[u8], start: usize, _end: usize) -> bool {
 }
 
 /// Objects that templates of applications do not hand to their users; first among the words.
-const TEMPLATE_ROOTS: [&[u8]; 9] =
-    [b"config", b"request.", b"self.", b"file.", b"dir.", b"process.", b"cycler", b"joiner", b"settings."];
+const TEMPLATE_ROOTS: [&[u8]; 13] =
+    [b"config", b"request.", b"self.", b"file.", b"dir.", b"cycler", b"joiner", b"settings.", b"process.m", b"process.env",
+    b"process.b", b"process.exit", b"process.kill",];
 
 /// What a template does not need and an attack does.
 static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    const WORDS: [&[u8]; 42] = [
+    const WORDS: [&[u8]; 45] = [
         b"__",
         b".class",
         b"getclass",
@@ -201,6 +202,9 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         b"setattribute",
         b"writefile",
         b"clearconfig",
+        b"getservletcontext",
+        b"signer.",
+        b"system.io.",
         b"`",
     ];
     AhoCorasick::builder()

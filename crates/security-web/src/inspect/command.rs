@@ -23,6 +23,9 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     if text[start] == b'\n' && is_fenced {
         return false;
     }
+    if runs_variable(text, start, end) {
+        return true;
+    }
     let mut cursor = Cursor::new(text, end);
     cursor.skip_few(|byte| {
         matches!(byte, b' ' | b';' | b'|' | b'&' | b'(' | b'{' | b'!' | b'\n' | b'\r' | b'"' | b'\'')
@@ -70,6 +73,10 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && !(is_line && memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).take(3).count() < 3);
     let rest = cursor.rest();
+    // `chmod('x')` is a function's call.
+    if !is_substitution && rest.starts_with(b"(") {
+        return false;
+    }
     if is_braced && rest.first() == Some(&b',') && kind(name).is_some() {
         return true;
     }
@@ -125,6 +132,24 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
             name.len() > 1 && has_flag && (is_substitution || leaves)
         }
     }
+}
+
+/// `a=id;$a`: a variable that was set just before, and is run.
+fn runs_variable(text: &[u8], start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    cursor.space();
+    if !cursor.eat(b"$") {
+        return false;
+    }
+    let name = cursor.word();
+    let prior = &text[start.saturating_sub(WINDOW)..start];
+    !name.is_empty()
+        && name.len() < 16
+        && memchr::memmem::find_iter(prior, name).any(|at| {
+            prior.get(at + name.len()) == Some(&b'=')
+                && at.checked_sub(1).is_none_or(|before| b";|&\n\r (`".contains(&prior[before]))
+                && prior.get(at + name.len() + 1).is_some_and(|byte| *byte > b' ')
+        })
 }
 
 /// A name and the dollar sign that ends a pattern.
@@ -268,7 +293,7 @@ fn is_sign_of_shell(word: &[u8], behind: &[u8]) -> bool {
         Some(b'/') => {
             word.get(1).is_none_or(|byte| byte.is_ascii_alphanumeric() || b"?*[.\\'\"".contains(byte))
         }
-        Some(b'$' | b'~' | b'*') => true,
+        Some(b'$' | b'~' | b'*' | b'@') => true,
         // A redirection leads from or to a file.
         Some(sign @ (b'<' | b'>')) => {
             let target = if word.len() > 1 { &word[1..] } else { behind.trim_ascii_start() };

@@ -13,7 +13,22 @@ const MOST_WORDS: usize = 8;
 
 /// Whether a value begins with `n_words` or more plain words side by side and every quotation mark of it is its own.
 pub(super) fn is_text(value: &[u8], n_words: usize) -> bool {
-    longest_run(value) >= n_words && Marks::of(value).are_own()
+    (longest_run(value) >= n_words || n_words == WORDS_OF_SQL && begins_other_language(value))
+        && Marks::of(value).are_own()
+}
+
+/// How many plain words side by side no database reads.
+pub(super) const WORDS_OF_SQL: usize = 2;
+
+/// A word that begins a declaration, and a space: no expression of a database begins so.
+fn begins_other_language(value: &[u8]) -> bool {
+    const FIRST: [&[u8]; 25] = [
+        b"async", b"await", b"class", b"const", b"def", b"enum", b"export", b"fn", b"for", b"from", b"func", b"function",
+        b"impl", b"import", b"let", b"namespace", b"package", b"private", b"pub", b"public", b"static",
+        b"struct", b"trait", b"use", b"var",
+    ];
+    let text = value.trim_ascii_start();
+    FIRST.iter().any(|word| begins(text, word) && text.get(word.len()) == Some(&b' '))
 }
 
 /// Whether a value is a statement of SQL from its first word on, longer than a probe, with quotation marks of its own
@@ -131,10 +146,10 @@ mod tests {
             "1 nice shoes",
             "or true",
             "nice shoes'or'1'='1",
-            "import os; os.system(1)",
         ] {
             assert!(!is_text(expression.as_bytes(), 2), "{expression}");
         }
+        assert!(is_text(b"import os; select 1", 2) && !is_text(b"import os; os.system(1)", 3));
     }
 
     #[test]

@@ -31,6 +31,13 @@ pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
 pub(super) fn is_eval(text: &[u8], start: usize, end: usize) -> bool {
     let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.');
     let rest = Cursor::new(text, end).rest();
+    if text[..end].ends_with(b"import(")
+        && let Some((b'\'' | b'"' | b'`', module)) = rest.split_first()
+    {
+        // A module of the program's own is named without a host.
+        const ELSEWHERE: [&[u8]; 6] = [b"//", b"http", b"data:", b"blob:", b"\\", b"/\\"];
+        return ELSEWHERE.iter().any(|start| module.starts_with(start));
+    }
     !is_name
         && [
             &b"atob"[..],
@@ -192,7 +199,10 @@ pub(super) fn event(text: &[u8]) -> Option<(usize, usize)> {
         let length =
             head.iter().rev().take(LONGEST_EVENT).take_while(|byte| byte.is_ascii_alphanumeric()).count();
         let start = window + head.len() - length;
-        (length > 4 && text[start..].starts_with(b"on") && runs(text, start, equals))
+        // `ng-click=`: frameworks have handlers of their own.
+        let is_directive = text[..start].ends_with(b"ng-")
+            && (has(Cursor::new(text, equals).rest(), b"$event") || has(Cursor::new(text, equals).rest(), b"constructor"));
+        (length > 4 && text[start..].starts_with(b"on") && runs(text, start, equals) || is_directive)
             .then_some((start, equals))
     })
 }

@@ -22,6 +22,9 @@ pub(super) fn is_union_select(text: &[u8], start: usize, end: usize) -> bool {
             }
         }
     }
+    if gap > 0 && (cursor.eat(b"values row(") || cursor.eat(b"table ") && before(text, start) == Some(b'\'')) {
+        return true;
+    }
     if gap == 0 || !cursor.eat(b"select") {
         return false;
     }
@@ -215,6 +218,7 @@ pub(super) fn is_stacked(text: &[u8], _start: usize, end: usize) -> bool {
             b"trigger ",
             b"login ",
             b"or replace ",
+            b"extension ",
             b"temp",
             b"table\t",
             b"table;",
@@ -276,6 +280,9 @@ pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
     let prior = text[..start].last().copied();
     let is_argument =
         text.get(end).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'(' | b'\'' | b'@' | b'"' | b' '));
+    // `ascii(lower(…`: calls within calls.
+    let mut inner = Cursor::new(text, end);
+    let is_argument = is_argument || !inner.word().is_empty() && inner.peek() == Some(b'(');
     // "sleep (8 hours) is good"
     if text[start..end].ends_with(b" (") {
         let mut cursor = Cursor::new(text, end);

@@ -89,7 +89,7 @@ fn look_at_decoded(
         }
         let is_told = match needs_expression(rule, signs, normal.get(start..).unwrap_or_default()) {
             0 => false,
-            2 => *is_text.get_or_init(|| prose::is_text(decoded, 2)),
+            prose::WORDS_OF_SQL => *is_text.get_or_init(|| prose::is_text(decoded, prose::WORDS_OF_SQL)),
             n_words => *is_long_text.get_or_init(|| prose::is_text(decoded, n_words)),
         };
         if !is_told {
@@ -205,8 +205,8 @@ fn leaves_by_statement(rule: &Rule) -> bool {
 /// language reads so; 0 for the other rules.
 fn needs_expression(rule: &Rule, signs: Signs, found: &[u8]) -> usize {
     match rule.category {
-        "sql-injection" | "xpath-injection" | "nosql-injection" => 2,
-        "xss" if *rule == rules::XSS_SCRIPT_CODE && !signs.has(ANGLE) => 2,
+        "sql-injection" | "xpath-injection" | "nosql-injection" => prose::WORDS_OF_SQL,
+        "xss" if *rule == rules::XSS_SCRIPT_CODE && !signs.has(ANGLE) => prose::WORDS_OF_SQL,
         "code-injection" if *rule != rules::CODE_PROTOTYPE && !found.starts_with(b"<?") => 3,
         _ => 0,
     }
@@ -254,9 +254,8 @@ fn is_prose(decoded: &[u8], signs: Signs) -> bool {
     !signs.has(BRACKET) || !memchr::memchr_iter(b'(', decoded).any(is_call)
 }
 
-/// Serialised objects by their first bytes, which no decoding may touch.
-fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
-    const MARKS: [(&[u8], &Rule); 13] = [
+/// The first bytes of serialised objects.
+const MARKS: [(&[u8], &Rule); 13] = [
         (b"rO0AB", &rules::OBJECT_JAVA),
         (b"aced0005", &rules::OBJECT_JAVA),
         (b"ACED0005", &rules::OBJECT_JAVA),
@@ -270,7 +269,15 @@ fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
         (b"\x04\x08o:", &rules::OBJECT_OTHER),
         (b"BAhv", &rules::OBJECT_OTHER),
         (b"BAh7", &rules::OBJECT_OTHER),
-    ];
+];
+
+/// Whether a text of some length begins as a serialised object.
+pub(super) fn begins_object(text: &[u8]) -> bool {
+    MARKS.iter().any(|(mark, _)| text.starts_with(mark))
+}
+
+/// Serialised objects by their first bytes, which no decoding may touch.
+fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
     let may_begin = |text: &[u8]| {
         matches!(text.first(), Some(b'r' | b'H' | b'g' | b'A' | b'B' | b'a' | 0xac | 0x80 | 0x04))
     };

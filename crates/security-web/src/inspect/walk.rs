@@ -9,7 +9,7 @@ use super::{
     rules::Rule,
     settings::{Exclusion, InspectionMode, InspectionPolicy},
     ssrf,
-    value::{Hit, Scratch, look},
+    value::{Hit, Scratch, begins_object, look},
     xml::{self, Piece},
 };
 use crate::{Reason, RequestView};
@@ -135,7 +135,7 @@ impl Walk<'_> {
         self.value(Place::new(Part::Path, ""), path.as_bytes());
         // An identifier that is base64 of text is a segment of its own.
         for segment in path.as_bytes().split(|byte| *byte == b'/').filter(|segment| segment.len() >= 16) {
-            if super::base64::decode_text(segment, &mut self.plain) {
+            if super::base64::decode_text(segment, &mut self.plain) || begins_object(segment) {
                 self.value(Place::new(Part::Path, ""), segment);
             }
         }

@@ -69,18 +69,24 @@ fn is_sentence(prior: &[u8]) -> bool {
     })
 }
 
-/// The latest line begins with a command and goes on behind it.
+/// The latest line begins with a command and goes on behind it, is a comment, or goes on in the next line.
 fn is_command_line(prior: &[u8]) -> bool {
+    if prior.ends_with(b"\\") {
+        return true;
+    }
     let from = memchr::memrchr2(b'\n', b'\r', prior.trim_ascii_end()).map_or(0, |at| at + 1);
     let line = prior[from..].trim_ascii_start();
     let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let Some(mut first) = words.next() else { return false };
+    if matches!(first, b"#" | b"//") {
+        return words.next().is_some();
+    }
     // The mark of a prompt, of a list, or of a file of instructions.
     if matches!(first, b"$" | b"%" | b">" | b"-" | b"run" | b"sudo" | b"&&" | b"|") {
         let Some(next) = words.next() else { return false };
         first = next;
     }
-    let is_command = TOOLS.contains(&first) || kind(first).is_some() || is_runner(first);
+    let is_command = first.starts_with(b"./") || TOOLS.contains(&first) || kind(first).is_some() || is_runner(first);
     is_command && words.next().is_some()
 }
 

@@ -175,7 +175,7 @@ pub(super) const DATABASE: &[Family] = &[
             "//*)",
             "|//*",
             "| //*",
-            "/node()",
+            "/node()", "or true() ", "and true() ",
             "']/..",
             "self::*",
             "self::node(",
