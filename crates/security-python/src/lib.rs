@@ -5,6 +5,7 @@ mod errors;
 
 mod bans;
 mod credentials;
+mod extraction;
 mod inspection;
 mod intel;
 mod ioc_check;
@@ -32,6 +33,8 @@ mod _security {
         verify_db_password, verify_logging_api_key, verify_mail_api_key, verify_secret_token,
     };
     #[pymodule_export]
+    use super::extraction::{extract_iocs, extract_iter};
+    #[pymodule_export]
     use super::inspection::inspect_request;
     #[pymodule_export]
     use super::intel::{
@@ -56,7 +59,7 @@ mod _security {
     };
     #[pymodule_export]
     use super::threat::{
-        ThreatDetector, check_threat_intelligence, create_threat_rule, defang, detect_threats, extract_iocs,
+        ThreatDetector, check_threat_intelligence, create_threat_rule, defang, detect_threats,
         identify_ioc_type, refang, test_rule,
     };
     #[pymodule_export]
