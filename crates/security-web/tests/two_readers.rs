@@ -134,11 +134,14 @@ fn a_field_is_a_file_only_where_its_disposition_says_so() {
         // No name at all: many take that for a field.
         format!("{disposition}; filename=\"\""),
         format!("{disposition}; filename="),
+        // Some read each line by itself.
+        format!("{disposition};\r\n filename=a"),
+        format!("Content-Disposition: form-data; name=\"\\\"; filename=\"a\""),
     ] {
         assert!(!passes_as(PARTS, part(&head, ATTACK)), "{head}");
     }
     assert!(passes_as(PARTS, part(&format!("{disposition}; filename=\"page.html\""), ATTACK)));
-    assert!(passes_as(PARTS, part(&format!("{disposition};\r\n FileName=page.html"), ATTACK)));
+    assert!(passes_as(PARTS, part(&format!("{disposition};FileName=page.html"), ATTACK)));
 }
 
 #[test]
@@ -155,11 +158,23 @@ fn a_part_begins_and_ends_where_readers_see_it_begin_and_end() {
         format!("--X\n{head}\n\n{ATTACK}\r\n\r\nfine\n--X--\n"),
         format!("--X\r\n{head}\n\n{ATTACK}\r\n\r\nfine\r\n--X--\r\n"),
         format!("--X\r{head}\r\r{ATTACK}\r\n\r\nfine\r--X--\r"),
+        // Some take what precedes the first delimiter for a part, and some look for the end of a head behind the next.
+        format!("{head}\r\n\r\n{ATTACK}\r\n--X--\r\n"),
+        format!("--X\r\n{head}\r\n--X\r\n{head}; filename=a\r\n\r\n{ATTACK}\r\n--X--\r\n"),
+        format!("--X\r\n{head}\r\n\r\nfine\r--X\r{head}; filename=a\r\r{ATTACK}\r\n--X--\r\n"),
         // Cut off, or without an end.
         format!("--X\r\n{head}\r\n\r\n{ATTACK}"),
     ] {
         assert!(!passes_as(PARTS, &body), "{body:?}");
     }
+}
+
+#[test]
+fn nothing_is_behind_more_parts_than_are_looked_at() {
+    let head = "Content-Disposition: form-data; name=\"c\"";
+    // Each is a part up to the next, and one up to the end.
+    let many = format!("--X\r\n{head}\r\n\r\n") + &format!("a --X\n{head}\n\n").repeat(2000);
+    assert!(!passes_as(PARTS, many + ATTACK + "\r\n--X--\r\n"));
 }
 
 #[test]
