@@ -9,7 +9,7 @@ CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
 
-.PHONY: demo test test-rust test-python nginx lint wheel bench bench-servers audit soak clean help
+.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers audit soak clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -34,7 +34,7 @@ test-rust:
 	SECURITY_KILLS=$(SECURITY_KILLS) SECURITY_TEST_PYTHON=$(PYTHON) $(CARGO) test --locked
 	$(CARGO) test --locked -p security-axum-example
 
-test-python: $(VENV)/.wheel nginx
+test-python: $(VENV)/.wheel nginx postgres
 	$(BIN)/mypy --strict python/security tests examples benches/bench.py
 	cd tests && ../$(BIN)/python -m mypy.stubtest security --ignore-disjoint-bases
 	$(BIN)/python -W error::ResourceWarning -m unittest discover -s tests
@@ -47,6 +47,17 @@ nginx:
 	  { $$as_root apt-get install -qq -y --no-install-recommends nginx-light \
 	    || { $$as_root apt-get update -qq && $$as_root apt-get install -qq -y --no-install-recommends nginx-light; }; } >/dev/null 2>&1; \
 	  command -v nginx >/dev/null || { echo "make: the tests need nginx; on Debian and Ubuntu: apt install nginx-light" >&2; exit 1; }
+
+# A rotation is tried against a real one. The tests start a server of their own; the package's is not needed, and where
+# policy allows it is not started.
+postgres:
+	@PATH="$$PATH:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)"; command -v initdb >/dev/null && exit 0; \
+	  if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	  { $$as_root apt-get install -qq -y --no-install-recommends postgresql \
+	    || { $$as_root apt-get update -qq && $$as_root apt-get install -qq -y --no-install-recommends postgresql; }; } >/dev/null 2>&1; \
+	  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
+	    || { echo "make: the tests need PostgreSQL; on Debian and Ubuntu: apt install postgresql" >&2; exit 1; }
 
 ## make wheel   build the wheel and install it into .venv
 wheel: $(VENV)/.wheel

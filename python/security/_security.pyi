@@ -103,6 +103,7 @@ __all__ = [
     "load_warninglist",
     "log_credential_usage",
     "mask_credential",
+    "on_rotate",
     "read_secret",
     "refang",
     "remove_warninglist",
@@ -166,6 +167,15 @@ def check_credential_expiration() -> list[ExpirationReport]: ...
 def rotate_credential(
     credential_type: str, request_id: str | None = None, grace_seconds: float | timedelta = 0
 ) -> str: ...
+def on_rotate(
+    credential_type: str,
+    *,
+    create: Callable[[Secret], object] | None,
+    test: Callable[[Secret], object] | None = None,
+    switch: Callable[[Secret], object] | None = None,
+    retire: Callable[[], object] | None = None,
+    grace_seconds: float | timedelta = 0,
+) -> None: ...
 def init_credential_metadata() -> dict[str, CredentialMetadata]: ...
 def schedule_credential_rotation() -> list[ExpirationReport]: ...
 def issue_api_key(

@@ -12,6 +12,7 @@ mod ioc_check;
 mod key_scan;
 mod middleware;
 mod response_headers;
+mod rotation;
 mod secrets;
 mod setup;
 mod taxii;
@@ -46,6 +47,8 @@ mod _security {
     use super::middleware::{
         PolicyOverride, RequestState, begin_request, begin_request_asgi, error_response, is_ip_trusted,
     };
+    #[pymodule_export]
+    use super::rotation::on_rotate;
     #[pymodule_export]
     use super::secrets::{
         Secret, delete_secret, list_secrets, read_secret, restore_secret, rotate_master_key, store_secret,

@@ -12,6 +12,7 @@ mod head_file;
 mod journal;
 mod path_lock;
 mod permissions;
+mod rotation_lock;
 
 pub use documents::{Document, DocumentFolder};
 pub use embedded::{DatabaseStats, EmbeddedStore, KeyWalk, MAX_ALERTS, StoreStats};
@@ -22,3 +23,4 @@ pub use journal::{
 pub use permissions::{
     private_data_dir, private_dir, private_file, read_key, read_or_create_key, remove_key, write_new_key,
 };
+pub use rotation_lock::RotationLock;

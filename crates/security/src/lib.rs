@@ -45,9 +45,10 @@ pub use process::{close, current, initialize, opened};
 
 pub use bans::USUAL_BAN;
 pub use credentials::{
-    AuditFilter, BreachedReport, FoundKey, IssueRequest, KeyAnswer, KeyCheck, KeyFilter, KeyImportReport,
-    KeyRejection, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, MasterKeyRotation, RequestId,
-    SecretDraft, SecretListing, SecretView, SkippedFile, StoredSecret, UsageContext, key_pattern,
+    AuditFilter, BreachedReport, FoundKey, HookFailure, IssueRequest, KeyAnswer, KeyCheck, KeyFilter,
+    KeyImportReport, KeyRejection, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus,
+    MasterKeyRotation, RequestId, RotationHook, RotationStep, SecretDraft, SecretListing, SecretView,
+    SkippedFile, StoredSecret, UsageContext, key_pattern, on_rotate,
 };
 pub use explain::{GivenRequest, review_policy};
 pub use intel::{

@@ -54,7 +54,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
     let is_path = name.len() < word.len();
     let opener = text[start];
-    if matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r') 
+    if matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r')
         && (!is_path && is_told_of(text, start, name, cursor.at) || is_in_code(text, start))
     {
         return false;

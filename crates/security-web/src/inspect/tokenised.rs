@@ -50,12 +50,22 @@ pub(super) fn html(decoded: &[u8], is_handler: bool) -> bool {
 /// nothing.
 fn mask_empty(value: &[u8], masked: &mut Cow<'_, [u8]>) {
     const NAMES: [&[u8]; 11] = [
-        b"script>", b"iframe>", b"object>", b"embed>", b"style>", b"applet>", b"base>", b"meta>", b"link>", b"frameset>",
+        b"script>",
+        b"iframe>",
+        b"object>",
+        b"embed>",
+        b"style>",
+        b"applet>",
+        b"base>",
+        b"meta>",
+        b"link>",
+        b"frameset>",
         b"isindex>",
     ];
     for at in memchr::memchr_iter(b'<', value) {
         let name = &value[at + 1..];
-        let is_bare = |known: &&[u8]| name.get(..known.len()).is_some_and(|found| found.eq_ignore_ascii_case(known));
+        let is_bare =
+            |known: &&[u8]| name.get(..known.len()).is_some_and(|found| found.eq_ignore_ascii_case(known));
         let Some(known) = NAMES.iter().find(|known| is_bare(known)) else { continue };
         let may_run = *known == NAMES[0] && script::has_code(&name[known.len()..]);
         if !may_run {

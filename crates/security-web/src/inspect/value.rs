@@ -256,19 +256,19 @@ fn is_prose(decoded: &[u8], signs: Signs) -> bool {
 
 /// The first bytes of serialised objects.
 const MARKS: [(&[u8], &Rule); 13] = [
-        (b"rO0AB", &rules::OBJECT_JAVA),
-        (b"aced0005", &rules::OBJECT_JAVA),
-        (b"ACED0005", &rules::OBJECT_JAVA),
-        (b"\xac\xed\x00\x05", &rules::OBJECT_JAVA),
-        (b"H4sIAAAAAAAA", &rules::OBJECT_JAVA),
-        (b"gASV", &rules::OBJECT_PYTHON),
-        (b"gAN9", &rules::OBJECT_PYTHON),
-        (b"gANj", &rules::OBJECT_PYTHON),
-        (b"\x80\x04\x95", &rules::OBJECT_PYTHON),
-        (b"AAEAAAD/////", &rules::OBJECT_DOTNET),
-        (b"\x04\x08o:", &rules::OBJECT_OTHER),
-        (b"BAhv", &rules::OBJECT_OTHER),
-        (b"BAh7", &rules::OBJECT_OTHER),
+    (b"rO0AB", &rules::OBJECT_JAVA),
+    (b"aced0005", &rules::OBJECT_JAVA),
+    (b"ACED0005", &rules::OBJECT_JAVA),
+    (b"\xac\xed\x00\x05", &rules::OBJECT_JAVA),
+    (b"H4sIAAAAAAAA", &rules::OBJECT_JAVA),
+    (b"gASV", &rules::OBJECT_PYTHON),
+    (b"gAN9", &rules::OBJECT_PYTHON),
+    (b"gANj", &rules::OBJECT_PYTHON),
+    (b"\x80\x04\x95", &rules::OBJECT_PYTHON),
+    (b"AAEAAAD/////", &rules::OBJECT_DOTNET),
+    (b"\x04\x08o:", &rules::OBJECT_OTHER),
+    (b"BAhv", &rules::OBJECT_OTHER),
+    (b"BAh7", &rules::OBJECT_OTHER),
 ];
 
 /// Whether a text of some length begins as a serialised object.

@@ -106,7 +106,9 @@ impl Walk<'_> {
                 (place.is_for_browser() || place.is_for_search()) && ssrf::is_loopback(&self.scratch.normal)
             };
             if *rule == &rules::SSRF_LOCAL && leads_home()
-                || *rule == &rules::SSRF_SCHEME && place.is_for_search() && self.scratch.normal.starts_with(b"file:")
+                || *rule == &rules::SSRF_SCHEME
+                    && place.is_for_search()
+                    && self.scratch.normal.starts_with(b"file:")
                 || self.exclusions.iter().any(|exclusion| exclusion.leaves_out(place.name, rule))
             {
                 continue;
