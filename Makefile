@@ -4,12 +4,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PEERS  := target/peers/keys
+PEERS  := target/peers
 CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
 
-.PHONY: demo test test-rust test-python nginx postgres lint wheel bench audit soak clean help
+.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers audit soak clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -63,8 +63,14 @@ postgres:
 wheel: $(VENV)/.wheel
 
 ## make bench   timings beside the Python floor and peers, as a table
-bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/.ready
-	BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python benches/bench.py
+bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready
+	BENCH_PEERS=$(PEERS)/keys/bin/python BENCH_WEB_PEERS=$(PEERS)/web/bin/python $(BIN)/python benches/bench.py
+
+## make bench-servers  requests a second under gunicorn and uvicorn, protected beside bare (wrk)
+bench-servers: $(VENV)/.wheel $(VENV)/.bench
+	@command -v wrk >/dev/null || { if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends wrk >/dev/null 2>&1; } || true
+	$(BIN)/python benches/servers.py
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
@@ -97,9 +103,9 @@ $(VENV)/.tools: tests/requirements.txt $(VENV)/bin/pip
 	@touch $@
 
 # The peers' own versions of things stay out of our environment.
-$(PEERS)/.ready: benches/peers/requirements.txt
-	@mkdir -p $(dir $(PEERS)) && $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benches/peers/requirements.txt
+$(PEERS)/%/.ready: benches/peers/%.txt
+	@mkdir -p $(PEERS) && $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(VENV)/.bench: benches/requirements.txt $(VENV)/bin/pip

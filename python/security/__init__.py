@@ -61,9 +61,12 @@ from security.modules.intel import (
     search_intelligence,
 )
 from security.modules.middleware import (
+    ban_client,
     create_security_middleware,
     inspect_request,
     is_ip_trusted,
+    lift_ban,
+    list_bans,
     require_api_key,
 )
 from security.modules.taxii import (
@@ -83,6 +86,7 @@ from security.modules.threat import (
     defang,
     detect_threats,
     extract_iocs,
+    extract_iter,
     identify_ioc_type,
     refang,
     test_rule,
@@ -160,6 +164,7 @@ __all__ = [
     "threat_detector",
     "identify_ioc_type",
     "extract_iocs",
+    "extract_iter",
     "defang",
     "refang",
     "check_threat_intelligence",
@@ -180,6 +185,9 @@ __all__ = [
     "require_api_key",
     "is_ip_trusted",
     "inspect_request",
+    "ban_client",
+    "lift_ban",
+    "list_bans",
     # utils
     "generate_request_id",
     "mask_credential",

@@ -67,7 +67,7 @@ pub use history::{CredentialEvent, HistoryEntry};
 pub use import::{ImportRecord, ImportedKey};
 pub use issued::IssuedKey;
 pub use judge::{KeyReason, KeyVerdict};
-pub use key_facts::KeyFacts;
+pub use key_facts::{KeyDescription, KeyFacts};
 pub use key_rate::KeyRate;
 pub use key_table::{Found, KeySlot, KeyTable, KeyTableError, KeyTableLayout, KeyTableWriter};
 pub use key_use::{KeyUse, UseNote};

@@ -28,7 +28,7 @@ use security_credentials::{
 pub use audit::AuditFilter;
 pub(crate) use breached::BreachedInUse;
 pub use breached::BreachedReport;
-pub use check::KeyCheck;
+pub use check::{KeyAnswer, KeyCheck, RequestId};
 pub(crate) use heads::Heads;
 pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyFilter};

@@ -9,12 +9,20 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from security._security import inspect_request, is_ip_trusted
+from security._security import ban_client, inspect_request, is_ip_trusted, lift_ban, list_bans
 
 if TYPE_CHECKING:
     from flask import Blueprint, Flask
 
-__all__ = ["create_security_middleware", "inspect_request", "is_ip_trusted", "require_api_key"]
+__all__ = [
+    "ban_client",
+    "create_security_middleware",
+    "inspect_request",
+    "is_ip_trusted",
+    "lift_ban",
+    "list_bans",
+    "require_api_key",
+]
 
 View = TypeVar("View", bound=Callable[..., Any])
 App = TypeVar("App", bound="Flask | Blueprint")

@@ -53,8 +53,14 @@ pub(super) struct Scanner<'t> {
 }
 
 impl<'t> Scanner<'t> {
-    /// `each` is handed every finding in the order of the text.
-    pub(super) fn new(text: &'t str, options: &'t ExtractOptions, each: &'t mut dyn FnMut(Found)) -> Self {
+    /// `each` is handed every finding in the order of the text, from a place on; what stands before it is read for the
+    /// words there alone.
+    pub(super) fn new(
+        text: &'t str,
+        start: usize,
+        options: &'t ExtractOptions,
+        each: &'t mut dyn FnMut(Found),
+    ) -> Self {
         Self {
             text,
             bytes: text.as_bytes(),
@@ -62,7 +68,7 @@ impl<'t> Scanner<'t> {
             each,
             found: 0,
             seen: HashSet::new(),
-            done: 0,
+            done: start,
             colons_until: 0,
             urls_from: 0,
             atoms: Vec::new(),
@@ -72,7 +78,7 @@ impl<'t> Scanner<'t> {
 
     /// Reads every atom: slow, plain, and what [`Self::run`] is held against.
     pub(super) fn run_through(mut self) {
-        let mut at = 0;
+        let mut at = self.done;
         while self.found < self.options.max_hits {
             match self.next_start(at) {
                 Some(start) => at = self.step(start),
@@ -93,7 +99,7 @@ impl<'t> Scanner<'t> {
             paths: self.options.wants(IocType::FilePath),
         };
         let mut masks = [0; BLOCKS];
-        let (mut at, mut from) = (0, 0);
+        let (mut at, mut from) = (self.done, self.done / BLOCK * BLOCK);
         while from < self.bytes.len() {
             sieve::candidates(level, self.bytes, from, wanted, &mut masks);
             for (index, mask) in masks.iter().enumerate() {

@@ -1,6 +1,9 @@
 //! URLs in text.
 
-use super::scan::{Scanner, label_char};
+use super::{
+    scan::{Scanner, label_char},
+    wrap::wrap_at,
+};
 use crate::{
     IocType,
     defang::{invisible_at, mark_at, scheme_at, scheme_end_at},
@@ -219,6 +222,16 @@ impl Scanner<'_> {
                         disarmed |= sign;
                         clean.push_str(means);
                         at += len;
+                        continue;
+                    }
+                    None => break,
+                },
+                b'\r' | b'\n' if !in_host => match wrap_at(self.bytes, at) {
+                    Some(wrap) => {
+                        if wrap.drops_sign {
+                            clean.pop();
+                        }
+                        at += wrap.len;
                         continue;
                     }
                     None => break,

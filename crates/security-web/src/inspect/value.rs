@@ -1,9 +1,11 @@
 //! One value: decoded, normalised, scanned, and what was found in it.
 
+use std::cell::OnceCell;
+
 use super::{
     base64, checks, command, decode, glob, lines, patterns,
     place::{Part, Place},
-    rules,
+    prose, rules,
     rules::Rule,
     script,
     signs::{
@@ -76,8 +78,21 @@ fn look_at_decoded(
     }
     let normal = if is_normal { decoded } else { kept.as_slice() };
     let has_grammar = place.has_header_grammar();
-    let mut note = |rule: &'static Rule, start, end| {
-        if is_wanted(rule, place, has_grammar, paranoia, start) && !hits.iter().any(|hit| hit.0 == rule) {
+    // Asked only where something was found.
+    let (is_text, is_long_text) = (OnceCell::new(), OnceCell::new());
+    let mut note = |rule: &'static Rule, start: usize, end: usize| {
+        if !is_wanted(rule, place, has_grammar, paranoia, start) || hits.iter().any(|hit| hit.0 == rule) {
+            return;
+        }
+        if leaves_by_statement(rule) && prose::is_program(decoded) {
+            return;
+        }
+        let is_told = match needs_expression(rule, signs, normal.get(start..).unwrap_or_default()) {
+            0 => false,
+            prose::WORDS_OF_SQL => *is_text.get_or_init(|| prose::is_text(decoded, prose::WORDS_OF_SQL)),
+            n_words => *is_long_text.get_or_init(|| prose::is_text(decoded, n_words)),
+        };
+        if !is_told {
             hits.push((rule, start, end));
         }
     };
@@ -181,6 +196,22 @@ fn look_at_decoded(
     }
 }
 
+/// Whether a rule is about a statement behind something else, which a value that begins with a statement has no need of.
+fn leaves_by_statement(rule: &Rule) -> bool {
+    [&rules::SQL_UNION, &rules::SQL_STACKED, &rules::SQL_SUBSELECT].contains(&rule)
+}
+
+/// How many plain words at its beginning make a value one that a rule is not about, as it is about expressions, which no
+/// language reads so; 0 for the other rules.
+fn needs_expression(rule: &Rule, signs: Signs, found: &[u8]) -> usize {
+    match rule.category {
+        "sql-injection" | "xpath-injection" | "nosql-injection" => prose::WORDS_OF_SQL,
+        "xss" if *rule == rules::XSS_SCRIPT_CODE && !signs.has(ANGLE) => prose::WORDS_OF_SQL,
+        "code-injection" if *rule != rules::CODE_PROTOTYPE && !found.starts_with(b"<?") => 3,
+        _ => 0,
+    }
+}
+
 /// Whether a rule counts in this place.
 fn is_wanted(rule: &'static Rule, place: &Place<'_>, has_grammar: bool, paranoia: u8, start: usize) -> bool {
     const IN_ANY_GRAMMAR: [&Rule; 5] = [
@@ -223,23 +254,30 @@ fn is_prose(decoded: &[u8], signs: Signs) -> bool {
     !signs.has(BRACKET) || !memchr::memchr_iter(b'(', decoded).any(is_call)
 }
 
+/// The first bytes of serialised objects.
+const MARKS: [(&[u8], &Rule); 13] = [
+    (b"rO0AB", &rules::OBJECT_JAVA),
+    (b"aced0005", &rules::OBJECT_JAVA),
+    (b"ACED0005", &rules::OBJECT_JAVA),
+    (b"\xac\xed\x00\x05", &rules::OBJECT_JAVA),
+    (b"H4sIAAAAAAAA", &rules::OBJECT_JAVA),
+    (b"gASV", &rules::OBJECT_PYTHON),
+    (b"gAN9", &rules::OBJECT_PYTHON),
+    (b"gANj", &rules::OBJECT_PYTHON),
+    (b"\x80\x04\x95", &rules::OBJECT_PYTHON),
+    (b"AAEAAAD/////", &rules::OBJECT_DOTNET),
+    (b"\x04\x08o:", &rules::OBJECT_OTHER),
+    (b"BAhv", &rules::OBJECT_OTHER),
+    (b"BAh7", &rules::OBJECT_OTHER),
+];
+
+/// Whether a text of some length begins as a serialised object.
+pub(super) fn begins_object(text: &[u8]) -> bool {
+    MARKS.iter().any(|(mark, _)| text.starts_with(mark))
+}
+
 /// Serialised objects by their first bytes, which no decoding may touch.
 fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
-    const MARKS: [(&[u8], &Rule); 13] = [
-        (b"rO0AB", &rules::OBJECT_JAVA),
-        (b"aced0005", &rules::OBJECT_JAVA),
-        (b"ACED0005", &rules::OBJECT_JAVA),
-        (b"\xac\xed\x00\x05", &rules::OBJECT_JAVA),
-        (b"H4sIAAAAAAAA", &rules::OBJECT_JAVA),
-        (b"gASV", &rules::OBJECT_PYTHON),
-        (b"gAN9", &rules::OBJECT_PYTHON),
-        (b"gANj", &rules::OBJECT_PYTHON),
-        (b"\x80\x04\x95", &rules::OBJECT_PYTHON),
-        (b"AAEAAAD/////", &rules::OBJECT_DOTNET),
-        (b"\x04\x08o:", &rules::OBJECT_OTHER),
-        (b"BAhv", &rules::OBJECT_OTHER),
-        (b"BAh7", &rules::OBJECT_OTHER),
-    ];
     let may_begin = |text: &[u8]| {
         matches!(text.first(), Some(b'r' | b'H' | b'g' | b'A' | b'B' | b'a' | 0xac | 0x80 | 0x04))
     };

@@ -9,7 +9,7 @@ use super::{
     rules::Rule,
     settings::{Exclusion, InspectionMode, InspectionPolicy},
     ssrf,
-    value::{Hit, Scratch, look},
+    value::{Hit, Scratch, begins_object, look},
     xml::{self, Piece},
 };
 use crate::{Reason, RequestView};
@@ -102,8 +102,13 @@ impl Walk<'_> {
     fn settle(&mut self, place: &Place<'_>) {
         let mut score = 0;
         for (rule, start, end) in &self.hits {
-            let leads_home = || place.is_for_browser() && ssrf::is_loopback(&self.scratch.normal);
+            let leads_home = || {
+                (place.is_for_browser() || place.is_for_search()) && ssrf::is_loopback(&self.scratch.normal)
+            };
             if *rule == &rules::SSRF_LOCAL && leads_home()
+                || *rule == &rules::SSRF_SCHEME
+                    && place.is_for_search()
+                    && self.scratch.normal.starts_with(b"file:")
                 || self.exclusions.iter().any(|exclusion| exclusion.leaves_out(place.name, rule))
             {
                 continue;
@@ -132,7 +137,7 @@ impl Walk<'_> {
         self.value(Place::new(Part::Path, ""), path.as_bytes());
         // An identifier that is base64 of text is a segment of its own.
         for segment in path.as_bytes().split(|byte| *byte == b'/').filter(|segment| segment.len() >= 16) {
-            if super::base64::decode_text(segment, &mut self.plain) {
+            if super::base64::decode_text(segment, &mut self.plain) || begins_object(segment) {
                 self.value(Place::new(Part::Path, ""), segment);
             }
         }
@@ -317,6 +322,8 @@ impl Walk<'_> {
 
     fn multipart(&mut self, body: &[u8], boundary: &str) {
         let seen = &body[..body.len().min(self.bytes_left)];
+        // What comes in several readings is looked at as often; more of them than this nobody makes by mistake.
+        self.bytes_left = self.bytes_left.saturating_mul(4);
         for part in multipart::parts(seen, boundary) {
             if self.values_left == 0 {
                 return self.limit(
@@ -336,6 +343,9 @@ impl Walk<'_> {
                 }
                 None => self.value(place, part.content),
             }
+        }
+        if self.bytes_left == 0 {
+            self.limit(&rules::LIMIT, &Place::new(Part::Body, ""), "more readings than the budget has");
         }
         if seen.len() < body.len() {
             self.limit(&rules::LIMIT_BYTES, &Place::new(Part::Body, ""), "more bytes than the budget has");
