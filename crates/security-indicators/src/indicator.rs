@@ -116,6 +116,13 @@ impl Indicator {
     }
 }
 
+/// An address is its own canonical form; IPv4-mapped ones are IPv4.
+impl From<IpAddr> for Indicator {
+    fn from(address: IpAddr) -> Self {
+        Self::of_canonical(IocType::Ip, crate::ip::fold(address).to_string())
+    }
+}
+
 /// The canonical form of a refanged text of a kind, or what is wrong with it.
 pub(crate) fn canonical(kind: IocType, text: &str) -> Result<String, &'static str> {
     match kind {
