@@ -15,7 +15,7 @@ mod permissions;
 mod rotation_lock;
 
 pub use documents::{Document, DocumentFolder};
-pub use embedded::{DatabaseStats, EmbeddedStore, KeyWalk, MAX_ALERTS, StoreStats};
+pub use embedded::{DatabaseStats, EmbeddedStore, KeyWalk, MAX_ALERTS, SavedForeignKeys, StoreStats};
 pub use head_file::HeadFile;
 pub use journal::{
     Broken, ChainReport, Claim, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream,

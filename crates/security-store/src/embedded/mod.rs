@@ -26,6 +26,7 @@ use security_core::{ChangeSignal, Domain, StoreFault};
 use serde::Serialize;
 
 pub use alerts::MAX_ALERTS;
+pub use foreign_keys::SavedForeignKeys;
 use history_file::HistoryFile;
 pub use key_bulk::KeyWalk;
 use pool::Database;
