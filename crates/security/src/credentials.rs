@@ -11,6 +11,7 @@ mod keys;
 mod master_keys;
 mod scan;
 mod secrets;
+mod suspicion;
 mod usage;
 
 use std::sync::{
@@ -58,6 +59,7 @@ pub(crate) struct CredentialCache {
     table_made: Arc<AtomicBool>,
     /// How large the delta was when a table was last to be made.
     tried_at: AtomicUsize,
+    watch: suspicion::Watch,
 }
 
 /// The document's credentials, as compared with.
@@ -90,6 +92,7 @@ impl Default for CredentialCache {
             building: Arc::default(),
             table_made: Arc::default(),
             tried_at: AtomicUsize::new(0),
+            watch: suspicion::Watch::default(),
         }
     }
 }
