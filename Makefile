@@ -9,7 +9,7 @@ CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
 
-.PHONY: demo test test-rust test-python nginx lint wheel bench audit soak clean help
+.PHONY: demo test test-rust test-python nginx lint wheel bench timing audit soak clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -54,6 +54,10 @@ wheel: $(VENV)/.wheel
 ## make bench   timings beside the Python floor and peers, as a table
 bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/.ready
 	BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python benches/bench.py
+
+## make timing  whether the time of a refused key tells why (dudect's test; exit 1 if it does)
+timing:
+	$(CARGO) bench --quiet --locked -p security --bench timing
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
