@@ -9,7 +9,7 @@ CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
 
-.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers audit soak clean help
+.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers audit soak timing clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -71,6 +71,10 @@ bench-servers: $(VENV)/.wheel $(VENV)/.bench
 	@command -v wrk >/dev/null || { if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
 	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends wrk >/dev/null 2>&1; } || true
 	$(BIN)/python benches/servers.py
+
+## make timing  whether the time of a refused key tells why (dudect's test; exit 1 if it does)
+timing:
+	$(CARGO) bench --quiet --locked -p security --bench timing
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
