@@ -5,11 +5,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PEERS  := target/peers/keys
+EXTRACTORS := target/peers/extract
 CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
 
-.PHONY: demo test test-rust test-python nginx lint wheel bench audit soak clean help
+# Seconds a target of `make fuzz` runs for.
+FUZZ_SECONDS ?= 600
+
+.PHONY: demo test test-rust test-python nginx lint wheel bench audit soak fuzz clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -35,7 +39,7 @@ test-rust:
 	$(CARGO) test --locked -p security-axum-example
 
 test-python: $(VENV)/.wheel nginx
-	$(BIN)/mypy --strict python/security tests examples benches/bench.py
+	$(BIN)/mypy --strict python/security tests examples benches/bench.py benches/extractors.py
 	cd tests && ../$(BIN)/python -m mypy.stubtest security --ignore-disjoint-bases
 	$(BIN)/python -W error::ResourceWarning -m unittest discover -s tests
 
@@ -52,8 +56,9 @@ nginx:
 wheel: $(VENV)/.wheel
 
 ## make bench   timings beside the Python floor and peers, as a table
-bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/.ready
+bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/.ready $(EXTRACTORS)/.ready
 	BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python benches/bench.py
+	BENCH_EXTRACTORS=$(EXTRACTORS)/bin/python $(BIN)/python benches/extractors.py
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
@@ -68,6 +73,11 @@ soak:
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security-store --test processes
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security --test secret_kills
 	SECURITY_INDEX_KILLS=200 $(CARGO) test --locked -p security --test match_index_kills
+
+## make fuzz    mutated texts for every parser, FUZZ_SECONDS (600) for each of eight targets, two at a time
+fuzz:
+	SECURITY_FUZZ_SECONDS=$(FUZZ_SECONDS) SECURITY_FUZZ_SEED=$$(date +%s) \
+	  $(CARGO) test --locked -p security --test fuzz -- --test-threads=2
 
 ## make clean   forget the virtual environment and every build product
 clean:
@@ -89,6 +99,11 @@ $(VENV)/.tools: tests/requirements.txt $(VENV)/bin/pip
 $(PEERS)/.ready: benches/peers/requirements.txt
 	@mkdir -p $(dir $(PEERS)) && $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benches/peers/requirements.txt
+	@touch $@
+
+$(EXTRACTORS)/.ready: benches/peers/extract-requirements.txt
+	@mkdir -p $(dir $(EXTRACTORS)) && $(PYTHON) -m venv $(EXTRACTORS)
+	$(EXTRACTORS)/bin/python -m pip install --quiet --disable-pip-version-check -r benches/peers/extract-requirements.txt
 	@touch $@
 
 $(VENV)/.bench: benches/requirements.txt $(VENV)/bin/pip
