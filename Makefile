@@ -5,11 +5,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PEERS  := target/peers
+PEERS  := target/peers/keys
+EXTRACTORS := target/peers/extract
 CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
 
-.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers audit soak timing clean help
+.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers audit soak timing # Seconds a target of `make fuzz` runs for. FUZZ_SECONDS ?= 600 fuzz clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -36,6 +38,8 @@ test-rust:
 
 test-python: $(VENV)/.wheel nginx postgres
 	$(BIN)/mypy --strict python/security tests examples benches/bench.py
+test-python: $(VENV)/.wheel nginx
+	$(BIN)/mypy --strict python/security tests examples benches/bench.py benches/extractors.py
 	cd tests && ../$(BIN)/python -m mypy.stubtest security --ignore-disjoint-bases
 	$(BIN)/python -W error::ResourceWarning -m unittest discover -s tests
 
@@ -75,6 +79,9 @@ bench-servers: $(VENV)/.wheel $(VENV)/.bench
 ## make timing  whether the time of a refused key tells why (dudect's test; exit 1 if it does)
 timing:
 	$(CARGO) bench --quiet --locked -p security --bench timing
+bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/.ready $(EXTRACTORS)/.ready
+	BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python benches/bench.py
+	BENCH_EXTRACTORS=$(EXTRACTORS)/bin/python $(BIN)/python benches/extractors.py
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
@@ -89,6 +96,11 @@ soak:
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security-store --test processes
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security --test secret_kills
 	SECURITY_INDEX_KILLS=200 $(CARGO) test --locked -p security --test match_index_kills
+
+## make fuzz    mutated texts for every parser, FUZZ_SECONDS (600) for each of eight targets, two at a time
+fuzz:
+	SECURITY_FUZZ_SECONDS=$(FUZZ_SECONDS) SECURITY_FUZZ_SEED=$$(date +%s) \
+	  $(CARGO) test --locked -p security --test fuzz -- --test-threads=2
 
 ## make clean   forget the virtual environment and every build product
 clean:
@@ -110,6 +122,11 @@ $(VENV)/.tools: tests/requirements.txt $(VENV)/bin/pip
 $(PEERS)/%/.ready: benches/peers/%.txt
 	@mkdir -p $(PEERS) && $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(EXTRACTORS)/.ready: benches/peers/extract-requirements.txt
+	@mkdir -p $(dir $(EXTRACTORS)) && $(PYTHON) -m venv $(EXTRACTORS)
+	$(EXTRACTORS)/bin/python -m pip install --quiet --disable-pip-version-check -r benches/peers/extract-requirements.txt
 	@touch $@
 
 $(VENV)/.bench: benches/requirements.txt $(VENV)/bin/pip

@@ -63,6 +63,7 @@ pub(crate) fn whole(text: &str) -> Option<Indicator> {
         .or_else(|| if armed.len() == 12 { None } else { of(IocType::Mac, armed) })
         .or_else(|| of(IocType::Btc, armed))
         .or_else(|| of(IocType::Xmr, armed))
+        .or_else(|| if armed.len() < 43 { None } else { of(IocType::Sol, armed) })
         .or_else(|| a_domain(armed, armed != trimmed))
 }
 

@@ -153,6 +153,7 @@ pub(crate) fn canonical(kind: IocType, text: &str) -> Result<String, &'static st
         IocType::Eth => wallet::canonical_eth(text),
         IocType::Xmr => wallet::canonical_xmr(text),
         IocType::AttackTechnique => technique::canonical(text),
+        IocType::Sol => wallet::canonical_sol(text),
     }
 }
 
