@@ -154,9 +154,21 @@ pub(super) fn is_style_value(text: &[u8], start: usize, _end: usize) -> bool {
 }
 
 /// Objects that templates of applications do not hand to their users; first among the words.
-const TEMPLATE_ROOTS: [&[u8]; 13] =
-    [b"config", b"request.", b"self.", b"file.", b"dir.", b"cycler", b"joiner", b"settings.", b"process.m", b"process.env",
-    b"process.b", b"process.exit", b"process.kill",];
+const TEMPLATE_ROOTS: [&[u8]; 13] = [
+    b"config",
+    b"request.",
+    b"self.",
+    b"file.",
+    b"dir.",
+    b"cycler",
+    b"joiner",
+    b"settings.",
+    b"process.m",
+    b"process.env",
+    b"process.b",
+    b"process.exit",
+    b"process.kill",
+];
 
 /// What a template does not need and an attack does.
 static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {

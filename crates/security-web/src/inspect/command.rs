@@ -128,8 +128,10 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         }
     };
     // Asked last: most words behind a semicolon are no command's name.
-    let is_told = || matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r')
-        && (!is_path && is_told_of(text, start, name, cursor.at) || is_in_code(text, start));
+    let is_told = || {
+        matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r')
+            && (!is_path && is_told_of(text, start, name, cursor.at) || is_in_code(text, start))
+    };
     is_found && !is_told()
 }
 

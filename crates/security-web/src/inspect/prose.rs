@@ -7,7 +7,108 @@
 use super::{cursor::is_word, sql_shape::Marks};
 
 /// Words of languages, in order: beside one of them another word may stand.
-const KEYWORDS: [&[u8]; 100] = [b"all", b"alter", b"analyze", b"and", b"as", b"asc", b"assert", b"async", b"await", b"begin", b"between", b"by", b"call", b"case", b"cast", b"class", b"collate", b"const", b"copy", b"create", b"declare", b"def", b"del", b"delay", b"delete", b"desc", b"describe", b"distinct", b"div", b"do", b"drop", b"echo", b"else", b"end", b"escape", b"exec", b"execute", b"exists", b"exit", b"export", b"extends", b"false", b"fetch", b"final", b"for", b"from", b"function", b"global", b"grant", b"group", b"handler", b"having", b"if", b"ilike", b"import", b"in", b"include", b"insert", b"instanceof", b"into", b"is", b"join", b"lambda", b"let", b"like", b"limit", b"load", b"merge", b"mod", b"new", b"not", b"null", b"offset", b"on", b"or", b"order", b"print", b"private", b"procedure", b"public", b"regexp", b"require", b"return", b"rlike", b"select", b"set", b"sounds", b"static", b"table", b"then", b"throw", b"true", b"truncate", b"typeof", b"union", b"update", b"values", b"var", b"where", b"xor"];
+const KEYWORDS: [&[u8]; 100] = [
+    b"all",
+    b"alter",
+    b"analyze",
+    b"and",
+    b"as",
+    b"asc",
+    b"assert",
+    b"async",
+    b"await",
+    b"begin",
+    b"between",
+    b"by",
+    b"call",
+    b"case",
+    b"cast",
+    b"class",
+    b"collate",
+    b"const",
+    b"copy",
+    b"create",
+    b"declare",
+    b"def",
+    b"del",
+    b"delay",
+    b"delete",
+    b"desc",
+    b"describe",
+    b"distinct",
+    b"div",
+    b"do",
+    b"drop",
+    b"echo",
+    b"else",
+    b"end",
+    b"escape",
+    b"exec",
+    b"execute",
+    b"exists",
+    b"exit",
+    b"export",
+    b"extends",
+    b"false",
+    b"fetch",
+    b"final",
+    b"for",
+    b"from",
+    b"function",
+    b"global",
+    b"grant",
+    b"group",
+    b"handler",
+    b"having",
+    b"if",
+    b"ilike",
+    b"import",
+    b"in",
+    b"include",
+    b"insert",
+    b"instanceof",
+    b"into",
+    b"is",
+    b"join",
+    b"lambda",
+    b"let",
+    b"like",
+    b"limit",
+    b"load",
+    b"merge",
+    b"mod",
+    b"new",
+    b"not",
+    b"null",
+    b"offset",
+    b"on",
+    b"or",
+    b"order",
+    b"print",
+    b"private",
+    b"procedure",
+    b"public",
+    b"regexp",
+    b"require",
+    b"return",
+    b"rlike",
+    b"select",
+    b"set",
+    b"sounds",
+    b"static",
+    b"table",
+    b"then",
+    b"throw",
+    b"true",
+    b"truncate",
+    b"typeof",
+    b"union",
+    b"update",
+    b"values",
+    b"var",
+    b"where",
+    b"xor",
+];
 /// How many words of the beginning are read.
 const MOST_WORDS: usize = 8;
 
@@ -23,9 +124,31 @@ pub(super) const WORDS_OF_SQL: usize = 2;
 /// A word that begins a declaration, and a space: no expression of a database begins so.
 fn begins_other_language(value: &[u8]) -> bool {
     const FIRST: [&[u8]; 25] = [
-        b"async", b"await", b"class", b"const", b"def", b"enum", b"export", b"fn", b"for", b"from", b"func", b"function",
-        b"impl", b"import", b"let", b"namespace", b"package", b"private", b"pub", b"public", b"static",
-        b"struct", b"trait", b"use", b"var",
+        b"async",
+        b"await",
+        b"class",
+        b"const",
+        b"def",
+        b"enum",
+        b"export",
+        b"fn",
+        b"for",
+        b"from",
+        b"func",
+        b"function",
+        b"impl",
+        b"import",
+        b"let",
+        b"namespace",
+        b"package",
+        b"private",
+        b"pub",
+        b"public",
+        b"static",
+        b"struct",
+        b"trait",
+        b"use",
+        b"var",
     ];
     let text = value.trim_ascii_start();
     FIRST.iter().any(|word| begins(text, word) && text.get(word.len()) == Some(&b' '))
@@ -35,7 +158,8 @@ fn begins_other_language(value: &[u8]) -> bool {
 /// only: no expression begins so.
 pub(super) fn is_program(value: &[u8]) -> bool {
     const FIRST: [&[u8]; 11] = [
-        b"select", b"insert", b"update", b"delete", b"create", b"with", b"alter", b"begin", b"explain", b"set", b"grant",
+        b"select", b"insert", b"update", b"delete", b"create", b"with", b"alter", b"begin", b"explain",
+        b"set", b"grant",
     ];
     const SHORTEST: usize = 40;
     let text = value.trim_ascii_start();
@@ -106,15 +230,32 @@ fn begins(text: &[u8], word: &[u8]) -> bool {
 /// with any word, or ends.
 pub(super) fn goes_on(rest: &[u8]) -> bool {
     const JOINS: [&[u8]; 17] = [
-        b"or", b"and", b"xor", b"union", b"order", b"group", b"limit", b"having", b"where", b"into", b"like",
-        b"in", b"between", b"from", b"procedure", b"rlike", b"as",
+        b"or",
+        b"and",
+        b"xor",
+        b"union",
+        b"order",
+        b"group",
+        b"limit",
+        b"having",
+        b"where",
+        b"into",
+        b"like",
+        b"in",
+        b"between",
+        b"from",
+        b"procedure",
+        b"rlike",
+        b"as",
     ];
     let behind = rest.trim_ascii_start();
     match behind {
         [] => true,
         [b'?' | b'.' | b':' | b'!', ..] => behind.get(1).is_some_and(|next| !b" \n?.!".contains(next)),
         [first, ..] if is_letter(*first) => {
-            behind.len() == rest.len() || JOINS.iter().any(|word| begins(behind, word)) || is_keyword_is(behind)
+            behind.len() == rest.len()
+                || JOINS.iter().any(|word| begins(behind, word))
+                || is_keyword_is(behind)
         }
         _ => true,
     }

@@ -201,7 +201,8 @@ pub(super) fn event(text: &[u8]) -> Option<(usize, usize)> {
         let start = window + head.len() - length;
         // `ng-click=`: frameworks have handlers of their own.
         let is_directive = text[..start].ends_with(b"ng-")
-            && (has(Cursor::new(text, equals).rest(), b"$event") || has(Cursor::new(text, equals).rest(), b"constructor"));
+            && (has(Cursor::new(text, equals).rest(), b"$event")
+                || has(Cursor::new(text, equals).rest(), b"constructor"));
         (length > 4 && text[start..].starts_with(b"on") && runs(text, start, equals) || is_directive)
             .then_some((start, equals))
     })

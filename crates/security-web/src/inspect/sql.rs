@@ -22,7 +22,8 @@ pub(super) fn is_union_select(text: &[u8], start: usize, end: usize) -> bool {
             }
         }
     }
-    if gap > 0 && (cursor.eat(b"values row(") || cursor.eat(b"table ") && before(text, start) == Some(b'\'')) {
+    if gap > 0 && (cursor.eat(b"values row(") || cursor.eat(b"table ") && before(text, start) == Some(b'\''))
+    {
         return true;
     }
     if gap == 0 || !cursor.eat(b"select") {

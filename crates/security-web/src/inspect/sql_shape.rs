@@ -120,8 +120,8 @@ impl Words {
                 b"concat" => found.has_concat = true,
                 b"sysdate" | b"dual" | b"rlike" | b"procedure" => found.has_only_sql = true,
                 b"sleep" | b"database" | b"version" | b"insert" => found.has_statement = true,
-                b"or" | b"and" | b"xor" | b"like" | b"between" | b"update" | b"delete" | b"drop" | b"order"
-                | b"group" | b"null" | b"case" | b"user" => found.joins = true,
+                b"or" | b"and" | b"xor" | b"like" | b"between" | b"update" | b"delete" | b"drop"
+                | b"order" | b"group" | b"null" | b"case" | b"user" => found.joins = true,
                 _ => {}
             }
         }

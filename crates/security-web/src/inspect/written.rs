@@ -10,33 +10,107 @@ use super::{
 
 /// Commands that run any other, or open a connection for it.
 const SHELLS: [&[u8]; 22] = [
-    b"sh", b"bash", b"zsh", b"dash", b"ksh", b"csh", b"cmd", b"cmd.exe", b"powershell", b"pwsh", b"nc", b"ncat",
-    b"netcat", b"socat", b"telnet", b"eval", b"perl", b"python", b"python3", b"ruby", b"php", b"source",
+    b"sh",
+    b"bash",
+    b"zsh",
+    b"dash",
+    b"ksh",
+    b"csh",
+    b"cmd",
+    b"cmd.exe",
+    b"powershell",
+    b"pwsh",
+    b"nc",
+    b"ncat",
+    b"netcat",
+    b"socat",
+    b"telnet",
+    b"eval",
+    b"perl",
+    b"python",
+    b"python3",
+    b"ruby",
+    b"php",
+    b"source",
 ];
 /// Commands that tell the sender that they ran.
 const SIGNALS: [&[u8]; 10] =
     [b"curl", b"wget", b"nslookup", b"dig", b"host", b"ping", b"iwr", b"fetch", b"certutil", b"sleep"];
 /// Commands that tell of the machine or stop it, without any argument.
 const TELLERS: [&[u8]; 22] = [
-    b"id", b"whoami", b"uname", b"env", b"printenv", b"ifconfig", b"ipconfig", b"hostname", b"ps", b"netstat", b"w",
-    b"who", b"last", b"pwd", b"ls", b"dir", b"systeminfo", b"ver", b"set", b"reboot", b"shutdown", b"poweroff",
+    b"id",
+    b"whoami",
+    b"uname",
+    b"env",
+    b"printenv",
+    b"ifconfig",
+    b"ipconfig",
+    b"hostname",
+    b"ps",
+    b"netstat",
+    b"w",
+    b"who",
+    b"last",
+    b"pwd",
+    b"ls",
+    b"dir",
+    b"systeminfo",
+    b"ver",
+    b"set",
+    b"reboot",
+    b"shutdown",
+    b"poweroff",
 ];
 /// Tools that are written of more often than any command of a system, and that begin a line.
 const TOOLS: [&[u8]; 24] = [
-    b"brew", b"bundle", b"cargo", b"choco", b"composer", b"docker", b"docker-compose", b"flutter", b"gcloud", b"git",
-    b"gh", b"go", b"gradle", b"helm", b"mvn", b"npx", b"pip", b"pip3", b"poetry", b"pytest", b"rustup", b"terraform",
-    b"uv", b"yarn",
+    b"brew",
+    b"bundle",
+    b"cargo",
+    b"choco",
+    b"composer",
+    b"docker",
+    b"docker-compose",
+    b"flutter",
+    b"gcloud",
+    b"git",
+    b"gh",
+    b"go",
+    b"gradle",
+    b"helm",
+    b"mvn",
+    b"npx",
+    b"pip",
+    b"pip3",
+    b"poetry",
+    b"pytest",
+    b"rustup",
+    b"terraform",
+    b"uv",
+    b"yarn",
 ];
 /// Where only an attack wants to read or write.
 const SECRETS: [&[u8]; 14] = [
-    b"/etc/", b"/proc/self", b"/dev/tcp", b"/root", b"passwd", b"shadow", b".ssh", b"win.ini", b"/bin/", b"/tmp/", b"c:\\",
-    b"://", b"base64", b"rm -rf / ",
+    b"/etc/",
+    b"/proc/self",
+    b"/dev/tcp",
+    b"/root",
+    b"passwd",
+    b"shadow",
+    b".ssh",
+    b"win.ini",
+    b"/bin/",
+    b"/tmp/",
+    b"c:\\",
+    b"://",
+    b"base64",
+    b"rm -rf / ",
 ];
 
 /// Whether the command `name`, whose opener stands at `start` and whose arguments begin at `behind`, is written of.
 pub(super) fn is_told_of(text: &[u8], start: usize, name: &[u8], behind: usize) -> bool {
     let prior = &text[start.saturating_sub(2 * WINDOW)..start];
-    (is_sentence(prior) || is_command_line(prior)) && !reaches_out(name, &text[behind..text.len().min(behind + WINDOW)])
+    (is_sentence(prior) || is_command_line(prior))
+        && !reaches_out(name, &text[behind..text.len().min(behind + WINDOW)])
 }
 
 /// Whether a place is inside of a pair of backticks that stands in a sentence, or of a fence that is closed again.
@@ -45,7 +119,8 @@ pub(super) fn is_in_code(text: &[u8], start: usize) -> bool {
     let behind = &text[start..text.len().min(start + 8 * WINDOW)];
     if let Some(fence) = memchr::memmem::rfind(before, b"```") {
         let n_fences = memchr::memmem::find_iter(before, b"```").count();
-        return n_fences % 2 == 1 && (fence == 0 || matches!(before[fence - 1], b'\n' | b'\r' | b' '))
+        return n_fences % 2 == 1
+            && (fence == 0 || matches!(before[fence - 1], b'\n' | b'\r' | b' '))
             && (has(behind, b"```") || behind.len() == 8 * WINDOW);
     }
     let line = &before[memchr::memrchr2(b'\n', b'\r', before).map_or(0, |at| at + 1)..];
@@ -63,7 +138,8 @@ fn is_sentence(prior: &[u8]) -> bool {
     let mut run = 0;
     prior.split(|byte| *byte == b' ').any(|word| {
         let word = word.strip_suffix(b",").unwrap_or(word);
-        let is_plain = !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
+        let is_plain =
+            !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
         run = if is_plain { run + 1 } else { 0 };
         run >= 3
     })
@@ -86,7 +162,8 @@ fn is_command_line(prior: &[u8]) -> bool {
         let Some(next) = words.next() else { return false };
         first = next;
     }
-    let is_command = first.starts_with(b"./") || TOOLS.contains(&first) || kind(first).is_some() || is_runner(first);
+    let is_command =
+        first.starts_with(b"./") || TOOLS.contains(&first) || kind(first).is_some() || is_runner(first);
     is_command && words.next().is_some()
 }
 
@@ -97,14 +174,18 @@ fn reaches_out(name: &[u8], rest: &[u8]) -> bool {
     let arguments = line.trim_ascii().split(|byte| *byte == b' ').take(8);
     let is_plain = |word: &&[u8]| {
         let first = word.iter().position(|byte| is_word(*byte)).unwrap_or(word.len());
-        word.len() > 1 && word[first..].iter().all(|byte| byte.is_ascii_alphabetic() || b"'\".,".contains(byte))
+        word.len() > 1
+            && word[first..].iter().all(|byte| byte.is_ascii_alphabetic() || b"'\".,".contains(byte))
     };
     let n_words = arguments.clone().filter(is_plain).count();
-    let is_shell = |piped: &[u8]| SHELLS.contains(&piped.split(|byte| !is_word(*byte)).next().unwrap_or_default());
+    let is_shell =
+        |piped: &[u8]| SHELLS.contains(&piped.split(|byte| !is_word(*byte)).next().unwrap_or_default());
     SHELLS.contains(&name)
         || is_last && TELLERS.contains(&name)
         || memchr::memchr_iter(b'|', line).any(|at| is_shell(line[at + 1..].trim_ascii_start()))
-        || SIGNALS.contains(&name) && n_words < 2 && arguments.clone().next().is_some_and(|first| !first.is_empty())
+        || SIGNALS.contains(&name)
+            && n_words < 2
+            && arguments.clone().next().is_some_and(|first| !first.is_empty())
         || SECRETS.iter().any(|secret| has(line, secret))
         || arguments.clone().any(|word| matches!(word, b"/" | b"/*" | b"~"))
 }

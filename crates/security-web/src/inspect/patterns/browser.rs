@@ -92,7 +92,16 @@ pub(super) const BROWSER: &[Family] = &[
     Family::new(
         &rules::XSS_STYLE,
         always,
-        &["-moz-binding", "behavior:url", "behavior: url", "@import'", "@import '//", "@import \"//", "@import \"http", "url(javascript"],
+        &[
+            "-moz-binding",
+            "behavior:url",
+            "behavior: url",
+            "@import'",
+            "@import '//",
+            "@import \"//",
+            "@import \"http",
+            "url(javascript",
+        ],
     ),
     Family::new(&rules::XSS_SCRIPT_CODE, script::is_new_html, &[".innerhtml=", ".innerhtml ="]),
     Family::new(&rules::XSS_STYLE, checks::is_style_value, &["expression("]),
