@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PEERS  := target/peers
-PEERS  := target/peers/keys
-EXTRACTORS := target/peers/extract
 CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
+# Seconds a target of `make fuzz` runs for.
+FUZZ_SECONDS ?= 600
 
-.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers audit soak timing # Seconds a target of `make fuzz` runs for. FUZZ_SECONDS ?= 600 fuzz clean help
+.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers timing audit soak fuzz clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -37,8 +37,6 @@ test-rust:
 	$(CARGO) test --locked -p security-axum-example
 
 test-python: $(VENV)/.wheel nginx postgres
-	$(BIN)/mypy --strict python/security tests examples benches/bench.py
-test-python: $(VENV)/.wheel nginx
 	$(BIN)/mypy --strict python/security tests examples benches/bench.py benches/extractors.py
 	cd tests && ../$(BIN)/python -m mypy.stubtest security --ignore-disjoint-bases
 	$(BIN)/python -W error::ResourceWarning -m unittest discover -s tests
@@ -67,8 +65,9 @@ postgres:
 wheel: $(VENV)/.wheel
 
 ## make bench   timings beside the Python floor and peers, as a table
-bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready
+bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready $(PEERS)/extract/.ready
 	BENCH_PEERS=$(PEERS)/keys/bin/python BENCH_WEB_PEERS=$(PEERS)/web/bin/python $(BIN)/python benches/bench.py
+	BENCH_EXTRACTORS=$(PEERS)/extract/bin/python $(BIN)/python benches/extractors.py
 
 ## make bench-servers  requests a second under gunicorn and uvicorn, protected beside bare (wrk)
 bench-servers: $(VENV)/.wheel $(VENV)/.bench
@@ -79,9 +78,6 @@ bench-servers: $(VENV)/.wheel $(VENV)/.bench
 ## make timing  whether the time of a refused key tells why (dudect's test; exit 1 if it does)
 timing:
 	$(CARGO) bench --quiet --locked -p security --bench timing
-bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/.ready $(EXTRACTORS)/.ready
-	BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python benches/bench.py
-	BENCH_EXTRACTORS=$(EXTRACTORS)/bin/python $(BIN)/python benches/extractors.py
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
