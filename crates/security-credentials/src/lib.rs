@@ -20,6 +20,7 @@ mod accepted;
 mod document;
 mod expiration;
 mod policy;
+mod rotation;
 
 mod draft;
 mod foreign;
@@ -77,6 +78,7 @@ pub use master_key::MasterKey;
 pub use network::parse_network;
 pub use policy::{PolicyOverrides, RotationPolicies, RotationPolicy};
 pub use port::{CredentialChanges, CredentialStore};
+pub use rotation::{PendingRotation, RotationPhase};
 pub use secret_name::SecretName;
 pub use secret_version::{Rewrap, Rewrapped, SecretEntry, SecretStore, SecretVersion, VersionFacts};
 pub use strength::{StrengthReport, validate};

@@ -260,7 +260,7 @@ fn kind(given: &Bound<'_, PyAny>) -> String {
     given.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string())
 }
 
-fn refused(given: &Bound<'_, PyAny>, needed: &str) -> PyErr {
+pub(crate) fn refused(given: &Bound<'_, PyAny>, needed: &str) -> PyErr {
     PyTypeError::new_err(format!("{needed}, not {}", kind(given)))
 }
 

@@ -220,6 +220,8 @@ pub(crate) fn check_credential_expiration(py: Python<'_>) -> PyResult<Bound<'_, 
 /// :param grace_seconds: how long previous values are still accepted: seconds (``int``, ``float``) or ``timedelta``.
 /// :returns: the new value (``str``).
 /// :raises ValueError: for an unknown type, or a grace below zero or beyond a year.
+/// :raises SecurityError: with the code ``rotation-under-way`` when somebody else rotates it at the moment, and
+///     ``rotation-failed`` when a step of :func:`on_rotate` failed; the old value is in force then.
 /// :raises StoreError: when the change cannot be stored; nothing changed then.
 #[pyfunction]
 #[pyo3(signature = (credential_type, request_id = None, grace_seconds = None), text_signature = "(credential_type, request_id=None, grace_seconds=0)")]
@@ -251,10 +253,13 @@ pub(crate) fn init_credential_metadata(py: Python<'_>) -> PyResult<Bound<'_, PyA
 
 /// Plans the rotation of every credential that was ever set, at the end of its period, at once if overdue.
 ///
-/// Nothing rotates by itself: whoever calls :func:`rotate_credential` has to bring the new value to where it is used.
+/// What has steps in this process (:func:`on_rotate`) is rotated when its time has come, and its old value retired when
+/// the grace is over, so that a timer may call this. Nothing else rotates by itself: whoever calls
+/// :func:`rotate_credential` has to bring the new value to where it is used.
 ///
 /// :returns: ``list`` of ``dict``: ``credential_type``, ``due_at`` (RFC 3339), ``status`` (``planned``, or
 ///     ``due_soon`` and ``overdue`` where it is urgent) and more.
+/// :raises SecurityError: with the code ``rotation-failed`` when a step failed; the others had their turn.
 /// :raises StoreError: when the plan cannot be stored.
 #[pyfunction]
 pub(crate) fn schedule_credential_rotation(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {

@@ -9,6 +9,7 @@ mod imported;
 mod issued;
 mod keys;
 mod master_keys;
+mod rotation;
 mod scan;
 mod secrets;
 mod suspicion;
@@ -33,6 +34,7 @@ pub(crate) use heads::Heads;
 pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyFilter};
 pub use master_keys::MasterKeyRotation;
+pub use rotation::{HookFailure, RotationHook, RotationStep, on_rotate};
 pub use scan::{
     FoundKey, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, key_pattern,
 };

@@ -217,7 +217,18 @@ impl Engine {
         };
         let found = if let Some(token) = ParsedToken::parse(presented) {
             let (verdict, key) = self.judge_issued(token.id(), digest, asked, &seen)?;
-            Presented::Known(Cow::Borrowed(token.id()), verdict, key)
+            let is_ours = verdict.reason != KeyReason::Unknown || verdict.superseded;
+            let found = if is_ours || document.is_accepted() || documents.routes.is_empty() {
+                Presented::Nobodys
+            } else {
+                // Another store of ours may have issued it, before it was imported here.
+                let digest = self.pepper.digest(presented);
+                self.judge_imported(&documents.routes, presented, &digest, asked, &seen)?
+            };
+            match found {
+                Presented::Nobodys => Presented::Known(Cow::Borrowed(token.id()), verdict, key),
+                found => found,
+            }
         } else {
             let digest = digest();
             // Another shape is nothing malformed where keys of other systems are.
