@@ -198,6 +198,8 @@ impl BodyPrefix {
         media: &str,
         text: &[u8],
     ) -> Result<Inspection, UnreadableBody> {
+        // Every reader that knows a byte order mark leaves it out, and it stands before no form.
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         refuse_declared(text)?;
         let content_type = match first(text) {
             _ if is_text(media) => &*self.content_type,
@@ -349,8 +351,7 @@ fn named_orders(content_type: &[u8]) -> Result<Vec<Wide>, UnreadableBody> {
 
 /// The encoding that an XML document declares of itself is that which its readers use.
 fn refuse_declared(text: &[u8]) -> Result<(), UnreadableBody> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
-    let Some(declaration) = text.strip_prefix(b"<?xml") else { return Ok(()) };
+    let Some(declaration) = text.trim_ascii_start().strip_prefix(b"<?xml") else { return Ok(()) };
     let end = declaration.iter().position(|byte| *byte == b'>').unwrap_or(declaration.len());
     let declaration = String::from_utf8_lossy(&declaration[..end.min(1024)]).to_ascii_lowercase();
     let Some((_, after)) = declaration.split_once("encoding") else { return Ok(()) };
