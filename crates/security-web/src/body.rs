@@ -5,6 +5,8 @@
 //! become UTF-8, and what calls itself a picture and begins like JSON is JSON (many applications never ask what a body
 //! calls itself). What cannot be read so is refused, since nobody can tell what it says.
 
+mod facts;
+
 use std::{borrow::Cow, io::Read};
 
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};

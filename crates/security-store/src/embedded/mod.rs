@@ -6,6 +6,8 @@ mod credentials;
 mod foreign_keys;
 mod full_text;
 mod history_file;
+mod indicator_batch;
+mod indicator_record;
 mod indicators;
 mod intel;
 mod key_bulk;
