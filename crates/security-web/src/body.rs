@@ -167,11 +167,7 @@ impl BodyPrefix {
             return Err(UnreadableBody("its charset is that of its parts, and not of what parts them"));
         }
         let seen = seen_order(&bytes);
-        // Readers of JSON and XML know wide characters by the first bytes alone, and both begin with ASCII's.
-        let is_document = media.ends_with("json")
-            || media.ends_with("xml")
-            || !is_text(&media)
-            || (media.is_empty() && begins_like_text(&bytes));
+        let is_document = is_document(&media, &bytes);
         let mut found = match seen {
             Some(wide) if is_document => self.look(inspection, &media, &wide.in_utf8(&bytes))?,
             None if named.is_empty() => self.look(inspection, &media, &bytes)?,
@@ -300,6 +296,14 @@ fn first(bytes: &[u8]) -> Option<u8> {
     let is_nothing =
         |byte: &u8| matches!(byte, 0 | 0xef | 0xbb | 0xbf | 0xfe | 0xff) || byte.is_ascii_whitespace();
     bytes.iter().copied().find(|byte| !is_nothing(byte))
+}
+
+/// Whether it is JSON or XML. Their readers know wide characters by the first bytes alone, and both begin with ASCII's.
+fn is_document(media: &str, bytes: &[u8]) -> bool {
+    media.ends_with("json")
+        || media.ends_with("xml")
+        || !is_text(media)
+        || (media.is_empty() && begins_like_text(bytes))
 }
 
 /// The graver of two readings of one body.
