@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from os import PathLike
@@ -75,6 +75,7 @@ __all__ = [
     "export_indicators",
     "export_iocs_to_stix",
     "extract_iocs",
+    "extract_iter",
     "flush",
     "flush_if_open",
     "generate_compliance_report",
@@ -102,6 +103,7 @@ __all__ = [
     "load_warninglist",
     "log_credential_usage",
     "mask_credential",
+    "on_rotate",
     "read_secret",
     "refang",
     "remove_warninglist",
@@ -165,6 +167,15 @@ def check_credential_expiration() -> list[ExpirationReport]: ...
 def rotate_credential(
     credential_type: str, request_id: str | None = None, grace_seconds: float | timedelta = 0
 ) -> str: ...
+def on_rotate(
+    credential_type: str,
+    *,
+    create: Callable[[Secret], object] | None,
+    test: Callable[[Secret], object] | None = None,
+    switch: Callable[[Secret], object] | None = None,
+    retire: Callable[[], object] | None = None,
+    grace_seconds: float | timedelta = 0,
+) -> None: ...
 def init_credential_metadata() -> dict[str, CredentialMetadata]: ...
 def schedule_credential_rotation() -> list[ExpirationReport]: ...
 def issue_api_key(
@@ -290,8 +301,17 @@ def extract_iocs(
     types: Iterable[str] | None = None,
     limit: int | None = None,
     *,
+    dedupe: bool = False,
     warninglists: str = "keep",
 ) -> list[ExtractedIoc]: ...
+def extract_iter(
+    path_or_file: str | PathLike[str] | _Readable,
+    types: Iterable[str] | None = None,
+    limit: int | None = None,
+    *,
+    dedupe: bool = False,
+    warninglists: str = "keep",
+) -> Iterator[ExtractedIoc]: ...
 def defang(text: str) -> str: ...
 def refang(text: str) -> str: ...
 def check_threat_intelligence(value: str, ioc_type: str | None = None) -> ThreatLookup: ...

@@ -90,7 +90,9 @@ impl KeyUse {
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
         out.extend_from_slice(b"{\"request_id\":\"");
         out.extend_from_slice(self.request_id.hyphenated().encode_lower(&mut id).as_bytes());
-        write!(out, "\",\"at\":\"{}\",\"credential_type\":\"", self.at).expect("a vector takes every write");
+        out.extend_from_slice(b"\",\"at\":\"");
+        out.extend_from_slice(self.at.encode(&mut [0; Timestamp::TEXT]).as_bytes());
+        out.extend_from_slice(b"\",\"credential_type\":\"");
         out.extend_from_slice(self.credential_type().as_bytes());
         out.extend_from_slice(b"\",\"component\":\"");
         out.extend_from_slice(Self::COMPONENT.as_bytes());

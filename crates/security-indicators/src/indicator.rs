@@ -36,6 +36,9 @@ impl Indicator {
         if trimmed.len() > Limits::DEFAULT.max_value {
             return Err(invalid("it is longer than 8 KiB"));
         }
+        if kind == IocType::Url && url::is_canonical(trimmed) {
+            return Ok(Self { kind, value: trimmed.into() });
+        }
         let verbatim =
             matches!(kind, IocType::FileName | IocType::FilePath | IocType::RegistryKey | IocType::Ssdeep);
         let armed = if verbatim { Cow::Borrowed(trimmed) } else { refang(trimmed) };
@@ -150,6 +153,7 @@ pub(crate) fn canonical(kind: IocType, text: &str) -> Result<String, &'static st
         IocType::Eth => wallet::canonical_eth(text),
         IocType::Xmr => wallet::canonical_xmr(text),
         IocType::AttackTechnique => technique::canonical(text),
+        IocType::Sol => wallet::canonical_sol(text),
     }
 }
 

@@ -5,12 +5,14 @@ mod errors;
 
 mod bans;
 mod credentials;
+mod extraction;
 mod inspection;
 mod intel;
 mod ioc_check;
 mod key_scan;
 mod middleware;
 mod response_headers;
+mod rotation;
 mod secrets;
 mod setup;
 mod taxii;
@@ -32,6 +34,8 @@ mod _security {
         verify_db_password, verify_logging_api_key, verify_mail_api_key, verify_secret_token,
     };
     #[pymodule_export]
+    use super::extraction::{extract_iocs, extract_iter};
+    #[pymodule_export]
     use super::inspection::inspect_request;
     #[pymodule_export]
     use super::intel::{
@@ -43,6 +47,8 @@ mod _security {
     use super::middleware::{
         PolicyOverride, RequestState, begin_request, begin_request_asgi, error_response, is_ip_trusted,
     };
+    #[pymodule_export]
+    use super::rotation::on_rotate;
     #[pymodule_export]
     use super::secrets::{
         Secret, delete_secret, list_secrets, read_secret, restore_secret, rotate_master_key, store_secret,
@@ -56,7 +62,7 @@ mod _security {
     };
     #[pymodule_export]
     use super::threat::{
-        ThreatDetector, check_threat_intelligence, create_threat_rule, defang, detect_threats, extract_iocs,
+        ThreatDetector, check_threat_intelligence, create_threat_rule, defang, detect_threats,
         identify_ioc_type, refang, test_rule,
     };
     #[pymodule_export]

@@ -1,7 +1,8 @@
 //! How many values a second payload inspection looks at, and whether its time grows in proportion.
 //!
 //! `cargo bench -p security-web --bench inspect` runs over corpora made here. With `-- FILE` it takes each line of
-//! the file as a value and says how many are refused, and shows the first of them with `-- FILE show`.
+//! the file as a value and says how many are refused, and shows the first of them with `-- FILE show`. With
+//! `-- body NAME` it runs one body or request and nothing else, for a profiler.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark talks, and stops at a surprise")]
 
 use std::{fs, hint::black_box, time::Instant};
@@ -10,6 +11,17 @@ use security_web::{InspectionPolicy, RequestView, inspect};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [command, name] = &arguments[..]
+        && command == "body"
+    {
+        for (_, content_type, body) in bodies().iter().filter(|(known, ..)| known == name) {
+            (0..20).for_each(|_| _ = black_box(refused_body(content_type, body)));
+        }
+        for (_, request) in requests().iter().filter(|(known, _)| known == name) {
+            (0..1000).for_each(|_| _ = black_box(refused(request)));
+        }
+        return;
+    }
     if let Some(file) = arguments.first() {
         return judge_file(file, arguments.len() > 1);
     }
@@ -181,7 +193,7 @@ fn judge_file(file: &str, shows: bool) {
     let values: Vec<String> = text
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.trim_ascii().is_empty())
-        .map(|line| format!("q={}", encoded(&String::from_utf8_lossy(line))))
+        .map(|line| format!("value={}", encoded(&String::from_utf8_lossy(line))))
         .collect();
     let mut n_refused = 0;
     for value in &values {

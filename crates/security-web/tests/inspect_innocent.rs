@@ -30,19 +30,43 @@ const TABLES: [&str; 2] = [
     include_str!("../../../testdata/inspect/innocent_technical.toml"),
 ];
 
+/// Written later and in one go, against detectors that did not know them.
+const SECOND_TABLES: [&str; 2] = [
+    include_str!("../../../testdata/inspect/innocent_everyday.toml"),
+    include_str!("../../../testdata/inspect/innocent_machine.toml"),
+];
+
 #[test]
 fn innocent_values_pass() {
+    let n_values = passes(&TABLES, 200);
+    assert!(n_values >= 1500, "{n_values}");
+}
+
+#[test]
+fn values_of_every_day_pass() {
+    // A few of these are what an attack is as well: a script element, a handler, a call of `child_process`.
+    let n_values = passes(&SECOND_TABLES, 50);
+    assert!(n_values >= 400, "{n_values}");
+}
+
+/// Tries every value of some tables in every place, of which one in `most` may be refused, and gives how many values
+/// there were.
+fn passes(tables: &[&str], most: usize) -> usize {
     let (mut n_values, mut n_tried, mut wrong) = (0, 0, Vec::new());
-    for table in TABLES {
+    let mut wrong_values = 0;
+    for table in tables {
         let table: Table = toml::from_str(table).unwrap();
         for group in &table.innocent {
             for value in group.values(&table.sets) {
                 n_values += 1;
                 let mut found: Vec<_> = PLACES.iter().map(|place| (*place, placed(place, &value))).collect();
-                if !value.contains(['\r', '\n']) {
+                if group.is_named {
+                    found.retain(|(place, _)| !place.contains("json") && *place != "xml");
+                } else if !value.contains(['\r', '\n']) {
                     found.push(("user-agent", header("User-Agent", value.as_bytes())));
                 }
                 n_tried += found.len();
+                wrong_values += usize::from(found.iter().any(|(_, found)| found.is_denied));
                 for (place, found) in found.iter().filter(|(_, found)| found.is_denied) {
                     let ids: Vec<&str> = found.reasons.iter().map(|reason| reason.id.as_ref()).collect();
                     wrong.push(format!("{} {place}: {value:?} {ids:?}", group.kind));
@@ -50,10 +74,10 @@ fn innocent_values_pass() {
             }
         }
     }
-    println!("{} of {n_tried} refused, {n_values} values", wrong.len());
+    println!("{} of {n_tried} refused, {wrong_values} of {n_values} values", wrong.len());
     println!("{}", wrong.join("\n"));
-    assert!(n_values >= 1500, "{n_values}");
-    assert!(wrong.len() * 200 <= n_tried, "{} of {n_tried}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.len() * most <= n_tried, "{} of {n_tried}:\n{}", wrong.len(), wrong.join("\n"));
+    n_values
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `security.modules.threat`: rules as files that are live in every process, events, alerts, look-ups.
 
+mod extraction;
 mod files;
 mod lookup;
 
@@ -21,9 +22,10 @@ use security_threat::{Alert, AlertStore, Rule, RuleDraft, RuleMatch, RuleSet, Th
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub(crate) use extraction::wanted;
+pub use extraction::{CONTEXT, ExtractedIoc, Finder, FoundIoc, FoundStream, extract_iocs};
 pub use files::read_rule_file;
-pub(crate) use lookup::wanted;
-pub use lookup::{ExtractedIoc, extract_iocs, identify_ioc_type};
+pub use lookup::identify_ioc_type;
 
 use crate::{Engine, Error, Result, follow::Follower, intel::IocCheck, utils::generate_request_id, world};
 

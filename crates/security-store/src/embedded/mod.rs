@@ -6,6 +6,8 @@ mod credentials;
 mod foreign_keys;
 mod full_text;
 mod history_file;
+mod indicator_batch;
+mod indicator_record;
 mod indicators;
 mod intel;
 mod key_bulk;
@@ -24,6 +26,7 @@ use security_core::{ChangeSignal, Domain, StoreFault};
 use serde::Serialize;
 
 pub use alerts::MAX_ALERTS;
+pub use foreign_keys::SavedForeignKeys;
 use history_file::HistoryFile;
 pub use key_bulk::KeyWalk;
 use pool::Database;

@@ -158,7 +158,7 @@ impl Database {
             Some(connection) => connection,
             None => {
                 self.prepare()?;
-                self.schema.connect(&self.path)?
+                self.schema.connect_writer(&self.path)?
             }
         };
         let refused = |error: &rusqlite::Error| fault::from_sqlite(error, &self.path);
@@ -224,7 +224,7 @@ impl Database {
             Some(connection) => connection,
             None => {
                 self.prepare()?;
-                self.schema.connect(&self.path)?
+                self.schema.connect_writer(&self.path)?
             }
         };
         let outcome = work(&mut connection);

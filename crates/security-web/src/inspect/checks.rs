@@ -6,8 +6,12 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::cursor::{Cursor, WINDOW, before, has, is_word};
 
-/// A tag's name that really ends.
-pub(super) fn is_tag(text: &[u8], _start: usize, end: usize) -> bool {
+/// A tag's name that really ends. Most elements do nothing without an attribute.
+pub(super) fn is_tag(text: &[u8], start: usize, end: usize) -> bool {
+    const BY_THEMSELVES: [&[u8]; 5] = [b"<svg", b"<math", b"<xss", b"<noscript", b"<foreignobject"];
+    if text.get(end) == Some(&b'>') && !BY_THEMSELVES.contains(&&text[start..end]) {
+        return false;
+    }
     text[end - 1] == b' ' || text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
 }
 
@@ -98,6 +102,13 @@ pub(super) fn is_system_path(text: &[u8], start: usize, _end: usize) -> bool {
     !near.contains(&b' ') && (start == 0 || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
 }
 
+/// A path that is the whole value, not one that a text or a command line tells of.
+pub(super) fn is_alone(text: &[u8], start: usize, end: usize) -> bool {
+    let near = text[start.saturating_sub(WINDOW)..text.len().min(end + WINDOW)].trim_ascii();
+    // A chain of parents is a path wherever it stands, also with a line's end in it.
+    !near.contains(&b' ') || has(near, b"../") || has(near, b".. /") || has(near, b"..\\")
+}
+
 /// `..` as a segment.
 pub(super) fn is_parent(text: &[u8], start: usize, _end: usize) -> bool {
     start.checked_sub(1).is_none_or(|at| matches!(text[at], b'/' | b'\\' | b'=' | b' ' | b'"'))
@@ -143,12 +154,25 @@ pub(super) fn is_style_value(text: &[u8], start: usize, _end: usize) -> bool {
 }
 
 /// Objects that templates of applications do not hand to their users; first among the words.
-const TEMPLATE_ROOTS: [&[u8]; 9] =
-    [b"config", b"request.", b"self.", b"file.", b"dir.", b"process.", b"cycler", b"joiner", b"settings."];
+const TEMPLATE_ROOTS: [&[u8]; 13] = [
+    b"config",
+    b"request.",
+    b"self.",
+    b"file.",
+    b"dir.",
+    b"cycler",
+    b"joiner",
+    b"settings.",
+    b"process.m",
+    b"process.env",
+    b"process.b",
+    b"process.exit",
+    b"process.kill",
+];
 
 /// What a template does not need and an attack does.
 static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    const WORDS: [&[u8]; 42] = [
+    const WORDS: [&[u8]; 45] = [
         b"__",
         b".class",
         b"getclass",
@@ -190,6 +214,9 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         b"setattribute",
         b"writefile",
         b"clearconfig",
+        b"getservletcontext",
+        b"signer.",
+        b"system.io.",
         b"`",
     ];
     AhoCorasick::builder()
@@ -280,7 +307,7 @@ pub(super) fn is_ldap(text: &[u8]) -> bool {
         })
         || text.starts_with(b"*)(")
         || text.len() < 40 && [&b"*)"[..], b"*()"].iter().any(|start| text.starts_with(start))
-        || has(text, b"*))") && text.len() < 40
+        || text.len() < 40 && has(text, b"*))")
 }
 
 /// `axis::` of XPath with a node behind it.

@@ -4,10 +4,15 @@ use super::{
     command_words::{Kind, is_of_files, is_runner, kind},
     cursor::{Cursor, WINDOW, has, is_word},
     signs::CHAIN,
+    written::{is_in_code, is_told_of},
 };
 
 /// Behind `;`, `|`, `&&`, a backtick, `$(` or a line's end: a command.
 pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
+    // `^id$`: an alternative of a pattern, between its anchors.
+    if text[start] == b'|' && text.get(end) == Some(&b'^') && is_anchored(text, end + 1) {
+        return false;
+    }
     if text[start] == b'`' && is_markdown(text, start, end)
         || text[start] == b'$' && text[..start].ends_with(b" `")
     {
@@ -17,6 +22,9 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     let is_fenced = text[start.saturating_sub(16)..start].windows(3).any(|fence| fence == b"```");
     if text[start] == b'\n' && is_fenced {
         return false;
+    }
+    if runs_variable(text, start, end) {
+        return true;
     }
     let mut cursor = Cursor::new(text, end);
     cursor.skip_few(|byte| {
@@ -60,6 +68,10 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && !(is_line && memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).take(3).count() < 3);
     let rest = cursor.rest();
+    // `chmod('x')` is a function's call.
+    if !is_substitution && rest.starts_with(b"(") {
+        return false;
+    }
     if is_braced && rest.first() == Some(&b',') && kind(name).is_some() {
         return true;
     }
@@ -67,7 +79,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         .trim_ascii_start()
         .first()
         .is_none_or(|byte| matches!(byte, b'`' | b')' | b';' | b'|' | b'&' | b'#' | b'>' | b'"' | b'\''));
-    match kind(name) {
+    let is_found = match kind(name) {
         Some(found @ (Kind::Plain | Kind::WrittenOf)) => {
             let is_end = |byte: &u8| {
                 !is_word(*byte) && !matches!(byte, b'.' | b'=' | b':' | b',' | b'!' | b'?' | b'-')
@@ -83,9 +95,6 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
                     || !is_list && stands_alone)
         }
         Some(Kind::Word) => {
-            if closes_a_tag(rest) {
-                return false;
-            }
             let takes_text = matches!(
                 name,
                 b"echo" | b"sed" | b"eval" | b"exec" | b"expr" | b"trap" | b"alias" | b"test" | b"sleep"
@@ -96,16 +105,19 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
                     | (b"route", [b'p', b'r', ..])
                     | (b"net", [b'u' | b'v' | b's' | b'l', ..])
             );
-            if is_path
+            if closes_a_tag(rest) {
+                false
+            } else if is_path
                 || is_argument(rest, takes_text, false)
                 || is_pair
                 || is_substitution && takes_text && rest.first() == Some(&b' ')
             {
-                return !matches!(rest.first(), Some(b'=' | b':' | b',')) && !is_long_flag(rest, name);
+                !matches!(rest.first(), Some(b'=' | b':' | b',')) && !is_long_flag(rest, name)
+            } else {
+                let is_sure =
+                    matches!(name, b"id" | b"dir" | b"env" | b"hostname") || is_strict && opener != b'&';
+                is_last && !is_list && (is_sure || leaves_a_value(text, start))
             }
-            let is_sure =
-                matches!(name, b"id" | b"dir" | b"env" | b"hostname") || is_strict && opener != b'&';
-            is_last && !is_list && (is_sure || leaves_a_value(text, start))
         }
         // Any name with a flag, where it leaves a value or is run for its output.
         None => {
@@ -114,7 +126,39 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
             let leaves = matches!(opener, b';' | b'&') && leaves_a_value(text, start);
             name.len() > 1 && has_flag && (is_substitution || leaves)
         }
+    };
+    // Asked last: most words behind a semicolon are no command's name.
+    let is_told = || {
+        matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r')
+            && (!is_path && is_told_of(text, start, name, cursor.at) || is_in_code(text, start))
+    };
+    is_found && !is_told()
+}
+
+/// `a=id;$a`: a variable that was set just before, and is run.
+fn runs_variable(text: &[u8], start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    cursor.space();
+    if !cursor.eat(b"$") {
+        return false;
     }
+    let name = cursor.word();
+    let prior = &text[start.saturating_sub(WINDOW)..start];
+    !name.is_empty()
+        && name.len() < 16
+        && memchr::memmem::find_iter(prior, name).any(|at| {
+            prior.get(at + name.len()) == Some(&b'=')
+                && at.checked_sub(1).is_none_or(|before| b";|&\n\r (`".contains(&prior[before]))
+                && prior.get(at + name.len() + 1).is_some_and(|byte| *byte > b' ')
+        })
+}
+
+/// A name and the dollar sign that ends a pattern.
+fn is_anchored(text: &[u8], from: usize) -> bool {
+    let mut cursor = Cursor::new(text, from);
+    !cursor.word().is_empty()
+        && cursor.eat(b"$")
+        && cursor.peek().is_none_or(|byte| matches!(byte, b'|' | b')' | b'/' | b' ' | b'"' | b'\''))
 }
 
 /// Whether what stands before an opener is what a form wanted: nothing, a number or an address, a mark that closes.
@@ -144,6 +188,10 @@ fn closes_a_tag(rest: &[u8]) -> bool {
 /// it, or a `ping` with its count.
 pub(super) fn is_whole_command(text: &[u8]) -> bool {
     const FOLDERS: [&[u8]; 5] = [b"/bin/", b"/usr/bin/", b"/sbin/", b"/usr/sbin/", b"/usr/local/bin/"];
+    const MOST_WORDS: usize = 8;
+    if text.split(|byte| *byte == b' ').nth(MOST_WORDS).is_some() {
+        return false;
+    }
     let mut cursor = Cursor::new(text, 0);
     let mut word = [0u8; 24];
     let mut length = unquoted(&mut cursor, &mut word);
@@ -246,7 +294,7 @@ fn is_sign_of_shell(word: &[u8], behind: &[u8]) -> bool {
         Some(b'/') => {
             word.get(1).is_none_or(|byte| byte.is_ascii_alphanumeric() || b"?*[.\\'\"".contains(byte))
         }
-        Some(b'$' | b'~' | b'*') => true,
+        Some(b'$' | b'~' | b'*' | b'@') => true,
         // A redirection leads from or to a file.
         Some(sign @ (b'<' | b'>')) => {
             let target = if word.len() > 1 { &word[1..] } else { behind.trim_ascii_start() };
@@ -339,7 +387,8 @@ fn skips_variable(cursor: &mut Cursor<'_>) -> bool {
 
 /// A shell with something to run: `bash -c`, `cmd /c`, `/bin/sh`.
 pub(super) fn is_shell(text: &[u8], start: usize, end: usize) -> bool {
-    let before_ok = start == 0 || !is_word(text[start - 1]);
+    // The first line of a script says who is to run it.
+    let before_ok = start == 0 || !is_word(text[start - 1]) && !text[..start].ends_with(b"#!");
     before_ok && text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
 }
 

@@ -55,9 +55,15 @@ pub(super) fn splits_header(decoded: &[u8], part: Part) -> bool {
                     starts(line, name)
                         && memchr::memmem::find(&line[name.len()..], sign).is_some()
                         && !is_text(&line[name.len()..])
+                        && !is_quoted(&line[name.len()..])
                 })
                 || n_lines <= FEW && (is_header(line) && part != Part::Body || is_request(line))
         })
+}
+
+/// A value in quotation marks, as programs have it.
+fn is_quoted(value: &[u8]) -> bool {
+    matches!(value.trim_ascii_start().first(), Some(b'"' | b'\'' | b'`'))
 }
 
 /// A value of many words.

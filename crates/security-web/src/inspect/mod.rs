@@ -20,6 +20,7 @@ mod multipart;
 mod objects;
 mod patterns;
 mod place;
+mod prose;
 mod rules;
 mod script;
 mod settings;
@@ -30,6 +31,8 @@ mod ssrf;
 mod tokenised;
 mod value;
 mod walk;
+mod work;
+mod written;
 mod xml;
 
 pub use rules::{RULES, Rule};

@@ -22,7 +22,15 @@ const PACKAGES: [&[u8]; 13] = [
     b"com.caucho",
 ];
 
-/// PHP's serialised forms: `o:4:"user"`, `a:1:{i:`.
+/// What leads from Java's runtime to a process; its memory and processors are numbers.
+pub(super) fn is_runtime(text: &[u8], _start: usize, end: usize) -> bool {
+    const FIGURES: [&[u8]; 5] =
+        [b").availableprocessors", b").totalmemory", b").freememory", b").maxmemory", b").gc("];
+    let rest = Cursor::new(text, end).rest();
+    !FIGURES.iter().any(|figure| rest.starts_with(figure))
+}
+
+/// PHP's serialised objects: `o:4:"user"`, `c:8:{`. Lists of plain values make no object.
 pub(super) fn is_php(text: &[u8], start: usize, end: usize) -> bool {
     if !begins(text, start, end) {
         return false;
@@ -32,10 +40,6 @@ pub(super) fn is_php(text: &[u8], start: usize, end: usize) -> bool {
     let digits = cursor.skip(|byte| byte.is_ascii_digit());
     if digits == 0 {
         return false;
-    }
-    if text[start] == b'a' {
-        return cursor.eat(b":{")
-            && [&b"i:"[..], b"s:", b"o:", b"a:", b"b:", b"}"].iter().any(|sign| cursor.eat(sign));
     }
     cursor.eat(b":\"") || text[start] == b'c' && cursor.eat(b":{")
 }

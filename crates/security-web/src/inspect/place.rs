@@ -66,6 +66,12 @@ impl<'a> Place<'a> {
         NAMES.iter().any(|known| name.contains(known))
     }
 
+    /// Whether it is a box for searching, where people paste what they see, and nothing is fetched.
+    pub(super) fn is_for_search(&self) -> bool {
+        const NAMES: [&str; 8] = ["q", "query", "search", "search_query", "keyword", "keywords", "term", "s"];
+        NAMES.iter().any(|known| known.eq_ignore_ascii_case(self.name))
+    }
+
     /// Whether the value may be a secret, which evidence must not show.
     pub(super) fn is_secret(&self) -> bool {
         const WORDS: [&str; 12] = [

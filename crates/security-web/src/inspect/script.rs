@@ -31,6 +31,13 @@ pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
 pub(super) fn is_eval(text: &[u8], start: usize, end: usize) -> bool {
     let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.');
     let rest = Cursor::new(text, end).rest();
+    if text[..end].ends_with(b"import(")
+        && let Some((b'\'' | b'"' | b'`', module)) = rest.split_first()
+    {
+        // A module of the program's own is named without a host.
+        const ELSEWHERE: [&[u8]; 6] = [b"//", b"http", b"data:", b"blob:", b"\\", b"/\\"];
+        return ELSEWHERE.iter().any(|start| module.starts_with(start));
+    }
     !is_name
         && [
             &b"atob"[..],
@@ -142,6 +149,31 @@ fn is_new_location(cursor: &mut Cursor<'_>) -> bool {
         .any(|start| rest.starts_with(start))
 }
 
+/// Something assigned to `innerHTML`, other than a plain text.
+pub(super) fn is_new_html(text: &[u8], _start: usize, end: usize) -> bool {
+    let rest = Cursor::new(text, end).rest().trim_ascii_start();
+    let Some((quote @ (b'"' | b'\''), inside)) = rest.split_first() else { return true };
+    let close = memchr::memchr(*quote, inside).unwrap_or(inside.len());
+    inside[..close].iter().any(|byte| b"<&\\".contains(byte))
+        || inside.get(close + 1).is_some_and(|byte| matches!(byte, b'+' | b'`'))
+}
+
+/// Whether what stands behind `<script>` may be a script, and not the rest of a sentence about it.
+pub(super) fn has_code(behind: &[u8]) -> bool {
+    let end = memchr::memchr(b'<', behind).unwrap_or(behind.len());
+    end > 0 && behind[..end].iter().any(|byte| b"(=`[{;\\&/+%".contains(byte))
+}
+
+/// A script element that is more than its name.
+pub(super) fn is_element(text: &[u8], start: usize, end: usize) -> bool {
+    match text.get(end) {
+        // The end of one is an attack where something begins behind it.
+        Some(b'>') if text[start + 1] == b'/' => text[end + 1..].trim_ascii_start().starts_with(b"<"),
+        Some(b'>') => start == 0 && end + 1 == text.len() || has_code(&text[end + 1..]),
+        next => next.is_none_or(|byte| !is_word(*byte) && *byte != b'-'),
+    }
+}
+
 /// `<x:script`: an element of any name space is a script where the name space is HTML's.
 pub(super) fn is_prefixed(text: &[u8], start: usize, end: usize) -> bool {
     let prefix = text[..start].iter().rev().take(24).take_while(|byte| is_word(**byte)).count();
@@ -167,7 +199,11 @@ pub(super) fn event(text: &[u8]) -> Option<(usize, usize)> {
         let length =
             head.iter().rev().take(LONGEST_EVENT).take_while(|byte| byte.is_ascii_alphanumeric()).count();
         let start = window + head.len() - length;
-        (length > 4 && text[start..].starts_with(b"on") && runs(text, start, equals))
+        // `ng-click=`: frameworks have handlers of their own.
+        let is_directive = text[..start].ends_with(b"ng-")
+            && (has(Cursor::new(text, equals).rest(), b"$event")
+                || has(Cursor::new(text, equals).rest(), b"constructor"));
+        (length > 4 && text[start..].starts_with(b"on") && runs(text, start, equals) || is_directive)
             .then_some((start, equals))
     })
 }
@@ -197,8 +233,23 @@ pub(super) fn is_uri(text: &[u8], start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
     let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
     !is_name
+        && !is_nothing(rest)
         && !rest.starts_with(b" ")
         && rest.iter().any(|byte| matches!(byte, b'(' | b'=' | b'`' | b';' | b'[' | b'\'' | b'"' | b'/'))
+}
+
+/// `void(0)`, `;`: scripts of links that do nothing.
+fn is_nothing(script: &[u8]) -> bool {
+    [&b"void(0)"[..], b"void 0", b""].iter().any(|nothing| {
+        script.strip_prefix(*nothing).is_some_and(|behind| {
+            let behind = behind.strip_prefix(b";").unwrap_or(behind);
+            match behind {
+                [] | [b'>' | b' ', ..] => true,
+                [b'"' | b'\'', rest @ ..] => matches!(rest.first(), None | Some(b'>' | b' ')),
+                _ => false,
+            }
+        })
+    })
 }
 
 /// A script URI whose scheme is broken by line ends and tabs, which browsers drop.

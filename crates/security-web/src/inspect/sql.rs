@@ -1,6 +1,9 @@
 //! Exact checks for SQL that the automaton's hits lead to.
 
-use super::cursor::{Cursor, WINDOW, before, has, is_word};
+use super::{
+    cursor::{Cursor, WINDOW, before, has, is_word},
+    prose::goes_on,
+};
 
 /// `union`, then `select`, with `all`, `distinct` and brackets between.
 pub(super) fn is_union_select(text: &[u8], start: usize, end: usize) -> bool {
@@ -18,6 +21,10 @@ pub(super) fn is_union_select(text: &[u8], start: usize, end: usize) -> bool {
                 return true;
             }
         }
+    }
+    if gap > 0 && (cursor.eat(b"values row(") || cursor.eat(b"table ") && before(text, start) == Some(b'\''))
+    {
+        return true;
     }
     if gap == 0 || !cursor.eat(b"select") {
         return false;
@@ -65,6 +72,9 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
     let at = cursor.at;
     let Some(right) = operand(&mut cursor) else { return after_quote && left != Operand::Name };
     let is_cut_short = matches!(comparison, b"=" | b"<" | b">" | b"==");
+    if !goes_on(cursor.rest()) {
+        return false;
+    }
     match (left, right) {
         (Operand::Number | Operand::Text, Operand::Number | Operand::Text) => {
             after_quote || !is_prose(recent)
@@ -209,6 +219,7 @@ pub(super) fn is_stacked(text: &[u8], _start: usize, end: usize) -> bool {
             b"trigger ",
             b"login ",
             b"or replace ",
+            b"extension ",
             b"temp",
             b"table\t",
             b"table;",
@@ -270,6 +281,9 @@ pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
     let prior = text[..start].last().copied();
     let is_argument =
         text.get(end).is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'(' | b'\'' | b'@' | b'"' | b' '));
+    // `ascii(lower(…`: calls within calls.
+    let mut inner = Cursor::new(text, end);
+    let is_argument = is_argument || !inner.word().is_empty() && inner.peek() == Some(b'(');
     // "sleep (8 hours) is good"
     if text[start..end].ends_with(b" (") {
         let mut cursor = Cursor::new(text, end);
@@ -277,6 +291,11 @@ pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
         if cursor.peek().is_some_and(|byte| byte.is_ascii_alphabetic()) {
             return false;
         }
+    }
+    // "char(65) is the letter A": what begins a value and is a call has to go on as an expression.
+    let rest = Cursor::new(text, end).rest();
+    if start == 0 && memchr::memchr(b')', rest).is_some_and(|close| !goes_on(&rest[close + 1..])) {
+        return false;
     }
     let line = &text[start.saturating_sub(8)..start];
     let words: [&[u8]; 9] =
@@ -291,6 +310,14 @@ pub(super) fn is_call(text: &[u8], start: usize, end: usize) -> bool {
             })
             || words.iter().any(|word| line.ends_with(word))
             || matches!(before(text, start), Some(b';' | b'\'' | b'"' | b'|' | b'&' | b'=' | b'+')))
+}
+
+/// `waitfor delay` with the time to wait.
+pub(super) fn is_delay(text: &[u8], start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    cursor.skip(|byte| matches!(byte, b' ' | b'(' | b'+'));
+    start.checked_sub(1).is_none_or(|at| !is_word(text[at]))
+        && cursor.peek().is_some_and(|byte| matches!(byte, b'\'' | b'"' | b'@' | b'0'..=b'9'))
 }
 
 /// `(select` as the beginning of a query rather than of a remark in brackets.

@@ -13,9 +13,44 @@ const MOST_WORDS: usize = 8;
 pub(super) fn is_suspicious(value: &[u8]) -> bool {
     let words = Words::of(value);
     let marks = Marks::of(value);
+    if marks.any && marks.are_own() && memchr::memchr2(b'\'', b'"', value).is_some() {
+        // What stands between a value's own marks stays there.
+        let outside = without_quoted(value);
+        let words = Words::of(&outside);
+        let has_comment = has_pair(&outside, b'-', b'-') || has_pair(&outside, b'/', b'*');
+        if !has_comment && !(words.has_statement || words.has_only_sql || words.joins || words.has_concat)
+            || !has_comment && is_sentence(&outside, &words)
+        {
+            return false;
+        }
+    }
     // Short values with a quotation mark and no call are what the tokeniser was made for: `'='`, `1'-'1`.
     let is_short = marks.any && value.len() < 32 && memchr::memchr(b'(', value).is_none();
     (is_short || names_sql(value, &words, &marks)) && !is_innocent(value, &words, &marks)
+}
+
+/// A value whose quotations are gone, with their marks, and with them the names of members.
+fn without_quoted(value: &[u8]) -> Vec<u8> {
+    let mut outside = Vec::with_capacity(value.len());
+    let mut open = None;
+    let mut is_member = false;
+    for (at, byte) in value.iter().enumerate() {
+        // The name of a member is no word of SQL: `$statement->execute(`.
+        is_member = is_word(*byte) && (is_member || at > 1 && value[at - 2..at] == *b"->");
+        let is_apostrophe = *byte == b'\''
+            && at.checked_sub(1).is_some_and(|prior| is_letter(value[prior]))
+            && value.get(at + 1).is_some_and(|next| is_letter(*next));
+        match open {
+            Some(mark) if mark == *byte && !is_apostrophe => open = None,
+            Some(_) => {}
+            None if matches!(byte, b'\'' | b'"') && !is_apostrophe => {
+                open = Some(*byte);
+                outside.push(b' ');
+            }
+            None => outside.push(if is_member { b'_' } else { *byte }),
+        }
+    }
+    outside
 }
 
 fn is_innocent(value: &[u8], words: &Words, marks: &Marks) -> bool {
@@ -27,6 +62,7 @@ fn is_innocent(value: &[u8], words: &Words, marks: &Marks) -> bool {
         || is_balanced
             && (is_filter(value, words) && !has_pair(value, b'-', b'-')
                 || !has_comment && is_statement(value))
+        || !has_comment && is_closed(value, words, marks)
         || is_measure(value, words, marks)
         || is_wild_card(value, marks)
         || value.len() > 8 && !value.iter().any(u8::is_ascii_alphanumeric)
@@ -37,6 +73,7 @@ fn is_innocent(value: &[u8], words: &Words, marks: &Marks) -> bool {
 fn names_sql(value: &[u8], words: &Words, marks: &Marks) -> bool {
     let is_text = || !marks.any && memchr::memchr(b'=', value).is_none() && words.count > MOST_WORDS;
     words.has_statement
+        || words.has_concat
         || words.joins && !is_text()
         || memchr::memchr(b'#', value).is_some()
         || has_pair(value, b'/', b'*')
@@ -57,6 +94,8 @@ struct Words {
     has_only_sql: bool,
     /// `select`, which sentences have as well.
     has_select: bool,
+    /// `concat`, which other languages call too.
+    has_concat: bool,
     /// Words that join parts of expressions, and of sentences.
     joins: bool,
 }
@@ -75,13 +114,14 @@ impl Words {
             lower.make_ascii_lowercase();
             match &*lower {
                 b"select" => (found.has_select, found.has_statement) = (true, true),
-                b"union" | b"having" | b"exec" | b"execute" | b"waitfor" | b"benchmark" | b"concat" => {
+                b"union" | b"having" | b"exec" | b"execute" | b"waitfor" | b"benchmark" => {
                     (found.has_only_sql, found.has_statement) = (true, true);
                 }
+                b"concat" => found.has_concat = true,
                 b"sysdate" | b"dual" | b"rlike" | b"procedure" => found.has_only_sql = true,
-                b"xor" | b"sleep" | b"database" | b"version" | b"insert" => found.has_statement = true,
-                b"or" | b"and" | b"like" | b"between" | b"update" | b"delete" | b"drop" | b"order"
-                | b"group" | b"null" | b"case" | b"user" => found.joins = true,
+                b"sleep" | b"database" | b"version" | b"insert" => found.has_statement = true,
+                b"or" | b"and" | b"xor" | b"like" | b"between" | b"update" | b"delete" | b"drop"
+                | b"order" | b"group" | b"null" | b"case" | b"user" => found.joins = true,
                 _ => {}
             }
         }
@@ -91,7 +131,7 @@ impl Words {
 
 /// Quotation marks without apostrophes, which stand between letters.
 #[derive(Debug, Default)]
-struct Marks {
+pub(super) struct Marks {
     singles: usize,
     doubles: usize,
     /// Those behind a digit: feet and inches.
@@ -101,17 +141,34 @@ struct Marks {
     any: bool,
     /// Whether each opens behind a space and closes in front of one, by turns.
     are_of_prose: bool,
+    /// The same, where signs of code may stand around them as well.
+    are_paired: bool,
 }
 
 impl Marks {
-    fn of(value: &[u8]) -> Self {
-        let mut marks = Self { are_of_prose: true, ..Self::default() };
+    pub(super) fn of(value: &[u8]) -> Self {
+        let mut marks = Self { are_of_prose: true, are_paired: true, ..Self::default() };
+        let mut open = None;
         for at in memchr::memchr2_iter(b'\'', b'"', value) {
             marks.any = true;
             let prior = at.checked_sub(1).and_then(|at| value.get(at)).copied().unwrap_or(b' ');
             let next = value.get(at + 1).copied().unwrap_or(b' ');
             if value[at] == b'\'' && is_letter(prior) && is_letter(next) {
+                marks.are_paired &= !joins(&value[at + 1..]);
                 continue;
+            }
+            match open {
+                None => {
+                    open = Some(value[at]);
+                    marks.are_paired &= b" (\n=,[{:;`".contains(&prior) && !b" \n=)".contains(&next)
+                        // At the very beginning it may as well close what stood in front.
+                        && (at > 0 || is_word(next));
+                }
+                Some(mark) if mark == value[at] => {
+                    open = None;
+                    marks.are_paired &= b" \n.,;:?!)]}`".contains(&next);
+                }
+                Some(_) => {}
             }
             let count = if value[at] == b'\'' { &mut marks.singles } else { &mut marks.doubles };
             *count += 1;
@@ -121,12 +178,27 @@ impl Marks {
             marks.quotes += 1;
             marks.behind_digit += usize::from(prior.is_ascii_digit());
         }
+        marks.are_paired &= open.is_none();
         marks
+    }
+
+    /// Whether every mark is one of a pair that opens and closes where texts and code have them: none of them can be
+    /// closing what stood in front of the value.
+    pub(super) fn are_own(&self) -> bool {
+        self.are_paired
     }
 
     fn is_balanced(&self) -> bool {
         self.singles.is_multiple_of(2) && self.doubles.is_multiple_of(2)
     }
+}
+
+/// Whether a text begins with a word that goes on with an expression.
+fn joins(text: &[u8]) -> bool {
+    let word = words(text).next().unwrap_or_default();
+    [&b"or"[..], b"and", b"union", b"xor", b"like", b"having", b"in", b"is"]
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(word))
 }
 
 fn is_letter(byte: u8) -> bool {
@@ -154,6 +226,28 @@ fn is_logic(value: &[u8], found: &Words, marks: &Marks) -> bool {
         && !has_pair(value, b'-', b'-')
         && !found.has_only_sql
         && !found.has_select
+}
+
+/// `(1,2) or (3,4)`, `concat(a, b)`: begins with a bracket or a call, and closes all that it opened.
+fn is_closed(value: &[u8], found: &Words, marks: &Marks) -> bool {
+    let name = value.iter().position(|byte| !is_word(*byte)).unwrap_or(value.len());
+    let mut depth = 0usize;
+    let mut is_ordered = true;
+    for byte in value {
+        match byte {
+            b'(' => depth += 1,
+            b')' => (is_ordered, depth) = (is_ordered && depth > 0, depth.saturating_sub(1)),
+            _ => {}
+        }
+    }
+    marks.quotes == 0
+        && value.get(name) == Some(&b'(')
+        && is_ordered
+        && depth == 0
+        && !(found.has_only_sql || found.has_select || found.has_statement)
+        && !(found.has_concat && (found.joins || memchr::memchr_iter(b'(', value).count() > 1))
+        && !has(value, b"@@")
+        && !has(value, b"0x")
 }
 
 /// `price > 5 and name like 'a%'`: begins with a name that is compared.

@@ -8,6 +8,12 @@ use super::rules;
 pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
     let text = text.trim_ascii();
     let text = text.strip_prefix(b"url:").unwrap_or(text);
+    // `url=http://…`: an address that a parameter within the value has.
+    let scheme = text.iter().take(48).position(|byte| *byte == b':').unwrap_or(0);
+    let text = match memchr::memrchr(b'=', &text[..scheme]) {
+        Some(equals) if !text[..equals].contains(&b' ') => &text[equals + 1..],
+        _ => text,
+    };
     let colon = text.iter().take(16).position(|byte| *byte == b':');
     let (scheme, rest) = match colon {
         _ if text.starts_with(b"//") => (&b"http"[..], text),
@@ -28,7 +34,10 @@ pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
     if !matches!(scheme, b"http" | b"https" | b"ftp" | b"ws" | b"wss" | b"sftp" | b"smb") {
         return None;
     }
-    judge(host(rest)?)
+    // `http:127.0.0.1` is one for many clients.
+    let bare = rest.split(|byte| matches!(byte, b'/' | b':' | b'?')).next().unwrap_or_default();
+    let bare = std::str::from_utf8(bare).ok().filter(|host| host.parse::<Ipv4Addr>().is_ok());
+    judge(bare.or_else(|| host(rest))?)
 }
 
 /// The host behind the slashes of a URL, without user, port and final dot.

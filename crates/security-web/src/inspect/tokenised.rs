@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use libinjectionrs::{SqliFlags, SqliState, XssDetector, xss::Html5Flags};
 
-use super::sql_shape;
+use super::{script, sql_shape, work::Work};
 
 /// How much of a value the detectors read: they judge by its beginning, and are linear, but not free.
-const LONGEST: usize = 4 << 10;
+pub(super) const LONGEST: usize = 4 << 10;
 
 /// What the SQL tokeniser says of a value.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,10 +20,13 @@ pub(super) enum Sql {
 
 /// Judges a value. The tokeniser is asked last: what tells an attack from a sentence is far cheaper, and without it the
 /// answer counts from level 2 on alone (`is_weak_wanted`).
-pub(super) fn sql(decoded: &[u8], is_weak_wanted: bool) -> Sql {
+pub(super) fn sql(decoded: &[u8], is_weak_wanted: bool, work: &mut Work) -> Sql {
     let value = &decoded[..decoded.len().min(LONGEST)];
     let is_strong = sql_shape::is_suspicious(value);
-    if !is_strong && !is_weak_wanted || !SqliState::new(value, SqliFlags::FLAG_NONE).detect() {
+    if !is_strong && !is_weak_wanted
+        || !work.tokenise(value.len())
+        || !SqliState::new(value, SqliFlags::FLAG_NONE).detect()
+    {
         return Sql::Innocent;
     }
     if is_strong { Sql::Strong } else { Sql::Weak }
@@ -44,6 +47,37 @@ pub(super) fn html(decoded: &[u8], is_handler: bool) -> bool {
                 || has(b'\'') && XssDetector::is_xss(value, Html5Flags::ValueSingleQuote)
                 || has(b'"') && XssDetector::is_xss(value, Html5Flags::ValueDoubleQuote)
                 || has(b'`') && XssDetector::is_xss(value, Html5Flags::ValueBackQuote))
+}
+
+/// Elements that only do something by their attributes, where they have none; a script that has no code; links to
+/// nothing.
+fn mask_empty(value: &[u8], masked: &mut Cow<'_, [u8]>) {
+    const NAMES: [&[u8]; 11] = [
+        b"script>",
+        b"iframe>",
+        b"object>",
+        b"embed>",
+        b"style>",
+        b"applet>",
+        b"base>",
+        b"meta>",
+        b"link>",
+        b"frameset>",
+        b"isindex>",
+    ];
+    for at in memchr::memchr_iter(b'<', value) {
+        let name = &value[at + 1..];
+        let is_bare =
+            |known: &&[u8]| name.get(..known.len()).is_some_and(|found| found.eq_ignore_ascii_case(known));
+        let Some(known) = NAMES.iter().find(|known| is_bare(known)) else { continue };
+        let may_run = *known == NAMES[0] && script::has_code(&name[known.len()..]);
+        if !may_run {
+            masked.to_mut()[at + 1..at + known.len()].fill(b'z');
+        }
+    }
+    for at in memchr::memmem::find_iter(value, b"javascript:void(0)") {
+        masked.to_mut()[at..at + 10].fill(b'z');
+    }
 }
 
 /// The detector takes every style, name space and document type for an attack; mails and feeds are full of them.
@@ -78,6 +112,7 @@ fn without_harmless(value: &[u8]) -> Cow<'_, [u8]> {
         }
         from = end;
     }
+    mask_empty(value, &mut masked);
     // An element called XML without attributes is an example; data islands have an id.
     for at in
         memchr::memmem::find_iter(value, b"xml>").filter(|at| *at > 0 && matches!(value[at - 1], b'<' | b'/'))

@@ -9,7 +9,7 @@ use super::{
     rules::Rule,
     settings::{Exclusion, InspectionMode, InspectionPolicy},
     ssrf,
-    value::{Hit, Scratch, look},
+    value::{Hit, Scratch, begins_object, look},
     xml::{self, Piece},
 };
 use crate::{Reason, RequestView};
@@ -36,26 +36,8 @@ pub fn inspect(policy: &InspectionPolicy, request: &RequestView<'_>) -> Inspecti
     if policy.mode == InspectionMode::Off {
         return Inspection::default();
     }
-    let mut walk = Walk {
-        policy,
-        exclusions: policy.exclude.iter().filter(|exclusion| exclusion.covers(request.path)).collect(),
-        scratch: Scratch::default(),
-        hits: Vec::new(),
-        plain: Vec::new(),
-        bytes_left: policy.max_bytes,
-        values_left: policy.max_parameters,
-        found: Inspection::default(),
-    };
-    walk.path(request.path);
-    walk.pairs(Part::Query, request.query.as_bytes(), b'&');
-    for (name, value) in request.headers {
-        walk.header(name, value);
-    }
-    if let Some(body) = request.body.filter(|body| !body.is_empty()) {
-        let content_type = request.header("content-type").map(String::from_utf8_lossy);
-        walk.body(body, &content_type.unwrap_or_default());
-    }
-    walk.found.is_denied = policy.mode == InspectionMode::Deny && walk.found.score >= policy.threshold.max(1);
+    let mut walk = Walk::new(policy, request);
+    walk.request(request);
     walk.found
 }
 
@@ -70,14 +52,41 @@ struct Walk<'a> {
     found: Inspection,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(policy: &'a InspectionPolicy, request: &RequestView<'_>) -> Self {
+        Self {
+            policy,
+            exclusions: policy.exclude.iter().filter(|exclusion| exclusion.covers(request.path)).collect(),
+            scratch: Scratch::new(policy.exclude.is_empty() && policy.report.is_empty()),
+            hits: Vec::new(),
+            plain: Vec::new(),
+            bytes_left: policy.max_bytes,
+            values_left: policy.max_parameters,
+            found: Inspection::default(),
+        }
+    }
+
+    fn request(&mut self, request: &RequestView<'_>) {
+        self.path(request.path);
+        self.pairs(Part::Query, request.query.as_bytes(), b'&');
+        for (name, value) in request.headers {
+            self.header(name, value);
+        }
+        if let Some(body) = request.body.filter(|body| !body.is_empty()) {
+            let content_type = request.header("content-type").map(String::from_utf8_lossy);
+            self.body(body, &content_type.unwrap_or_default());
+        }
+        self.found.is_denied =
+            self.policy.mode == InspectionMode::Deny && self.found.score >= self.policy.threshold.max(1);
+    }
+
     fn value(&mut self, place: Place<'_>, value: &[u8]) {
         self.value_at(&place, value, String::new);
     }
 
     /// One value; `pointer` names the place of a JSON value and is asked only when there is something to say.
     fn value_at(&mut self, place: &Place<'_>, value: &[u8], pointer: impl FnOnce() -> String) {
-        if value.is_empty() {
+        if value.is_empty() || self.is_settled() {
             return;
         }
         if self.values_left == 0 {
@@ -96,14 +105,28 @@ impl Walk<'_> {
         if seen.len() < value.len() {
             self.limit(&rules::LIMIT_BYTES, place, "more bytes than the budget has");
         }
+        if self.scratch.work.is_over {
+            self.limit(&rules::LIMIT, place, "more that looks like an attack than the budget has");
+            self.values_left = 0;
+        }
+    }
+
+    /// Whether nothing that is still to be read changes what is done with the request or said of it.
+    fn is_settled(&self) -> bool {
+        self.found.score >= self.policy.threshold.max(1) && self.found.reasons.len() >= MOST_REASONS
     }
 
     /// The hits of one place become reasons and a score.
     fn settle(&mut self, place: &Place<'_>) {
         let mut score = 0;
         for (rule, start, end) in &self.hits {
-            let leads_home = || place.is_for_browser() && ssrf::is_loopback(&self.scratch.normal);
+            let leads_home = || {
+                (place.is_for_browser() || place.is_for_search()) && ssrf::is_loopback(&self.scratch.normal)
+            };
             if *rule == &rules::SSRF_LOCAL && leads_home()
+                || *rule == &rules::SSRF_SCHEME
+                    && place.is_for_search()
+                    && self.scratch.normal.starts_with(b"file:")
                 || self.exclusions.iter().any(|exclusion| exclusion.leaves_out(place.name, rule))
             {
                 continue;
@@ -132,7 +155,7 @@ impl Walk<'_> {
         self.value(Place::new(Part::Path, ""), path.as_bytes());
         // An identifier that is base64 of text is a segment of its own.
         for segment in path.as_bytes().split(|byte| *byte == b'/').filter(|segment| segment.len() >= 16) {
-            if super::base64::decode_text(segment, &mut self.plain) {
+            if super::base64::decode_text(segment, &mut self.plain) || begins_object(segment) {
                 self.value(Place::new(Part::Path, ""), segment);
             }
         }
@@ -168,6 +191,9 @@ impl Walk<'_> {
                     "more parameters than the budget has",
                 );
             }
+            if self.is_settled() {
+                return;
+            }
             let place = Place::new(part, &plain_name);
             let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
             // Two underscores begin what only interpreters are asked for.
@@ -185,9 +211,10 @@ impl Walk<'_> {
         }
         let mut plain = std::mem::take(&mut self.plain);
         plain.clear();
-        plain.extend(
-            value.iter().take(self.bytes_left + 1).map(|byte| if *byte == b'+' { b' ' } else { *byte }),
-        );
+        plain.extend_from_slice(&value[..value.len().min(self.bytes_left + 1)]);
+        for byte in &mut plain {
+            *byte = if *byte == b'+' { b' ' } else { *byte };
+        }
         self.value(place, &plain);
         self.plain = plain;
     }
@@ -280,6 +307,9 @@ impl Walk<'_> {
                     break;
                 }
             };
+            if self.is_settled() {
+                break;
+            }
             if self.values_left == 0 {
                 self.limit(&rules::LIMIT, &place, "more parameters than the budget has");
                 break;
@@ -317,6 +347,8 @@ impl Walk<'_> {
 
     fn multipart(&mut self, body: &[u8], boundary: &str) {
         let seen = &body[..body.len().min(self.bytes_left)];
+        // What comes in several readings is looked at as often; more of them than this nobody makes by mistake.
+        self.bytes_left = self.bytes_left.saturating_mul(4);
         for part in multipart::parts(seen, boundary) {
             if self.values_left == 0 {
                 return self.limit(
@@ -336,6 +368,9 @@ impl Walk<'_> {
                 }
                 None => self.value(place, part.content),
             }
+        }
+        if self.bytes_left == 0 {
+            self.limit(&rules::LIMIT, &Place::new(Part::Body, ""), "more readings than the budget has");
         }
         if seen.len() < body.len() {
             self.limit(&rules::LIMIT_BYTES, &Place::new(Part::Body, ""), "more bytes than the budget has");
@@ -370,5 +405,97 @@ impl Walk<'_> {
             self.scratch.keep(b"");
             self.settle(&place);
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// One piece of text repeated until it is long: what is meant to be slow.
+    pub(in crate::inspect) const GENERATORS: [&str; 40] = [
+        "'",
+        "\"",
+        "`",
+        "(",
+        ")",
+        "((",
+        "/*",
+        "/**/",
+        "/*!",
+        "<",
+        "<!--",
+        "<a ",
+        "<![CDATA[",
+        "%",
+        "%25",
+        "&#0000000000000000",
+        "\\",
+        "\\u005c",
+        "../",
+        "..%2f",
+        "{{",
+        "{{a((",
+        "${",
+        "${${",
+        "{%",
+        " or 1",
+        " and",
+        "' or ",
+        "; ",
+        ";a",
+        "|c'a't ",
+        "&&",
+        "\n;",
+        "$(",
+        "alert",
+        "document.",
+        "on=",
+        "UNCiIgIiAi",
+        ";ls x y z",
+        "(select",
+    ];
+
+    fn found(content_type: &str, body: &[u8]) -> (Inspection, usize, usize) {
+        let policy = InspectionPolicy::default();
+        let headers = [("content-type", content_type.as_bytes())];
+        let request =
+            RequestView { path: "/", headers: &headers, body: Some(body), ..RequestView::default() };
+        let mut walk = Walk::new(&policy, &request);
+        walk.request(&request);
+        (walk.found, walk.scratch.work.spent, policy.max_bytes)
+    }
+
+    #[test]
+    fn no_document_makes_more_work_than_the_budget() {
+        for unit in GENERATORS {
+            for n_strings in [1, 1500] {
+                let text = unit.repeat((200 << 10) / n_strings / unit.len());
+                let documents = [
+                    ("application/json", serde_json::json!(vec![text.as_str(); n_strings]).to_string()),
+                    (
+                        "application/x-www-form-urlencoded",
+                        format!("a={}&", text.replace('&', "%26")).repeat(n_strings),
+                    ),
+                    ("text/plain", text.repeat(n_strings)),
+                ];
+                for (content_type, body) in &documents {
+                    let (found, spent, max_bytes) = found(content_type, body.as_bytes());
+                    assert!(spent <= 2048 + max_bytes / 8 + 2000, "{unit:?} {content_type}: {spent} checks");
+                    assert!(found.reasons.len() <= MOST_REASONS + 3, "{unit:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_a_reason() {
+        let (found, ..) = found("text/plain", "{{a((".repeat(30_000).as_bytes());
+        assert!(found.is_denied && found.reasons.iter().any(|reason| reason.id == rules::LIMIT.id));
+        let (found, spent, _) = super::tests::found(
+            "text/plain",
+            "let a = b || c; if (a > 1 && self.x) { document.title = 'x'; }\n".repeat(3000).as_bytes(),
+        );
+        assert!(!found.is_denied && spent > 2048, "{spent} {:?}", found.reasons);
     }
 }

@@ -21,6 +21,9 @@ pub(crate) struct Group {
     forms: Vec<String>,
     #[serde(default)]
     values: Vec<String>,
+    /// Whether the name of the parameter matters, so that it is tried where it has one.
+    #[serde(default)]
+    pub(crate) is_named: bool,
     /// The most values that one form becomes.
     #[serde(default = "forty")]
     spread: usize,
@@ -143,28 +146,33 @@ pub(crate) fn header(name: &str, value: &[u8]) -> Inspection {
 pub(crate) const PLACES: [&str; 9] =
     ["query", "query-twice", "form", "json", "json-escaped", "multipart", "xml", "cookie", "base64"];
 
-/// One value in one place.
+/// One value in one place, as the parameter `q`.
 pub(crate) fn placed(place: &str, value: &str) -> Inspection {
+    placed_as("q", place, value)
+}
+
+/// One value in one place, under a name.
+pub(crate) fn placed_as(name: &str, place: &str, value: &str) -> Inspection {
     let once = percent(value);
     match place {
-        "query" => query(&format!("q={once}")),
-        "query-twice" => query(&format!("a=1&q={}", percent(&once))),
-        "form" => body("application/x-www-form-urlencoded", format!("a=1&q={once}").as_bytes()),
+        "query" => query(&format!("{name}={once}")),
+        "query-twice" => query(&format!("a=1&{name}={}", percent(&once))),
+        "form" => body("application/x-www-form-urlencoded", format!("a=1&{name}={once}").as_bytes()),
         "json" => body("application/json", serde_json::json!({"a": [value]}).to_string().as_bytes()),
         "json-escaped" => {
             body("application/json", format!("{{\"a\":\"{}\"}}", json_escaped(value)).as_bytes())
         }
         "multipart" => body(
             "multipart/form-data; boundary=B",
-            format!("--B\r\nContent-Disposition: form-data; name=\"q\"\r\n\r\n{value}\r\n--B--\r\n")
+            format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--B--\r\n")
                 .as_bytes(),
         ),
         "xml" => {
             let text = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
             body("application/xml", format!("<?xml version=\"1.0\"?>\n<a><b>{text}</b></a>").as_bytes())
         }
-        "cookie" => header("Cookie", format!("a=b; q={once}").as_bytes()),
-        "base64" => query(&format!("q={}", percent(&base64(value)))),
+        "cookie" => header("Cookie", format!("a=b; {name}={once}").as_bytes()),
+        "base64" => query(&format!("{name}={}", percent(&base64(value)))),
         "path" => look(RequestView { path: &format!("/x/{once}"), ..RequestView::default() }),
         other => panic!("no place is called {other}"),
     }

@@ -6,7 +6,7 @@ use super::{
 };
 
 pub(super) const BROWSER: &[Family] = &[
-    Family::new(&rules::XSS_SCRIPT, checks::is_tag, &["<script", "</script", "<scr<script"]),
+    Family::new(&rules::XSS_SCRIPT, script::is_element, &["<script", "</script", "<scr<script"]),
     Family::new(
         &rules::XSS_TAG,
         checks::is_tag,
@@ -69,8 +69,6 @@ pub(super) const BROWSER: &[Family] = &[
         always,
         &[
             "string.fromcharcode(",
-            ".innerhtml=",
-            ".innerhtml =",
             "(![]+",
             "[+!![]",
             "[][(",
@@ -94,8 +92,18 @@ pub(super) const BROWSER: &[Family] = &[
     Family::new(
         &rules::XSS_STYLE,
         always,
-        &["-moz-binding", "behavior:url", "behavior: url", "@import'", "@import \"http", "url(javascript"],
+        &[
+            "-moz-binding",
+            "behavior:url",
+            "behavior: url",
+            "@import'",
+            "@import '//",
+            "@import \"//",
+            "@import \"http",
+            "url(javascript",
+        ],
     ),
+    Family::new(&rules::XSS_SCRIPT_CODE, script::is_new_html, &[".innerhtml=", ".innerhtml ="]),
     Family::new(&rules::XSS_STYLE, checks::is_style_value, &["expression("]),
     Family::new(&rules::XSS_SCRIPT_CODE, script::is_constructor, &["constructor("]),
 ];

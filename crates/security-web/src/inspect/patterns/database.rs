@@ -51,8 +51,6 @@ pub(super) const DATABASE: &[Family] = &[
         &[
             "pg_sleep(",
             "declare @",
-            "waitfor delay",
-            "waitfor time",
             "dbms_pipe.receive_message",
             "dbms_lock.sleep",
             "dbms_xmlgen",
@@ -74,6 +72,7 @@ pub(super) const DATABASE: &[Family] = &[
             "sqlite_version(",
         ],
     ),
+    Family::new(&rules::SQL_FUNCTION, sql::is_delay, &["waitfor delay", "waitfor time"]),
     Family::new(
         &rules::SQL_SCHEMA,
         checks::begins,
@@ -177,6 +176,8 @@ pub(super) const DATABASE: &[Family] = &[
             "|//*",
             "| //*",
             "/node()",
+            "or true() ",
+            "and true() ",
             "']/..",
             "self::*",
             "self::node(",
