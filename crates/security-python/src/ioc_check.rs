@@ -10,8 +10,54 @@ use security::{IocCheck, IocMatch, IocType, ListedIoc};
 
 use crate::convert::from_json;
 
-/// What a record became, kept with it. Nobody is given it itself: it is theirs to change.
-struct Rendered(Py<PyDict>);
+/// What a record became, kept with it. Nobody is given it itself, nor what in it can be changed.
+struct Rendered {
+    whole: Py<PyDict>,
+    /// The lists of texts that are not empty, by their names.
+    texts: Vec<(Py<PyString>, Py<PyList>)>,
+    /// The names of those that are.
+    empty: Vec<Py<PyString>>,
+    sources: Vec<Py<PyDict>>,
+}
+
+impl Rendered {
+    fn of(whole: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let py = whole.py();
+        let (mut texts, mut empty) = (Vec::new(), Vec::new());
+        for name in [intern!(py, "tags"), intern!(py, "related_intel_ids")] {
+            match whole.get_item(name)? {
+                Some(list) if list.len()? > 0 => {
+                    texts.push((name.clone().unbind(), list.cast_into::<PyList>()?.unbind()));
+                }
+                _ => empty.push(name.clone().unbind()),
+            }
+        }
+        let sources = match whole.get_item(intern!(py, "sources"))? {
+            Some(sources) => sources.cast_into::<PyList>()?.iter(),
+            None => PyList::empty(py).iter(),
+        };
+        let sources = sources.map(|source| Ok(source.cast_into::<PyDict>()?.unbind()));
+        Ok(Self { whole: whole.clone().unbind(), texts, empty, sources: sources.collect::<PyResult<_>>()? })
+    }
+
+    /// A copy, down to everything in it that can be changed.
+    fn copy<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let copy = self.whole.bind(py).copy()?;
+        for name in &self.empty {
+            copy.set_item(name, PyList::empty(py))?;
+        }
+        for (name, list) in &self.texts {
+            let list = list.bind(py);
+            copy.set_item(name, list.get_slice(0, list.len()))?;
+        }
+        let sources = PyList::empty(py);
+        for source in &self.sources {
+            sources.append(source.bind(py).copy()?)?;
+        }
+        copy.set_item(intern!(py, "sources"), sources)?;
+        Ok(copy)
+    }
+}
 
 /// As a `security.answers.IocCheck`.
 pub(crate) fn to_python<'py>(py: Python<'py>, check: &IocCheck) -> PyResult<Bound<'py, PyAny>> {
@@ -54,29 +100,13 @@ fn one<'py>(py: Python<'py>, found: &IocMatch) -> PyResult<Bound<'py, PyDict>> {
     Ok(made)
 }
 
-/// A copy of the record, down to everything in it that can be changed.
+/// A record's dictionary, for whoever asked to keep and to change.
 fn record<'py>(py: Python<'py>, listed: &ListedIoc) -> PyResult<Bound<'py, PyDict>> {
-    if listed.rendered::<Rendered>().is_none() {
-        let rendered = from_json(py, listed.view())?.cast_into::<PyDict>()?;
-        listed.keep_rendered(Rendered(rendered.unbind()));
+    if let Some(kept) = listed.rendered::<Rendered>() {
+        return kept.copy(py);
     }
-    let Some(Rendered(kept)) = listed.rendered() else {
-        return Ok(from_json(py, listed.view())?.cast_into()?);
-    };
-    let copy = kept.bind(py).copy()?;
-    // Lists of what cannot be changed.
-    for name in [intern!(py, "tags"), intern!(py, "related_intel_ids")] {
-        if let Some(list) = copy.get_item(name)? {
-            let list = list.cast_into::<PyList>()?;
-            copy.set_item(name, list.get_slice(0, list.len()))?;
-        }
-    }
-    if let Some(sources) = copy.get_item(intern!(py, "sources"))? {
-        let copies = PyList::empty(py);
-        for source in sources.cast_into::<PyList>()? {
-            copies.append(source.cast_into::<PyDict>()?.copy()?)?;
-        }
-        copy.set_item(intern!(py, "sources"), copies)?;
-    }
+    let rendered = Rendered::of(&from_json(py, listed.view())?.cast_into::<PyDict>()?)?;
+    let copy = rendered.copy(py)?;
+    listed.keep_rendered(rendered);
     Ok(copy)
 }
