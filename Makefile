@@ -4,12 +4,14 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PEERS  := target/peers/keys
+PEERS  := target/peers
 CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
+# Seconds a target of `make fuzz` runs for.
+FUZZ_SECONDS ?= 600
 
-.PHONY: demo test test-rust test-python nginx lint wheel bench audit soak clean help
+.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers timing audit soak fuzz clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -34,8 +36,8 @@ test-rust:
 	SECURITY_KILLS=$(SECURITY_KILLS) SECURITY_TEST_PYTHON=$(PYTHON) $(CARGO) test --locked
 	$(CARGO) test --locked -p security-axum-example
 
-test-python: $(VENV)/.wheel nginx
-	$(BIN)/mypy --strict python/security tests examples benches/bench.py
+test-python: $(VENV)/.wheel nginx postgres
+	$(BIN)/mypy --strict python/security tests examples benches/bench.py benches/extractors.py
 	cd tests && ../$(BIN)/python -m mypy.stubtest security --ignore-disjoint-bases
 	$(BIN)/python -W error::ResourceWarning -m unittest discover -s tests
 
@@ -48,12 +50,34 @@ nginx:
 	    || { $$as_root apt-get update -qq && $$as_root apt-get install -qq -y --no-install-recommends nginx-light; }; } >/dev/null 2>&1; \
 	  command -v nginx >/dev/null || { echo "make: the tests need nginx; on Debian and Ubuntu: apt install nginx-light" >&2; exit 1; }
 
+# A rotation is tried against a real one. The tests start a server of their own; the package's is not needed, and where
+# policy allows it is not started.
+postgres:
+	@PATH="$$PATH:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -n 1)"; command -v initdb >/dev/null && exit 0; \
+	  if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; \
+	  { $$as_root apt-get install -qq -y --no-install-recommends postgresql \
+	    || { $$as_root apt-get update -qq && $$as_root apt-get install -qq -y --no-install-recommends postgresql; }; } >/dev/null 2>&1; \
+	  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null \
+	    || { echo "make: the tests need PostgreSQL; on Debian and Ubuntu: apt install postgresql" >&2; exit 1; }
+
 ## make wheel   build the wheel and install it into .venv
 wheel: $(VENV)/.wheel
 
 ## make bench   timings beside the Python floor and peers, as a table
-bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/.ready
-	BENCH_PEERS=$(PEERS)/bin/python $(BIN)/python benches/bench.py
+bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready $(PEERS)/extract/.ready
+	BENCH_PEERS=$(PEERS)/keys/bin/python BENCH_WEB_PEERS=$(PEERS)/web/bin/python $(BIN)/python benches/bench.py
+	BENCH_EXTRACTORS=$(PEERS)/extract/bin/python $(BIN)/python benches/extractors.py
+
+## make bench-servers  requests a second under gunicorn and uvicorn, protected beside bare (wrk)
+bench-servers: $(VENV)/.wheel $(VENV)/.bench
+	@command -v wrk >/dev/null || { if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends wrk >/dev/null 2>&1; } || true
+	$(BIN)/python benches/servers.py
+
+## make timing  whether the time of a refused key tells why (dudect's test; exit 1 if it does)
+timing:
+	$(CARGO) bench --quiet --locked -p security --bench timing
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
@@ -68,6 +92,11 @@ soak:
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security-store --test processes
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security --test secret_kills
 	SECURITY_INDEX_KILLS=200 $(CARGO) test --locked -p security --test match_index_kills
+
+## make fuzz    mutated texts for every parser, FUZZ_SECONDS (600) for each of eight targets, two at a time
+fuzz:
+	SECURITY_FUZZ_SECONDS=$(FUZZ_SECONDS) SECURITY_FUZZ_SEED=$$(date +%s) \
+	  $(CARGO) test --locked -p security --test fuzz -- --test-threads=2
 
 ## make clean   forget the virtual environment and every build product
 clean:
@@ -86,9 +115,9 @@ $(VENV)/.tools: tests/requirements.txt $(VENV)/bin/pip
 	@touch $@
 
 # The peers' own versions of things stay out of our environment.
-$(PEERS)/.ready: benches/peers/requirements.txt
-	@mkdir -p $(dir $(PEERS)) && $(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benches/peers/requirements.txt
+$(PEERS)/%/.ready: benches/peers/%.txt
+	@mkdir -p $(PEERS) && $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(VENV)/.bench: benches/requirements.txt $(VENV)/bin/pip

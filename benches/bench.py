@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-import json
 import os
 import platform
 import random
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,52 +23,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import web
+from measure import ROUNDS, Row, compare
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
 
 ROOT = Path(__file__).parent.parent
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "9"))
 KEYS = int(os.environ.get("BENCH_KEYS", "2000"))
 MANY_KEYS = int(os.environ.get("BENCH_MANY_KEYS", "1000000"))
 INDICATORS = int(os.environ.get("BENCH_INDICATORS", "100000"))
-
-
-class Row:
-    """One comparison: the engine's time and the floor's, in microseconds of CPU for one unit of work."""
-
-    def __init__(self, name: str, unit: str, ours: list[float], floor: list[float], what: str) -> None:
-        self.name = name
-        self.unit = unit
-        self.ours = statistics.median(ours)
-        self.floor = statistics.median(floor)
-        self.ratio = statistics.median(a / b for a, b in zip(ours, floor, strict=True))
-        self.what = what
-
-    def __str__(self) -> str:
-        figures = f"{self.ours:>10.2f} {self.floor:>10.2f} {self.ratio:>7.2f}x"
-        return f"{self.name:<34} {figures}  {self.unit:<12} {self.what}"
-
-
-def per_call(function: Callable[[], int], clock: Callable[[], float]) -> float:
-    """CPU microseconds for one unit; `function` gives the number of units it did."""
-    before = clock()
-    units = function()
-    return (clock() - before) * 1e6 / units
-
-
-def compare(
-    name: str,
-    unit: str,
-    ours: Callable[[], int],
-    floor: Callable[[], int],
-    what: str,
-    clock: Callable[[], float] = time.process_time,
-) -> Row:
-    ours()
-    floor()
-    pairs = [(per_call(ours, clock), per_call(floor, clock)) for _ in range(ROUNDS)]
-    return Row(name, unit, [a for a, _ in pairs], [b for _, b in pairs], what)
 
 
 @contextmanager
@@ -276,253 +238,15 @@ def extract() -> list[Row]:
     ]
 
 
-def flask() -> list[Row]:
-    import security
-    from flask import Flask
-
-    def application(protected: bool) -> Flask:
-        app = Flask(__name__ if protected else f"{__name__}.bare")
-
-        def order() -> dict[str, str]:
-            return {"status": "success"}
-
-        view = security.require_api_key(order) if protected else order
-        app.add_url_rule("/api/order", "order", view)
-        return security.create_security_middleware(app) if protected else app
-
-    key = security.issue_api_key("bench flask", scopes=["read"], rate_limit="unlimited")["key"]
-
-    def requests_of(app: Flask, requests: int) -> Callable[[], int]:
-        from werkzeug.test import EnvironBuilder
-
-        environment = EnvironBuilder("/api/order", headers=[("X-API-Key", key)]).get_environ()
-        environment["REMOTE_ADDR"] = "127.0.0.1"
-
-        answered: list[str] = []
-
-        def start_response(status: str, _headers: object, _error: object = None) -> None:
-            answered.append(status)
-
-        def run() -> int:
-            for _ in range(requests):
-                body = app.wsgi_app(dict(environment), start_response)  # type: ignore[arg-type]
-                for _chunk in body:
-                    pass
-                body.close()  # type: ignore[attr-defined]
-            refused = [status for status in answered if not status.startswith("200")]
-            answered.clear()
-            if refused:
-                raise SystemExit(f"{len(refused)} requests were answered {refused[0]}")
-            return requests
-
-        return run
-
-    row = compare(
-        "one Flask request, protected",
-        "us/request",
-        requests_of(application(True), 500),
-        requests_of(application(False), 500),
-        "the same application bare",
-    )
-    added = Row("  of which added by the engine", "us/request", [row.ours - row.floor], [row.floor], "the bare request")
-    return [row, added]
-
-
-def gateways() -> list[Row]:
-    import security
-    from security.adapters import asgi, wsgi
-
-    key = security.issue_api_key("bench gateways", scopes=["read"], rate_limit="unlimited")["key"]
-    lines = [("host", "localhost"), ("user-agent", "bench/1"), ("accept", "*/*"), ("x-api-key", key)]
-    answer = [("Content-Type", "application/json"), ("Content-Length", "2")]
-    raw_answer = [(name.lower().encode(), value.encode()) for name, value in answer]
-
-    def plain(_environ: Any, start_response: Any) -> Any:
-        start_response("200 OK", list(answer))
-        return (b"{}",)
-
-    async def plain_async(_scope: Any, _receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(raw_answer)})
-        await send({"type": "http.response.body", "body": b"{}"})
-
-    environment: dict[str, Any] = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in lines}
-    environment |= {
-        "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": "/api/order",
-        "QUERY_STRING": "",
-        "REMOTE_ADDR": "127.0.0.1",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "wsgi.url_scheme": "http",
-    }
-    connection: dict[str, Any] = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": "/api/order",
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in lines],
-        "client": ("127.0.0.1", 40000),
-    }
-    requests = 2000
-
-    def over_wsgi(app: Any) -> Callable[[], int]:
-        statuses: list[str] = []
-
-        def start_response(status: str, _headers: object, _error: object = None) -> None:
-            statuses.append(status)
-
-        def run() -> int:
-            statuses.clear()
-            for _ in range(requests):
-                app(dict(environment), start_response)
-            if statuses != ["200 OK"] * requests:
-                raise SystemExit("a request was refused")
-            return requests
-
-        return run
-
-    def over_asgi(app: Any) -> Callable[[], int]:
-        statuses: list[int] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b""}
-
-        async def send(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                statuses.append(message["status"])
-
-        async def loop() -> None:
-            for _ in range(requests):
-                await app({**connection, "state": {}}, receive, send)
-
-        def run() -> int:
-            import asyncio
-
-            statuses.clear()
-            asyncio.run(loop())
-            if statuses != [200] * requests:
-                raise SystemExit("a request was refused")
-            return requests
-
-        return run
-
-    rows: list[Row] = []
-    for name, ours, floor in (
-        ("one WSGI request", over_wsgi(wsgi.SecurityMiddleware(wsgi.require_api_key(plain))), over_wsgi(plain)),
-        (
-            "one ASGI request",
-            over_asgi(asgi.SecurityMiddleware(asgi.require_api_key(plain_async))),
-            over_asgi(plain_async),
-        ),
-    ):
-        row = compare(f"{name}, protected", "us/request", ours, floor, "the same application bare, no framework")
-        added = Row("  of which added by the engine", "us/request", [row.ours - row.floor], [row.floor], "the bare one")
-        rows += [row, added]
-    return rows
-
-
-def bodies() -> list[Row]:
-    import asyncio
-    import io
-
-    from security.adapters import asgi, wsgi
-
-    items = [{"name": f"part {n}", "count": n} for n in range(30)]
-    order = {"customer": "Ada O'Brien", "items": items, "note": "thanks"}
-    body = json.dumps(order).encode()
-    requests = 1000
-
-    def plain(environ: Any, start_response: Any) -> Any:
-        environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-        start_response("200 OK", [("Content-Type", "application/json")])
-        return (b"{}",)
-
-    async def plain_async(_scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
-        await send({"type": "http.response.body", "body": b"{}"})
-
-    environment = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": "/api/order",
-        "QUERY_STRING": "",
-        "REMOTE_ADDR": "127.0.0.1",
-        "HTTP_HOST": "localhost",
-        "HTTP_USER_AGENT": "bench/1",
-        "CONTENT_TYPE": "application/json",
-        "CONTENT_LENGTH": str(len(body)),
-        "wsgi.url_scheme": "http",
-    }
-    headers = {"host": "localhost", "user-agent": "bench/1", "content-type": "application/json"}
-    headers["content-length"] = str(len(body))
-    connection: dict[str, Any] = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "POST",
-        "scheme": "http",
-        "path": "/api/order",
-        "query_string": b"",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-        "client": ("127.0.0.1", 40000),
-    }
-
-    def over_wsgi(app: Any) -> Callable[[], int]:
-        statuses: list[str] = []
-
-        def run() -> int:
-            statuses.clear()
-            for _ in range(requests):
-                app({**environment, "wsgi.input": io.BytesIO(body)}, lambda status, *_: statuses.append(status))
-            if statuses != ["200 OK"] * requests:
-                raise SystemExit("a request was refused")
-            return requests
-
-        return run
-
-    def over_asgi(app: Any) -> Callable[[], int]:
-        statuses: list[int] = []
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                statuses.append(message["status"])
-
-        async def loop() -> None:
-            for _ in range(requests):
-                await app({**connection, "state": {}}, receive, send)
-
-        def run() -> int:
-            statuses.clear()
-            asyncio.run(loop())
-            if statuses != [200] * requests:
-                raise SystemExit("a request was refused")
-            return requests
-
-        return run
-
-    rows: list[Row] = []
-    for name, ours, floor in (
-        ("one WSGI POST of 1 kB JSON", over_wsgi(wsgi.SecurityMiddleware(plain)), over_wsgi(plain)),
-        ("one ASGI POST of 1 kB JSON", over_asgi(asgi.SecurityMiddleware(plain_async)), over_asgi(plain_async)),
-    ):
-        row = compare(name, "us/request", ours, floor, "the same application bare, no framework")
-        added = Row("  of which added by the engine", "us/request", [row.ours - row.floor], [row.floor], "the bare one")
-        rows += [row, added]
-    return rows
-
-
 def main() -> int:
     print(f"{platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} CPUs, {ROUNDS} paired rounds")
     print(f"{'':<34} {'ours':>10} {'floor':>10} {'ratio':>8}  {'unit':<12} floor is")
     with engine():
-        for group in (verify, check_ioc, extract, flask, gateways, bodies):
+        for group in (verify, check_ioc, extract, web.flask, web.gateways, web.bodies):
             for row in group():
                 print(row, flush=True)
+    for line in web.peers():
+        print(line, flush=True)
     for row in many_keys():
         print(row, flush=True)
     for line in peers():

@@ -71,8 +71,10 @@ def nginx_program() -> str:
 class Running:
     """A process of a test class, its log, and its end."""
 
-    def __init__(self, command: list[str], folder: Path, environment: dict[str, str], name: str) -> None:
-        self.path = folder / f"{name}.log"
+    def __init__(
+        self, command: list[str], folder: Path, environment: dict[str, str], name: str, log_in: Path | None = None
+    ) -> None:
+        self.path = (log_in or folder) / f"{name}.log"
         self.log = self.path.open("w+", encoding="utf-8", errors="replace")
         self.process = subprocess.Popen(command, env=environment, cwd=folder, stdout=self.log, stderr=subprocess.STDOUT)
 

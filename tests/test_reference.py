@@ -101,6 +101,9 @@ class Reference(unittest.TestCase):
             "refang",
             "test_rule",
             "inspect_request",
+            "ban_client",
+            "lift_ban",
+            "list_bans",
         ]
         self.assertEqual(set(expected) - set(security.__all__), set())
 

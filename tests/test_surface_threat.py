@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import tempfile
 import time
 import unittest
+from pathlib import Path
 from typing import Any
 
 import security
@@ -41,6 +45,22 @@ class Texts(unittest.TestCase):
         self.assertEqual([ioc["value"] for ioc in security.extract_iocs(text, limit=1)], ["192.0.2.1"])
         self.assertEqual(security.extract_iocs(""), [])
         self.assertEqual(security.extract_iocs(b""), [])
+
+    def test_dedupe(self) -> None:
+        text = "192.0.2.1 192[.]0[.]2[.]1 192.0.2.2"
+        self.assertEqual(len(security.extract_iocs(text)), 3)
+        found = security.extract_iocs(text, dedupe=True)
+        self.assertEqual([ioc["original"] for ioc in found], ["192.0.2.1", "192.0.2.2"])
+        with self.assertRaisesRegex(TypeError, "dedupe"):
+            security.extract_iocs(text, dedupe="yes")  # type: ignore[arg-type]
+
+    def test_entries_are_apart_and_whole(self) -> None:
+        first, second = security.extract_iocs("a evil.example.com, evil[.]example[.]com")
+        keys = ["type", "value", "original", "context", "start", "end", "defanged"]
+        self.assertEqual([list(first), list(second)], [keys, keys])
+        self.assertEqual([first["defanged"], second["defanged"]], [False, True])
+        first["value"] = "changed"
+        self.assertEqual(security.extract_iocs("evil.example.com")[0]["value"], "evil.example.com")
 
     def test_a_large_text(self) -> None:
         text = "nothing to see here; " * 50_000 + "evil.example.com"
@@ -82,6 +102,55 @@ class Texts(unittest.TestCase):
         text = "see https://evil.example.com/a and 192.0.2.1"
         self.assertNotIn("evil.example.com", security.defang(text))
         self.assertEqual(security.refang(security.defang(text)), text)
+
+
+class Files(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+
+    def test_a_file_gives_what_its_text_gives(self) -> None:
+        line = "čeština: hxxps://c2[.]example[.]com/a, 198.51.100.7 🦒\n"
+        data = (line * 40_000).encode() + b"\xff\xfe192.0.2.1"
+        expected = security.extract_iocs(data)
+        self.assertEqual(len(expected), 80_001)
+        plain, packed = self.folder / "a.txt", self.folder / "a.txt.gz"
+        plain.write_bytes(data)
+        packed.write_bytes(gzip.compress(data, 1))
+        self.assertEqual(list(security.extract_iter(plain)), expected)
+        self.assertEqual(list(security.extract_iter(str(packed))), expected)
+        with plain.open("rb") as file:
+            self.assertEqual(list(security.extract_iter(file)), expected)
+        self.assertEqual(next(iter(security.extract_iter(io.StringIO(line * 2)))), expected[0])
+        self.assertEqual(len(list(security.extract_iter(plain, types=["url"], limit=5))), 5)
+        self.assertEqual(len(list(security.extract_iter(plain, dedupe=True))), 3)
+        found = security.extract_iter(packed)
+        self.assertIs(iter(found), found)
+        self.assertEqual(next(found), expected[0])
+
+    def test_files_that_cannot_be_read(self) -> None:
+        with self.assertRaises(FileNotFoundError):
+            security.extract_iter(self.folder / "missing")
+        packed = self.folder / "cut.gz"
+        packed.write_bytes(gzip.compress(b"192.0.2.1\n" * 100)[:-9])
+        found = security.extract_iter(packed)
+        with self.assertRaises(OSError):
+            list(found)
+        self.assertEqual(list(found), [])
+
+        class Broken:
+            def read(self, size: int, /) -> bytes:
+                raise ZeroDivisionError(size)
+
+        with self.assertRaises(ZeroDivisionError):
+            list(security.extract_iter(Broken()))
+        with self.assertRaisesRegex(TypeError, "path_or_file"):
+            security.extract_iter(7)  # type: ignore[arg-type]
+        with self.assertRaisesRegex(ValueError, "types"):
+            security.extract_iter(self.folder / "cut.gz", types=["shoe size"])
+        with self.assertRaisesRegex(ValueError, "limit"):
+            security.extract_iter(self.folder / "cut.gz", limit=0)
 
 
 class LookUps(EngineCase):

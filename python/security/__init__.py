@@ -24,6 +24,7 @@ from security.modules.credentials import (
     list_api_keys,
     list_secrets,
     log_credential_usage,
+    on_rotate,
     read_secret,
     restore_secret,
     revoke_api_key,
@@ -60,9 +61,12 @@ from security.modules.intel import (
     search_intelligence,
 )
 from security.modules.middleware import (
+    ban_client,
     create_security_middleware,
     inspect_request,
     is_ip_trusted,
+    lift_ban,
+    list_bans,
     require_api_key,
 )
 from security.modules.taxii import (
@@ -82,6 +86,7 @@ from security.modules.threat import (
     defang,
     detect_threats,
     extract_iocs,
+    extract_iter,
     identify_ioc_type,
     refang,
     test_rule,
@@ -118,6 +123,7 @@ __all__ = [
     "validate_credential",
     "check_credential_expiration",
     "rotate_credential",
+    "on_rotate",
     "init_credential_metadata",
     "schedule_credential_rotation",
     "issue_api_key",
@@ -158,6 +164,7 @@ __all__ = [
     "threat_detector",
     "identify_ioc_type",
     "extract_iocs",
+    "extract_iter",
     "defang",
     "refang",
     "check_threat_intelligence",
@@ -178,6 +185,9 @@ __all__ = [
     "require_api_key",
     "is_ip_trusted",
     "inspect_request",
+    "ban_client",
+    "lift_ban",
+    "list_bans",
     # utils
     "generate_request_id",
     "mask_credential",

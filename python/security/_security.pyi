@@ -1,5 +1,6 @@
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from os import PathLike
 from typing import Any, NoReturn, Protocol, final
 
@@ -7,6 +8,7 @@ from security.answers import IocCheck, KeyCheck, StrengthReport, ThreatLookup, T
 from security.shapes import (
     ApiKey,
     AuditRecord,
+    Ban,
     ChainReport,
     CredentialMetadata,
     ExpirationReport,
@@ -34,6 +36,8 @@ from security.shapes import (
     WarninglistInfo,
 )
 
+_Address = IPv4Address | IPv6Address | IPv4Network | IPv6Network
+
 class _Readable(Protocol):
     def read(self, size: int, /) -> str | bytes: ...
 
@@ -47,6 +51,7 @@ __all__ = [
     "__version__",
     "add_ioc",
     "analyze_for_suspicious_activity",
+    "ban_client",
     "begin_request",
     "begin_request_asgi",
     "categorize_intelligence",
@@ -70,6 +75,7 @@ __all__ = [
     "export_indicators",
     "export_iocs_to_stix",
     "extract_iocs",
+    "extract_iter",
     "flush",
     "flush_if_open",
     "generate_compliance_report",
@@ -88,13 +94,16 @@ __all__ = [
     "inspect_request",
     "is_ip_trusted",
     "issue_api_key",
+    "lift_ban",
     "list_api_keys",
+    "list_bans",
     "list_secrets",
     "list_taxii_configs",
     "list_warninglists",
     "load_warninglist",
     "log_credential_usage",
     "mask_credential",
+    "on_rotate",
     "read_secret",
     "refang",
     "remove_warninglist",
@@ -158,6 +167,15 @@ def check_credential_expiration() -> list[ExpirationReport]: ...
 def rotate_credential(
     credential_type: str, request_id: str | None = None, grace_seconds: float | timedelta = 0
 ) -> str: ...
+def on_rotate(
+    credential_type: str,
+    *,
+    create: Callable[[Secret], object] | None,
+    test: Callable[[Secret], object] | None = None,
+    switch: Callable[[Secret], object] | None = None,
+    retire: Callable[[], object] | None = None,
+    grace_seconds: float | timedelta = 0,
+) -> None: ...
 def init_credential_metadata() -> dict[str, CredentialMetadata]: ...
 def schedule_credential_rotation() -> list[ExpirationReport]: ...
 def issue_api_key(
@@ -283,8 +301,17 @@ def extract_iocs(
     types: Iterable[str] | None = None,
     limit: int | None = None,
     *,
+    dedupe: bool = False,
     warninglists: str = "keep",
 ) -> list[ExtractedIoc]: ...
+def extract_iter(
+    path_or_file: str | PathLike[str] | _Readable,
+    types: Iterable[str] | None = None,
+    limit: int | None = None,
+    *,
+    dedupe: bool = False,
+    warninglists: str = "keep",
+) -> Iterator[ExtractedIoc]: ...
 def defang(text: str) -> str: ...
 def refang(text: str) -> str: ...
 def check_threat_intelligence(value: str, ioc_type: str | None = None) -> ThreatLookup: ...
@@ -347,6 +374,11 @@ class TAXIIClient:
 
 # middleware
 def is_ip_trusted(ip: object) -> bool: ...
+def ban_client(
+    address_or_network: str | _Address, seconds: float | timedelta | None = None, reason: str = ""
+) -> Ban: ...
+def lift_ban(address_or_network: str | _Address) -> Ban: ...
+def list_bans() -> list[Ban]: ...
 def begin_request(environ: dict[str, Any], policy: PolicyOverride | None = None) -> RequestState: ...
 def begin_request_asgi(scope: MutableMapping[str, Any], policy: PolicyOverride | None = None) -> RequestState: ...
 def inspect_request(request: dict[str, Any]) -> RequestDecision: ...

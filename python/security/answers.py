@@ -22,11 +22,13 @@ class Answer(dict[str, Any]):
     verdict: ClassVar[str] = "found"
 
     def __bool__(self) -> bool:
+        if self.get(self.verdict):
+            return True
         # The standard library's encoder asks "if not dct" to learn whether a dictionary is empty when it indents
         # (and simplejson likewise): to it alone the answer counts as what it is, a dictionary with entries.
         if sys._getframe(1).f_code.co_name == "_iterencode_dict":
             return len(self) > 0
-        return bool(self.get(self.verdict))
+        return False
 
 
 class IocCheck(Answer):

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 __all__ = [
     "ApiKey",
     "AuditRecord",
+    "Ban",
     "ChainReport",
     "CredentialMetadata",
     "ExpirationReport",
@@ -212,6 +213,16 @@ class IocWarning(TypedDict):
     list: str
     match_type: str
     entry: str
+
+
+class Ban(TypedDict):
+    """One network that is turned away until a time; ``by`` is the account and program that said so."""
+
+    network: str
+    reason: str
+    since: str
+    until: str
+    by: str
 
 
 class WarninglistInfo(TypedDict):

@@ -1,6 +1,6 @@
 //! A point in time, as the whole project writes it.
 
-use std::{cell::Cell, fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -61,45 +61,70 @@ impl Timestamp {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
-}
 
-thread_local! {
-    /// The last whole second that this thread wrote: times come close together, and share the calendar's work.
-    static LAST_SECOND: Cell<Option<(i64, [u8; 19])>> = const { Cell::new(None) };
-}
+    /// The most bytes of a text.
+    pub const TEXT: usize = 27;
 
-/// `1970-01-01T00:00:00`, of any second between [`Timestamp::MIN`] and [`Timestamp::MAX`].
-fn calendar(second: i64) -> Option<[u8; 19]> {
-    if let Some((last, text)) = LAST_SECOND.get()
-        && last == second
-    {
-        return Some(text);
+    /// The text that is displayed, written into `buffer`: nothing is allocated.
+    pub fn encode(self, buffer: &mut [u8; Self::TEXT]) -> &str {
+        let length = self.write(buffer);
+        // Digits and marks; nothing else is written.
+        std::str::from_utf8(&buffer[..length]).unwrap_or_default()
     }
-    let text = jiff::Timestamp::from_second(second).ok()?.to_string();
-    let text = *text.as_bytes().first_chunk()?;
-    LAST_SECOND.set(Some((second, text)));
-    Some(text)
+
+    fn write(self, text: &mut [u8; Self::TEXT]) -> usize {
+        let second = self.as_seconds();
+        let (year, month, day) = civil(second.div_euclid(86_400));
+        let of_day = second.rem_euclid(86_400);
+        *text = *b"0000-00-00T00:00:00.000000Z";
+        digits(&mut text[..4], year);
+        digits(&mut text[5..7], month);
+        digits(&mut text[8..10], day);
+        digits(&mut text[11..13], of_day / 3600);
+        digits(&mut text[14..16], of_day / 60 % 60);
+        digits(&mut text[17..19], of_day % 60);
+        let micros = self.0.rem_euclid(1_000_000);
+        digits(&mut text[20..26], micros);
+        let end = match micros {
+            0 => 19,
+            _ if micros % 1000 == 0 => 23,
+            _ => 26,
+        };
+        text[end] = b'Z';
+        end + 1
+    }
+}
+
+/// Fills a field with the decimal digits of a number, which fits it.
+fn digits(field: &mut [u8], number: i64) {
+    let mut left = number.unsigned_abs();
+    for digit in field.iter_mut().rev() {
+        *digit = b'0' + (left % 10) as u8; // a decimal digit
+        left /= 10;
+    }
+}
+
+/// Year, month and day of a number of days since 1970-01-01, in the Gregorian calendar, years 1 to 9999.
+///
+/// Counted in years that begin in March, so that the leap day is the last of its year, and in their cycle of 400 years,
+/// which has 146,097 days.
+fn civil(days: i64) -> (i64, i64, i64) {
+    // From 0000-03-01 to 1970-01-01.
+    let days = days + 719_468;
+    let (cycle, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    // A leap day each 4 years (1460 days after the first), none each 100, one each 400.
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // From March on, months of 31 and 30 days in turn make 153 days every five.
+    let month = (5 * day + 2) / 153;
+    let day_of_month = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (cycle * 400 + year + next, month, day_of_month)
 }
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The constructor clamps to what the calendar can write.
-        let whole = calendar(self.as_seconds()).ok_or(fmt::Error)?;
-        let mut text = [b'0'; 27];
-        text[..19].copy_from_slice(&whole);
-        text[19] = b'.';
-        let mut left = self.0.rem_euclid(1_000_000);
-        let end = match left {
-            0 => 19,
-            _ if left % 1000 == 0 => 23,
-            _ => 26,
-        };
-        for digit in text[20..26].iter_mut().rev() {
-            *digit += (left % 10) as u8; // a decimal digit
-            left /= 10;
-        }
-        text[end] = b'Z';
-        f.pad(std::str::from_utf8(&text[..=end]).unwrap_or_default())
+        f.pad(self.encode(&mut [0; Self::TEXT]))
     }
 }
 
@@ -145,6 +170,20 @@ mod tests {
         for bad in ["", "yesterday", "1970-01-01", "1970-01-01T00:00:00", "99999-01-01T00:00:00Z"] {
             assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn every_day_of_a_cycle_of_the_calendar_is_the_right_one() {
+        let day = |day: i64| {
+            let second = day * 86_400;
+            let written = Timestamp::from_seconds(second).to_string();
+            assert_eq!(written, jiff::Timestamp::from_second(second).unwrap().to_string());
+        };
+        (-146_097..146_097).for_each(day);
+        let last = Timestamp::MAX.as_seconds() / 86_400;
+        (last - 800..=last).for_each(day);
+        let first = Timestamp::MIN.as_seconds() / 86_400;
+        (first..first + 800).for_each(day);
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use security_core::Timestamp;
 
-use crate::{CredentialRecord, Digest};
+use crate::{CredentialRecord, Digest, document::grace_holds};
 
 /// The values of one credential that a process compares with, made anew whenever the record changes.
 #[derive(Debug, Clone, Default)]
@@ -39,7 +39,8 @@ struct Entry {
 #[derive(Debug, Clone, Copy)]
 enum Standing {
     InForce,
-    Until(Timestamp),
+    /// In grace, since and until.
+    Grace(Timestamp, Timestamp),
     Ended,
 }
 
@@ -65,7 +66,9 @@ impl AcceptedSet {
                 _ if value.in_force() && value.accepted(set_here, now) => Standing::InForce,
                 // In force in the processes where it is set, which this is not.
                 _ if value.in_force() => continue,
-                Some(until) if value.accepted(set_here, now) => Standing::Until(until),
+                Some(until) if value.accepted(set_here, now) => {
+                    Standing::Grace(value.superseded_at.unwrap_or(until), until)
+                }
                 _ if set_here || ended < ENDED_WATCHED => {
                     ended += 1;
                     Standing::Ended
@@ -88,8 +91,8 @@ impl AcceptedSet {
         for entry in &self.entries {
             let meaning = match entry.standing {
                 Standing::InForce => ACCEPTED,
-                Standing::Until(until) if now < until => IN_GRACE,
-                Standing::Until(_) | Standing::Ended => SUPERSEDED,
+                Standing::Grace(since, until) if grace_holds(since, until, now) => IN_GRACE,
+                Standing::Grace(..) | Standing::Ended => SUPERSEDED,
             };
             // All ones for the value that is equal, all zeros for the others.
             found |= meaning & u8::from(entry.digest == *digest).wrapping_neg();
@@ -106,7 +109,7 @@ impl AcceptedSet {
     pub fn accepts_any(&self, now: Timestamp) -> bool {
         self.entries.iter().any(|entry| match entry.standing {
             Standing::InForce => true,
-            Standing::Until(until) => now < until,
+            Standing::Grace(since, until) => grace_holds(since, until, now),
             Standing::Ended => false,
         })
     }
@@ -152,6 +155,16 @@ mod tests {
         record.rotate(&[digest(1)], digest(2), at(10), Duration::from_secs(5)).unwrap();
         let set = AcceptedSet::new(Some(&record), &[digest(1)], at(20));
         assert_eq!(set.verify(&digest(1), at(11)), Verdict::Superseded);
+    }
+
+    #[test]
+    fn a_clock_set_back_from_far_ahead_ends_a_grace_that_was_given_there() {
+        let mut record = CredentialRecord::new(CredentialKind::ApiKey, at(0));
+        record.rotate(&[digest(1)], digest(2), at(1_000_000), Duration::from_secs(60)).unwrap();
+        let set = AcceptedSet::new(Some(&record), &[digest(1)], at(1_000_000));
+        assert_eq!(set.verify(&digest(1), at(999_950)), Verdict::InGrace, "a small correction");
+        assert_eq!(set.verify(&digest(1), at(500)), Verdict::Superseded);
+        assert_eq!(set.verify(&digest(2), at(500)), Verdict::Accepted);
     }
 
     #[test]

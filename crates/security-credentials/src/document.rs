@@ -5,7 +5,7 @@ use std::time::Duration;
 use security_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CredentialError, CredentialKind, Digest};
+use crate::{CredentialError, CredentialKind, Digest, PendingRotation};
 
 /// Where an accepted value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,12 @@ pub struct CredentialRecord {
     pub last_changed_at: Timestamp,
     /// When the next rotation was planned for, if somebody planned one.
     pub rotation_planned_for: Option<Timestamp>,
+    /// A rotation in steps that is under way, or was left behind by a process that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<PendingRotation>,
+    /// From when on the value before the last rotation is to be ended where it was used; `None` once that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retire_at: Option<Timestamp>,
     /// Every value seen, newest last, at most [`CredentialRecord::MAX_VALUES`].
     pub values: Vec<KnownValue>,
 }
@@ -81,13 +87,20 @@ impl KnownValue {
 
     /// Whether a rotation has ended it and its grace is not over yet.
     pub fn in_grace(&self, now: Timestamp) -> bool {
-        self.superseded_at.is_some() && self.accepted_until.is_some_and(|until| now < until)
+        let grace = self.superseded_at.zip(self.accepted_until);
+        grace.is_some_and(|(since, until)| grace_holds(since, until, now))
     }
 
     /// Whether it is accepted in a process where it is set by the operator, or is not.
     pub(crate) fn accepted(&self, set_here: bool, now: Timestamp) -> bool {
         (set_here || self.origin == Origin::Rotation) && (self.in_force() || self.in_grace(now))
     }
+}
+
+/// Whether a grace holds. A clock that goes back by more than the grace is long ends it: a rotation done while the
+/// clock ran years ahead would otherwise leave the old value open for years.
+pub(crate) fn grace_holds(since: Timestamp, until: Timestamp, now: Timestamp) -> bool {
+    since.minus(until.since(since)) <= now && now < until
 }
 
 impl CredentialRecord {
@@ -107,6 +120,8 @@ impl CredentialRecord {
             created_at: now,
             last_changed_at: now,
             rotation_planned_for: None,
+            pending: None,
+            retire_at: None,
             values: Vec::new(),
         }
     }
@@ -143,7 +158,8 @@ impl CredentialRecord {
 
     /// Makes `new` the value in force. Every other one, recorded or among `operator_digests` (those set in this
     /// process), is superseded and accepted for `grace` longer; zero is not at all. A grace that an earlier
-    /// rotation gave is cut to the new one, never made longer. A planned rotation is done with this.
+    /// rotation gave is cut to the new one, never made longer. A planned rotation is done with
+    /// this, and one in steps that was left behind is given up.
     /// # Errors
     /// [`CredentialError::ValueReused`] when `new` was seen before.
     pub fn rotate(
@@ -153,9 +169,30 @@ impl CredentialRecord {
         now: Timestamp,
         grace: Duration,
     ) -> Result<(), CredentialError> {
-        if self.value(&new).is_some() || operator_digests.contains(&new) {
+        self.refuse_reuse(operator_digests, &new)?;
+        self.supersede(operator_digests, now, grace);
+        self.push(new, Origin::Rotation, now);
+        self.rotation_planned_for = None;
+        self.pending = None;
+        self.version += 1;
+        Ok(())
+    }
+
+    /// Refuses a new value that was seen before, or is under way already.
+    pub(crate) fn refuse_reuse(
+        &self,
+        operator_digests: &[Digest],
+        new: &Digest,
+    ) -> Result<(), CredentialError> {
+        let pending = self.pending.as_ref().is_some_and(|pending| pending.digest == *new);
+        if self.value(new).is_some() || operator_digests.contains(new) || pending {
             return Err(CredentialError::ValueReused(self.kind));
         }
+        Ok(())
+    }
+
+    /// Ends all values for `grace` at most, those of the operator among them.
+    pub(crate) fn supersede(&mut self, operator_digests: &[Digest], now: Timestamp, grace: Duration) {
         for digest in operator_digests {
             self.observe(*digest, now);
         }
@@ -169,10 +206,6 @@ impl CredentialRecord {
                 value.accepted_until = value.accepted_until.zip(until).map(|(earlier, new)| earlier.min(new));
             }
         }
-        self.push(new, Origin::Rotation, now);
-        self.rotation_planned_for = None;
-        self.version += 1;
-        Ok(())
     }
 
     /// Plans the next rotation, or takes the plan back with `None`. The version grows if that is a change.
@@ -206,7 +239,7 @@ impl CredentialRecord {
         accepted
     }
 
-    fn push(&mut self, digest: Digest, origin: Origin, now: Timestamp) {
+    pub(crate) fn push(&mut self, digest: Digest, origin: Origin, now: Timestamp) {
         let value = KnownValue { digest, origin, first_seen: now, superseded_at: None, accepted_until: None };
         self.values.push(value);
         self.last_changed_at = now;
@@ -310,6 +343,16 @@ mod tests {
         record.rotate(&[digest(1)], digest(2), at(0), Duration::MAX).unwrap();
         assert_eq!(record.values[0].accepted_until, Some(Timestamp::MAX));
         assert_eq!(accepted(&record, &[digest(1)], at(1)), [(digest(1), true), (digest(2), false)]);
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_leaves_no_value_open_for_years() {
+        let mut record = CredentialRecord::new(CredentialKind::ApiKey, at(0));
+        let ahead = 250_000_000_000;
+        record.rotate(&[digest(1)], digest(2), at(ahead), HOUR).unwrap();
+        assert_eq!(accepted(&record, &[digest(1)], at(ahead + 1)), [(digest(1), true), (digest(2), false)]);
+        assert_eq!(accepted(&record, &[digest(1)], at(ahead - 60)), [(digest(1), true), (digest(2), false)]);
+        assert_eq!(accepted(&record, &[digest(1)], at(0)), [(digest(2), false)]);
     }
 
     #[test]

@@ -95,6 +95,9 @@ pub enum CredentialError {
     /// The new value was in use before.
     #[error("the new value of {0} has been used before")]
     ValueReused(CredentialKind),
+    /// The rotation in steps is not under way any more.
+    #[error("the rotation of {0} is over: another one took its place, or it was given up")]
+    RotationOver(CredentialKind),
     /// The random source gives the same bytes again and again.
     #[error("the source of random bytes is broken: it repeats itself")]
     Entropy,
@@ -139,6 +142,7 @@ impl Coded for CredentialError {
             Self::ExpiryPast(_) => "credential-expiry-past",
             Self::KeyEnded { .. } => "credential-key-ended",
             Self::ValueReused(_) => "credential-value-reused",
+            Self::RotationOver(_) => "credential-rotation-over",
             Self::Entropy => "credential-entropy",
             Self::SecretName(_) => "credential-secret-name",
             Self::MasterKey => "credential-master-key",

@@ -17,6 +17,14 @@ pub enum CredentialEvent {
     Rehashed,
     /// A new value was made.
     Rotated,
+    /// A rotation in steps began: the new value is made and tried where it is used, and not accepted yet.
+    RotationBegun,
+    /// The new value of a rotation in steps was tried and is accepted beside the old one.
+    RotationSwitched,
+    /// A rotation in steps failed, or its process ended in the midst of it; the old value stays in force.
+    RotationFailed,
+    /// The value before the last rotation was ended where it was used.
+    Retired,
     /// A rotation was planned.
     RotationPlanned,
     /// A key was revoked.

@@ -49,6 +49,9 @@ pub struct IssuedKey {
 }
 
 impl IssuedKey {
+    /// The longest grace of a rotation, a year.
+    pub const LONGEST_GRACE: std::time::Duration = std::time::Duration::from_secs(365 * 86_400);
+
     /// Makes `digest` the token in force; the one before is accepted for `grace` longer, zero is not at all. The
     /// one before that is refused at once, whatever grace it had.
     /// # Errors

@@ -1,6 +1,6 @@
 //! May this key do this, from here, now?
 
-use std::{fmt, hint::black_box, net::IpAddr};
+use std::{fmt, hint::black_box, net::IpAddr, time::Duration};
 
 use security_core::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,9 @@ impl KeyVerdict {
     }
 }
 
+/// By how much a clock may be set back without ending the longest grace.
+const CORRECTION: Duration = Duration::from_secs(86_400);
+
 /// What a verdict rests on, wherever it is kept: in a record or in the key table.
 pub(crate) struct Held {
     pub(crate) current: Digest,
@@ -94,7 +97,8 @@ impl Held {
         let (previous, until) = self.previous.unwrap_or((Digest::DECOY, Timestamp::MIN));
         let current = black_box(self.current == *digest);
         let former = black_box(previous == *digest) & self.previous.is_some() & !current;
-        let in_grace = former & (now < until);
+        // An end further ahead than any grace comes from a clock that was years ahead when the key was rotated.
+        let in_grace = former & (now < until) & (until.since(now) <= IssuedKey::LONGEST_GRACE + CORRECTION);
         let reason = if !(current | in_grace) {
             KeyReason::Unknown
         } else if self.revoked {
@@ -166,7 +170,6 @@ impl IssuedKey {
 mod tests {
     use super::*;
     use crate::KeyDraft;
-    use std::time::Duration;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_seconds(1_800_000_000 + seconds)
@@ -275,6 +278,20 @@ mod tests {
             assert_eq!((verdict.reason.as_str(), verdict.superseded), ("unknown", true), "at {seconds}");
         }
         assert_eq!(key.view().previous_until, None);
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_leaves_no_token_open_for_years() {
+        let mut key = key(|_| ());
+        let ahead = Timestamp::from_seconds(250_000_000_000);
+        key.rotate(digest(2), ahead, Duration::from_secs(60)).unwrap();
+        let judge = |now| key.judge(&digest(1), now, &[], None).reason;
+        assert_eq!(judge(ahead), KeyReason::Ok);
+        assert_eq!(judge(ahead.minus(Duration::from_secs(3600))), KeyReason::Ok, "a correction");
+        assert_eq!(judge(at(0)), KeyReason::Unknown);
+        let mut longest = self::key(|_| ());
+        longest.rotate(digest(2), at(0), IssuedKey::LONGEST_GRACE).unwrap();
+        assert_eq!(longest.judge(&digest(1), at(-3600), &[], None).reason, KeyReason::Ok);
     }
 
     #[test]

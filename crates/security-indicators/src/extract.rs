@@ -9,14 +9,21 @@
 //! domain, an address with a port over the address. When a kind is not asked for, the next one inside is looked for.
 
 mod address;
+mod cut;
 mod host;
 mod place;
 mod scan;
 mod sieve;
 mod web;
 mod word;
+mod work;
+mod wrap;
+
+use std::ops::Range;
 
 use security_core::Limits;
+
+pub use cut::{LOOK_BACK, safe_cut};
 
 use crate::{Indicator, IocType};
 
@@ -104,14 +111,26 @@ pub fn extract(text: &str, options: &ExtractOptions) -> Vec<Found> {
 
 /// Hands over what [`extract`] finds one by one, as it is found.
 pub fn extract_each(text: &str, options: &ExtractOptions, each: &mut dyn FnMut(Found)) {
-    scan::Scanner::new(text, options, each).run();
+    scan::Scanner::new(text, 0, options, each).run();
+}
+
+/// Hands over what [`extract`] finds in a part of a text, with offsets in the whole of it.
+///
+/// `within` starts and ends where [`safe_cut`] allows it, else what stands across its ends is read as its halves.
+pub fn extract_within(
+    text: &str,
+    within: Range<usize>,
+    options: &ExtractOptions,
+    each: &mut dyn FnMut(Found),
+) {
+    scan::Scanner::new(&text[..within.end], within.start, options, each).run();
 }
 
 /// What [`extract`] finds, by reading every atom of the text: the oracle of tests and benches, several times slower.
 #[doc(hidden)]
 pub fn extract_through(text: &str, options: &ExtractOptions) -> Vec<Found> {
     let mut found = Vec::new();
-    scan::Scanner::new(text, options, &mut |one| found.push(one)).run_through();
+    scan::Scanner::new(text, 0, options, &mut |one| found.push(one)).run_through();
     found
 }
 

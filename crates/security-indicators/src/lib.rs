@@ -28,7 +28,10 @@ mod special_use;
 
 pub use defang::{defang, refang};
 pub use error::IndicatorError;
-pub use extract::{ExtractOptions, Found, TypeSet, extract, extract_each, extract_through};
+pub use extract::{
+    ExtractOptions, Found, LOOK_BACK, TypeSet, extract, extract_each, extract_through, extract_within,
+    safe_cut,
+};
 pub use identify::identify;
 pub use indicator::Indicator;
 pub use ioc_type::IocType;

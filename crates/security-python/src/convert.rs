@@ -260,7 +260,7 @@ fn kind(given: &Bound<'_, PyAny>) -> String {
     given.get_type().name().map_or_else(|_| "something else".to_owned(), |name| name.to_string())
 }
 
-fn refused(given: &Bound<'_, PyAny>, needed: &str) -> PyErr {
+pub(crate) fn refused(given: &Bound<'_, PyAny>, needed: &str) -> PyErr {
     PyTypeError::new_err(format!("{needed}, not {}", kind(given)))
 }
 
@@ -422,12 +422,8 @@ pub(crate) fn answer<'py>(
     class_of(py, class)?.call1((to_python(py, result)?,))
 }
 
-/// An empty answer of one of the classes of `security.answers`.
-pub(crate) fn answer_of<'py>(py: Python<'py>, class: &str) -> PyResult<Bound<'py, PyAny>> {
-    class_of(py, class)?.call0()
-}
-
-fn class_of<'py>(py: Python<'py>, class: &str) -> PyResult<Bound<'py, PyAny>> {
+/// One of the classes of `security.answers`.
+pub(crate) fn class_of<'py>(py: Python<'py>, class: &str) -> PyResult<Bound<'py, PyAny>> {
     static MODULE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let module =
         MODULE.get_or_try_init(py, || PyResult::Ok(py.import("security.answers")?.into_any().unbind()))?;

@@ -4,14 +4,15 @@ use pyo3::{
     exceptions::PyTypeError,
     intern,
     prelude::*,
+    sync::PyOnceLock,
     types::{PyBytes, PyDict, PyList, PyString},
 };
-use security::{CredentialKind, IssueRequest, KeyCheck, KeyFilter, KeyReason};
+use security::{CredentialKind, IssueRequest, KeyAnswer, KeyFilter, KeyReason, RequestId, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::{
     convert::{
-        Given, Text, Texts, answer, answer_of, named, optional, presented, seconds, to_json, to_map,
+        Given, Text, Texts, answer, class_of, named, optional, presented, seconds, to_json, to_map,
         to_python, usage,
     },
     errors::{attached, checked, detached},
@@ -219,6 +220,8 @@ pub(crate) fn check_credential_expiration(py: Python<'_>) -> PyResult<Bound<'_, 
 /// :param grace_seconds: how long previous values are still accepted: seconds (``int``, ``float``) or ``timedelta``.
 /// :returns: the new value (``str``).
 /// :raises ValueError: for an unknown type, or a grace below zero or beyond a year.
+/// :raises SecurityError: with the code ``rotation-under-way`` when somebody else rotates it at the moment, and
+///     ``rotation-failed`` when a step of :func:`on_rotate` failed; the old value is in force then.
 /// :raises StoreError: when the change cannot be stored; nothing changed then.
 #[pyfunction]
 #[pyo3(signature = (credential_type, request_id = None, grace_seconds = None), text_signature = "(credential_type, request_id=None, grace_seconds=0)")]
@@ -250,10 +253,13 @@ pub(crate) fn init_credential_metadata(py: Python<'_>) -> PyResult<Bound<'_, PyA
 
 /// Plans the rotation of every credential that was ever set, at the end of its period, at once if overdue.
 ///
-/// Nothing rotates by itself: whoever calls :func:`rotate_credential` has to bring the new value to where it is used.
+/// What has steps in this process (:func:`on_rotate`) is rotated when its time has come, and its old value retired when
+/// the grace is over, so that a timer may call this. Nothing else rotates by itself: whoever calls
+/// :func:`rotate_credential` has to bring the new value to where it is used.
 ///
 /// :returns: ``list`` of ``dict``: ``credential_type``, ``due_at`` (RFC 3339), ``status`` (``planned``, or
 ///     ``due_soon`` and ``overdue`` where it is urgent) and more.
+/// :raises SecurityError: with the code ``rotation-failed`` when a step failed; the others had their turn.
 /// :raises StoreError: when the plan cannot be stored.
 #[pyfunction]
 pub(crate) fn schedule_credential_rotation(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
@@ -355,26 +361,62 @@ pub(crate) fn check_api_key<'py>(
     let client_ip = optional("client_ip", client_ip, Given::text)?;
     let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default(), usage(options));
     context.client_ip = client_ip.or(context.client_ip);
-    let check = checked(py, |engine| engine.check_api_key(&presented, &scopes, context))?;
-    key_check(py, &check)
+    let answer = checked(py, |engine| engine.answer_api_key(&presented, &scopes, context))?;
+    key_check(py, &answer)
+}
+
+/// The class `security.answers.KeyCheck` and a dictionary with all its names, which each answer begins as.
+struct KeyCheckForm {
+    class: Py<PyAny>,
+    entries: Py<PyDict>,
+}
+
+impl KeyCheckForm {
+    fn make(py: Python<'_>) -> PyResult<Self> {
+        let entries = PyDict::new(py);
+        entries.set_item(intern!(py, "valid"), false)?;
+        entries.set_item(intern!(py, "reason"), intern!(py, "ok"))?;
+        for name in ["key_id", "name", "owner", "scopes", "expires_at", "retry_after", "request_id"] {
+            entries.set_item(PyString::intern(py, name), py.None())?;
+        }
+        Ok(Self { class: class_of(py, "KeyCheck")?.unbind(), entries: entries.unbind() })
+    }
 }
 
 /// A check as `security.answers.KeyCheck`, entry by entry: requests wait for it.
-fn key_check<'py>(py: Python<'py>, check: &KeyCheck) -> PyResult<Bound<'py, PyAny>> {
-    let answer = answer_of(py, "KeyCheck")?.cast_into::<PyDict>()?;
-    let reason = match check.reason {
-        KeyReason::Ok => intern!(py, "ok").clone(),
-        other => PyString::new(py, other.as_str()),
+fn key_check<'py>(py: Python<'py>, check: &KeyAnswer<'_>) -> PyResult<Bound<'py, PyAny>> {
+    static FORM: PyOnceLock<KeyCheckForm> = PyOnceLock::new();
+    let form = FORM.get_or_try_init(py, || KeyCheckForm::make(py))?;
+    // An empty dictionary takes another one's entries over as a whole; what follows only replaces values.
+    let answer = form.class.bind(py).call0()?.cast_into::<PyDict>()?;
+    answer.update(form.entries.bind(py).as_mapping())?;
+    if check.valid {
+        answer.set_item(intern!(py, "valid"), true)?;
+    }
+    if check.reason != KeyReason::Ok {
+        answer.set_item(intern!(py, "reason"), check.reason.as_str())?;
+    }
+    let scopes = match &check.key {
+        Some((id, key)) => {
+            answer.set_item(intern!(py, "key_id"), id.as_ref())?;
+            answer.set_item(intern!(py, "name"), key.name())?;
+            if let Some(owner) = key.owner() {
+                answer.set_item(intern!(py, "owner"), owner)?;
+            }
+            if let Some(end) = key.expires_at {
+                answer.set_item(intern!(py, "expires_at"), end.encode(&mut [0; Timestamp::TEXT]))?;
+            }
+            PyList::new(py, key.scopes())?
+        }
+        None if check.is_document() => PyList::new(py, ["*"])?,
+        None => PyList::empty(py),
     };
-    answer.set_item(intern!(py, "valid"), check.valid)?;
-    answer.set_item(intern!(py, "reason"), reason)?;
-    answer.set_item(intern!(py, "key_id"), check.key_id.as_deref())?;
-    answer.set_item(intern!(py, "name"), check.name.as_deref())?;
-    answer.set_item(intern!(py, "owner"), check.owner.as_deref())?;
-    answer.set_item(intern!(py, "scopes"), PyList::new(py, &check.scopes)?)?;
-    answer.set_item(intern!(py, "expires_at"), check.expires_at.map(|end| end.to_string()))?;
-    answer.set_item(intern!(py, "retry_after"), check.retry_after)?;
-    answer.set_item(intern!(py, "request_id"), &*check.request_id)?;
+    answer.set_item(intern!(py, "scopes"), scopes)?;
+    if let Some(seconds) = check.retry_after {
+        answer.set_item(intern!(py, "retry_after"), seconds)?;
+    }
+    let mut buffer = [0; RequestId::MADE];
+    answer.set_item(intern!(py, "request_id"), check.request_id.encode(&mut buffer))?;
     Ok(answer.into_any())
 }
 

@@ -2,7 +2,12 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::{exceptions::PyValueError, prelude::*, sync::PyOnceLock, types::PyType};
+use pyo3::{
+    exceptions::{PyException, PyValueError},
+    prelude::*,
+    sync::PyOnceLock,
+    types::PyType,
+};
 use security::{Coded, Error};
 
 /// Runs `work` in the engine without the interpreter lock.
@@ -70,6 +75,18 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
         Error::NotFound { .. } | Error::SecretEnded { .. } => "NotFoundError",
         Error::Store(_) => "StoreError",
         Error::Taxii(_) => "TaxiiError",
+        Error::RotationFailed { failure, .. } => {
+            let raised =
+                coded(py, "SecurityError", &error.to_string(), error.code(), error.hint().as_deref());
+            return match failure.cause().and_then(|cause| cause.downcast_ref::<PyErr>()) {
+                // Ctrl-C and the like are no failure of the step, and nobody's error to handle.
+                Some(cause) if !cause.is_instance_of::<PyException>(py) => cause.clone_ref(py),
+                cause => {
+                    raised.set_cause(py, cause.map(|cause| cause.clone_ref(py)));
+                    raised
+                }
+            };
+        }
         _ => "SecurityError",
     };
     coded(py, class, &error.to_string(), error.code(), error.hint().as_deref())

@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use crate::{
     convert::{Given, SharedTexts, Text, Texts, named, optional, to_json, to_python, utf8},
     errors::{attached, detached},
+    extraction::{Words, found_entry},
     ioc_check,
     setup::optional_json,
-    threat::{Words, found_entry},
     warninglists::warned,
 };
 
@@ -372,8 +372,7 @@ pub(crate) fn import_indicators<'py>(
 fn source_of(given: &Bound<'_, PyAny>, interrupt: &Interrupt) -> PyResult<(String, BufReader<Source>)> {
     let (name, content): (PathBuf, Box<dyn Read + Send>) = if given.hasattr("read")? {
         let name = given.getattr("name").ok().and_then(|name| name.extract().ok());
-        let stream = Stream { file: given.clone().unbind(), rest: Vec::new(), at: 0 };
-        (name.unwrap_or_default(), Box::new(stream))
+        (name.unwrap_or_default(), Box::new(Stream::of(given)))
     } else {
         let path = given.extract::<PathBuf>().map_err(|error| named(given.py(), "path_or_file", error))?;
         let file = File::open(&path).map_err(|error| at(&path, error))?;
@@ -461,10 +460,16 @@ pub(crate) fn at(path: &std::path::Path, error: io::Error) -> PyErr {
 }
 
 /// An open file of Python's, text or binary.
-struct Stream {
+pub(crate) struct Stream {
     file: Py<PyAny>,
     rest: Vec<u8>,
     at: usize,
+}
+
+impl Stream {
+    pub(crate) fn of(file: &Bound<'_, PyAny>) -> Self {
+        Self { file: file.clone().unbind(), rest: Vec::new(), at: 0 }
+    }
 }
 
 impl Read for Stream {
@@ -492,7 +497,8 @@ impl Read for Stream {
 /// Writes the indicators to a file.
 ///
 /// :param path: the file (``str`` or path-like), replaced in one step when everything is written.
-/// :param format: ``plain``, ``csv``, ``json``, ``stix`` and so on (``str``).
+/// :param format: ``plain``, ``csv``, ``json``, ``stix``; for sensors ``zeek`` (Intel framework),
+///     ``suricata-text``, ``suricata-ip``, ``suricata-md5``, ``suricata-sha256`` (datasets), ``rpz`` (a DNS zone) (``str``).
 /// :param ioc_type: only this kind (``str``).
 /// :param source: only what this source lists (``str``).
 /// :param tag: only what bears this tag (``str``).

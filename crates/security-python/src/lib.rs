@@ -3,13 +3,16 @@
 mod convert;
 mod errors;
 
+mod bans;
 mod credentials;
+mod extraction;
 mod inspection;
 mod intel;
 mod ioc_check;
 mod key_scan;
 mod middleware;
 mod response_headers;
+mod rotation;
 mod secrets;
 mod setup;
 mod taxii;
@@ -21,6 +24,8 @@ mod warninglists;
 #[pyo3::pymodule(gil_used = false)]
 mod _security {
     #[pymodule_export]
+    use super::bans::{ban_client, lift_ban, list_bans};
+    #[pymodule_export]
     use super::credentials::{
         analyze_for_suspicious_activity, check_api_key, check_credential_expiration, get_audit_log,
         get_recent_usage, import_api_keys, init_credential_metadata, issue_api_key, list_api_keys,
@@ -28,6 +33,8 @@ mod _security {
         schedule_credential_rotation, validate_credential, verify_api_key, verify_audit_log,
         verify_db_password, verify_logging_api_key, verify_mail_api_key, verify_secret_token,
     };
+    #[pymodule_export]
+    use super::extraction::{extract_iocs, extract_iter};
     #[pymodule_export]
     use super::inspection::inspect_request;
     #[pymodule_export]
@@ -41,6 +48,8 @@ mod _security {
         PolicyOverride, RequestState, begin_request, begin_request_asgi, error_response, is_ip_trusted,
     };
     #[pymodule_export]
+    use super::rotation::on_rotate;
+    #[pymodule_export]
     use super::secrets::{
         Secret, delete_secret, list_secrets, read_secret, restore_secret, rotate_master_key, store_secret,
     };
@@ -53,7 +62,7 @@ mod _security {
     };
     #[pymodule_export]
     use super::threat::{
-        ThreatDetector, check_threat_intelligence, create_threat_rule, defang, detect_threats, extract_iocs,
+        ThreatDetector, check_threat_intelligence, create_threat_rule, defang, detect_threats,
         identify_ioc_type, refang, test_rule,
     };
     #[pymodule_export]

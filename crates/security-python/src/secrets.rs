@@ -94,6 +94,13 @@ impl Secret {
     }
 }
 
+impl Secret {
+    /// A new secret that is text.
+    pub(crate) fn of_text(value: &security::Secret) -> Self {
+        Self(SecretValue { bytes: security::Secret::new(value.expose()), is_text: true })
+    }
+}
+
 /// The value of a ``str``, bytes or another secret; an error for text that has no UTF-8, None for anything else.
 fn value_of(given: &Bound<'_, PyAny>) -> Option<PyResult<SecretValue>> {
     let of = |bytes: &[u8], is_text| SecretValue { bytes: security::Secret::new(bytes), is_text };

@@ -1,20 +1,14 @@
 //! `security.modules.threat`: indicators in text, look-ups, rules, detection.
 
-use std::{borrow::Cow, path::PathBuf};
+use std::path::PathBuf;
 
-use pyo3::{
-    exceptions::PyTypeError,
-    intern,
-    prelude::*,
-    types::{PyBytes, PyDict, PyList, PyString},
-};
-use security::{RuleDraft, Warned};
+use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
+use security::RuleDraft;
 use serde_json::{Map, Value};
 
 use crate::{
-    convert::{Given, Text, Texts, answer, code_points, optional, to_json, to_python, utf8},
+    convert::{Given, Text, Texts, answer, optional, to_json, to_python},
     errors::detached,
-    warninglists::warned,
 };
 
 /// Tells what kind of indicator a value is.
@@ -26,114 +20,6 @@ use crate::{
 pub(crate) fn identify_ioc_type(value: Given<Text>) -> PyResult<Option<&'static str>> {
     let value = value.text("value")?;
     Ok(security::identify_ioc_type(&value))
-}
-
-/// Finds indicators in a text, defanged ones among them, in one pass.
-///
-/// :param text: ``str`` or ``bytes`` (UTF-8; other bytes end a word).
-/// :param types: only these kinds (``list`` of ``str``).
-/// :param limit: the most results (``int``), 1 or more; None is all.
-/// :param warninglists: what becomes of indicators that are on a warninglist (``str``): ``keep``, ``flag`` (each entry then
-///     has ``warnings``, as :func:`check_warninglists` gives them) or ``drop``.
-/// :returns: ``list`` of ``dict`` in order: ``type``, ``value`` (canonical), ``original`` (as it stands in the text),
-///     ``context`` (the text around, all ``str``), ``start`` and ``end`` (``int``: characters of a ``str``, bytes of
-///     ``bytes``; ``text[start:end]`` is ``original``), ``defanged`` (``bool``).
-/// :raises TypeError: if ``text`` is neither.
-/// :raises ValueError: for an unknown type, a limit below 1, or a text beyond 64 MiB.
-/// :raises StoreError: when the warninglists are asked and cannot be read.
-#[pyfunction]
-#[pyo3(
-    signature = (text, types = None, limit = None, *, warninglists = Given::of(Text("keep".to_owned()))),
-    text_signature = "(text, types=None, limit=None, *, warninglists='keep')"
-)]
-pub(crate) fn extract_iocs<'py>(
-    py: Python<'py>,
-    text: &Bound<'py, PyAny>,
-    types: Option<Given<Texts>>,
-    limit: Option<Given<i64>>,
-    warninglists: Given<Text>,
-) -> PyResult<Bound<'py, PyList>> {
-    let types = optional("types", types, Given::texts)?;
-    let limit = optional("limit", limit, Given::limit)?;
-    let warned = warned(py, warninglists)?;
-    let words = Words::of(text)?;
-    let found = detached(py, || {
-        let mut found = match warned {
-            // Needs no store.
-            Warned::Keep => security::extract_iocs(&words.text, types.as_deref(), limit)?,
-            warned => security::current()?.extract_warned(&words.text, types.as_deref(), limit, warned)?,
-        };
-        words.place(found.iter_mut());
-        Ok(found)
-    })?;
-    let list = PyList::empty(py);
-    for ioc in found {
-        list.append(found_entry(py, &ioc)?)?;
-    }
-    Ok(list)
-}
-
-/// A text to look through, and how places in it count.
-pub(crate) struct Words<'a> {
-    pub(crate) text: Cow<'a, str>,
-    counts_bytes: bool,
-}
-
-impl<'a> Words<'a> {
-    pub(crate) fn of(given: &'a Bound<'_, PyAny>) -> PyResult<Self> {
-        if let Ok(text) = given.cast::<PyString>() {
-            return Ok(Self { text: utf8(text), counts_bytes: false });
-        }
-        if let Ok(bytes) = given.cast::<PyBytes>() {
-            return Ok(Self { text: utf8_of_bytes(bytes.as_bytes()), counts_bytes: true });
-        }
-        Err(PyTypeError::new_err("argument 'text': a str or bytes is needed"))
-    }
-
-    /// Turns places that the engine counted in bytes of UTF-8 into the caller's.
-    pub(crate) fn place<'f>(&self, found: impl Iterator<Item = &'f mut security::ExtractedIoc>) {
-        if self.counts_bytes {
-            return;
-        }
-        let mut found: Vec<_> = found.collect();
-        let mut offsets: Vec<usize> = found.iter().flat_map(|ioc| [ioc.start, ioc.end]).collect();
-        code_points(&self.text, &mut offsets);
-        for (ioc, place) in found.iter_mut().zip(offsets.chunks_exact(2)) {
-            (ioc.start, ioc.end) = (place[0], place[1]);
-        }
-    }
-}
-
-/// What was found, as a `dict`. Not through JSON: a log gives thousands of these.
-pub(crate) fn found_entry<'py>(
-    py: Python<'py>,
-    ioc: &security::ExtractedIoc,
-) -> PyResult<Bound<'py, PyDict>> {
-    let entry = PyDict::new(py);
-    entry.set_item(intern!(py, "type"), PyString::intern(py, ioc.kind.as_str()))?;
-    entry.set_item(intern!(py, "value"), &ioc.value)?;
-    entry.set_item(intern!(py, "original"), &ioc.original)?;
-    entry.set_item(intern!(py, "context"), &ioc.context)?;
-    entry.set_item(intern!(py, "start"), ioc.start)?;
-    entry.set_item(intern!(py, "end"), ioc.end)?;
-    entry.set_item(intern!(py, "defanged"), ioc.defanged)?;
-    if let Some(warnings) = &ioc.warnings {
-        entry.set_item(intern!(py, "warnings"), to_python(py, warnings)?)?;
-    }
-    Ok(entry)
-}
-
-/// Bytes as text of the same length: what is no UTF-8 becomes SUB (U+001A), which ends every indicator.
-fn utf8_of_bytes(bytes: &[u8]) -> Cow<'_, str> {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return Cow::Borrowed(text);
-    }
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(std::iter::repeat_n('\u{1a}', chunk.invalid().len()));
-    }
-    Cow::Owned(text)
 }
 
 /// Makes the indicators in a text harmless to click: ``evil.example`` becomes ``evil[.]example``.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -13,6 +14,12 @@ use crate::client_network;
 
 /// The most bans at a time. Longer lists are indicators: they have sources, confidence and an index.
 pub const MAX_BANS: usize = 10_000;
+
+/// The longest ban. Whoever is to be turned away for longer is better listed as an indicator.
+pub const LONGEST_BAN: Duration = Duration::from_secs(366 * 86_400);
+
+/// By how much a clock may be set back without ending the longest ban.
+const CORRECTION: Duration = Duration::from_secs(86_400);
 
 /// One network that is turned away until a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +39,8 @@ pub struct Ban {
 impl Ban {
     /// Whether it is in force.
     pub fn holds(&self, now: Timestamp) -> bool {
-        now < self.until
+        // An end further ahead than any ban comes from a clock that was years ahead when it was put in force.
+        now < self.until && self.until.since(now) <= LONGEST_BAN + CORRECTION
     }
 }
 
@@ -141,6 +149,16 @@ mod tests {
         assert_eq!(find(&list, "2001:db8:1:3::4", 10).unwrap(), "2001:db8::/32");
         assert_eq!(find(&list, "2001:db8:1:3::4", 20), None);
         assert_eq!((list.len(), BanList::default().is_empty()), (4, true));
+    }
+
+    #[test]
+    fn a_clock_that_was_years_ahead_turns_nobody_away_for_years() {
+        let list = BanList::of([ban("203.0.113.9/32", 250_000_000_000)]);
+        assert!(find(&list, "203.0.113.9", 250_000_000_000 - 3600).is_some());
+        assert_eq!(find(&list, "203.0.113.9", 1_800_000_000), None);
+        let longest = i64::try_from(LONGEST_BAN.as_secs()).unwrap();
+        let list = BanList::of([ban("203.0.113.9/32", 1_800_000_000 + longest)]);
+        assert!(find(&list, "203.0.113.9", 1_800_000_000 - 3600).is_some(), "a correction of the clock");
     }
 
     #[test]

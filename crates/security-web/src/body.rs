@@ -5,6 +5,8 @@
 //! become UTF-8, and what calls itself a picture and begins like JSON is JSON (many applications never ask what a body
 //! calls itself). What cannot be read so is refused, since nobody can tell what it says.
 
+mod facts;
+
 use std::{borrow::Cow, io::Read};
 
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
@@ -114,7 +116,8 @@ impl BodyPrefix {
         if !policy.inspect || inspection.mode == InspectionMode::Off {
             return None;
         }
-        let content_type = request.header("content-type").unwrap_or_default().to_vec();
+        let types: Vec<&[u8]> = request.header_lines("content-type").collect();
+        let content_type = types.join(&b", "[..]);
         let coding = content_coding(request.headers);
         Some(Self {
             path: request.path.to_owned(),
@@ -151,25 +154,62 @@ impl BodyPrefix {
         self.is_over = is_last || self.wanted() == 0;
     }
 
-    /// Looks at what was gathered. `inspection`: the policy's, with the budget that bodies have.
+    /// Looks at what was gathered, once for each way in which some reader may read it. `inspection`: the policy's, with
+    /// the budget that bodies have.
     /// # Errors
     /// [`UnreadableBody`] when nobody can tell what it says.
     pub fn inspect(&self, inspection: &InspectionPolicy) -> Result<Inspection, UnreadableBody> {
         let bytes = self.decoded()?;
         refuse_ambiguous(&self.content_type)?;
-        let text = in_utf8(&bytes, &self.content_type)?;
         let media = media_type(&self.content_type);
-        let content_type = match first(&text) {
-            _ if is_text(&media) => &*self.content_type,
+        let named = named_orders(&self.content_type)?;
+        if !named.is_empty() && media == "multipart/form-data" {
+            return Err(UnreadableBody("its charset is that of its parts, and not of what parts them"));
+        }
+        let seen = seen_order(&bytes);
+        let is_document = is_document(&media, &bytes);
+        let mut found = match seen {
+            Some(wide) if is_document => self.look(inspection, &media, &wide.in_utf8(&bytes))?,
+            None if named.is_empty() => self.look(inspection, &media, &bytes)?,
+            // The empty halves of wide characters are no sign of anything.
+            _ => {
+                let bytes: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+                self.look(inspection, &media, &bytes)?
+            }
+        };
+        if !is_document {
+            for wide in seen.into_iter().chain(named) {
+                found = graver(found, self.look(inspection, &media, &wide.in_utf8(&bytes))?);
+            }
+        }
+        // Most applications undo no content coding, and read what stands there.
+        if self.coding != Coding::Identity && (!is_document || begins_like_text(&self.bytes)) {
+            found = graver(found, self.look(inspection, &media, &self.bytes)?);
+        }
+        Ok(found)
+    }
+
+    /// Looks at one reading of it.
+    fn look(
+        &self,
+        inspection: &InspectionPolicy,
+        media: &str,
+        text: &[u8],
+    ) -> Result<Inspection, UnreadableBody> {
+        // Every reader that knows a byte order mark leaves it out, and it stands before no form.
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+        refuse_declared(text)?;
+        let content_type = match first(text) {
+            _ if is_text(media) => &*self.content_type,
             Some(b'{' | b'[') => b"application/json",
             Some(b'<') => b"application/xml",
             _ => &self.content_type,
         };
         let headers: [(&str, &[u8]); 1] = [("content-type", content_type)];
         let view =
-            RequestView { path: &self.path, headers: &headers, body: Some(&text), ..RequestView::default() };
+            RequestView { path: &self.path, headers: &headers, body: Some(text), ..RequestView::default() };
         let mut found = inspect(inspection, &view);
-        if !is_text(&media) && !begins_like_text(&text) {
+        if !is_text(media) && !begins_like_text(text) {
             // Of what is nobody's text, only that it is an object to be unpacked says something.
             found.reasons.retain(|reason| reason.category == "deserialization");
             found.is_denied &= !found.reasons.is_empty();
@@ -182,18 +222,28 @@ impl BodyPrefix {
         let unpacked = match self.coding {
             Coding::Identity => return Ok(Cow::Borrowed(&self.bytes)),
             Coding::Other => return Err(UnreadableBody("its content coding is not known")),
-            Coding::Gzip => self.unpacked(MultiGzDecoder::new(&*self.bytes)),
+            Coding::Gzip => self.unpacked(MultiGzDecoder::new(&*self.bytes), |_| 0),
             // RFC 9110 §8.4.1.2: zlib's format; some senders leave its frame out.
-            Coding::Deflate => self
-                .unpacked(ZlibDecoder::new(&*self.bytes))
-                .or_else(|_| self.unpacked(DeflateDecoder::new(&*self.bytes))),
+            Coding::Deflate => {
+                self.unpacked(ZlibDecoder::new(&*self.bytes), |packed| packed.into_inner().len()).or_else(
+                    |_| self.unpacked(DeflateDecoder::new(&*self.bytes), |packed| packed.into_inner().len()),
+                )
+            }
         };
         unpacked.map(Cow::Owned)
     }
 
-    fn unpacked(&self, packed: impl Read) -> Result<Vec<u8>, UnreadableBody> {
+    /// `left`: how many bytes follow what was unpacked, which are somebody's all the same.
+    fn unpacked<P: Read>(
+        &self,
+        mut packed: P,
+        left: impl FnOnce(P) -> usize,
+    ) -> Result<Vec<u8>, UnreadableBody> {
         let mut bytes = Vec::new();
-        match packed.take(self.most as u64 + 1).read_to_end(&mut bytes) {
+        match packed.by_ref().take(self.most as u64 + 1).read_to_end(&mut bytes) {
+            Ok(read) if read <= self.most && left(packed) > 0 => {
+                Err(UnreadableBody("more follows what is packed"))
+            }
             Ok(_) => Ok(bytes),
             // Cut off by us, and not by whoever sent it.
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof && !self.is_whole => Ok(bytes),
@@ -248,9 +298,23 @@ fn first(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !is_nothing(byte))
 }
 
-/// Wide characters as UTF-8. Readers of JSON know them by their first bytes (RFC 4627 §3), others by the charset.
-fn in_utf8<'a>(bytes: &'a [u8], content_type: &[u8]) -> Result<Cow<'a, [u8]>, UnreadableBody> {
-    let by_mark = match bytes {
+/// Whether it is JSON or XML. Their readers know wide characters by the first bytes alone, and both begin with ASCII's.
+fn is_document(media: &str, bytes: &[u8]) -> bool {
+    media.ends_with("json")
+        || media.ends_with("xml")
+        || !is_text(media)
+        || (media.is_empty() && begins_like_text(bytes))
+}
+
+/// The graver of two readings of one body.
+fn graver(one: Inspection, other: Inspection) -> Inspection {
+    let weight = |found: &Inspection| (found.is_denied, found.score, found.reasons.len());
+    if weight(&other) > weight(&one) { other } else { one }
+}
+
+/// The order of wide characters that the first bytes show. Readers of JSON go by these (RFC 4627 §3).
+fn seen_order(bytes: &[u8]) -> Option<Wide> {
+    match bytes {
         [0xff, 0xfe, 0, 0, ..] => Some(Wide::Four(u32::from_le_bytes)),
         [0, 0, 0xfe, 0xff, ..] => Some(Wide::Four(u32::from_be_bytes)),
         [0xff, 0xfe, ..] => Some(Wide::Two(u16::from_le_bytes)),
@@ -261,38 +325,70 @@ fn in_utf8<'a>(bytes: &'a [u8], content_type: &[u8]) -> Result<Cow<'a, [u8]>, Un
         [0, b'\t'..=b'~', ..] => Some(Wide::Two(u16::from_be_bytes)),
         [b'\t'..=b'~', 0, ..] => Some(Wide::Two(u16::from_le_bytes)),
         _ => None,
-    };
-    let mut wide = by_mark;
+    }
+}
+
+/// The orders of wide characters that the charset means; without a mark some readers take the one for granted and
+/// some the other.
+fn named_orders(content_type: &[u8]) -> Result<Vec<Wide>, UnreadableBody> {
+    let two = [Wide::Two(u16::from_be_bytes), Wide::Two(u16::from_le_bytes)];
+    let four = [Wide::Four(u32::from_be_bytes), Wide::Four(u32::from_le_bytes)];
     let text = String::from_utf8_lossy(content_type);
+    let mut orders = Vec::new();
+    // Of two charsets, each is some reader's.
     for (_, charset) in parameters(&text).filter(|(name, _)| name.eq_ignore_ascii_case("charset")) {
-        let named = match charset.trim_matches(['"', '\'']).to_ascii_lowercase().as_str() {
-            "utf-16" | "utf16" | "utf-16be" => Some(Wide::Two(u16::from_be_bytes)),
-            "utf-16le" => Some(Wide::Two(u16::from_le_bytes)),
-            "utf-32" | "utf32" | "utf-32be" => Some(Wide::Four(u32::from_be_bytes)),
-            "utf-32le" => Some(Wide::Four(u32::from_le_bytes)),
-            charset if charset.is_empty() || holds_ascii(charset) => None,
+        let named: &[Wide] = match charset.trim_matches(['"', '\'']).to_ascii_lowercase().as_str() {
+            "utf-16" | "utf16" => &two,
+            "utf-16be" => &two[..1],
+            "utf-16le" => &two[1..],
+            "utf-32" | "utf32" => &four,
+            "utf-32be" => &four[..1],
+            "utf-32le" => &four[1..],
+            charset if charset.is_empty() || holds_ascii(charset) => &[],
             _ => return Err(UnreadableBody("its charset is not known")),
         };
-        wide = wide.or(named);
+        if orders.len() + named.len() > 2 {
+            return Err(UnreadableBody("it has two charsets"));
+        }
+        orders.extend_from_slice(named);
     }
-    let text: String = match wide {
-        None => return Ok(Cow::Borrowed(bytes)),
-        Some(Wide::Two(read)) => {
-            let units = bytes.as_chunks().0.iter().map(|pair| read(*pair));
-            char::decode_utf16(units).map(|found| found.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-        }
-        Some(Wide::Four(read)) => {
-            let points = bytes.as_chunks().0.iter().map(|four| read(*four));
-            points.map(|point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-        }
-    };
-    Ok(Cow::Owned(text.trim_start_matches('\u{feff}').to_owned().into_bytes()))
+    Ok(orders)
+}
+
+/// The encoding that an XML document declares of itself is that which its readers use.
+fn refuse_declared(text: &[u8]) -> Result<(), UnreadableBody> {
+    let Some(declaration) = text.trim_ascii_start().strip_prefix(b"<?xml") else { return Ok(()) };
+    let end = declaration.iter().position(|byte| *byte == b'>').unwrap_or(declaration.len());
+    let declaration = String::from_utf8_lossy(&declaration[..end.min(1024)]).to_ascii_lowercase();
+    let Some((_, after)) = declaration.split_once("encoding") else { return Ok(()) };
+    let name = after.trim_start_matches(['=', ' ', '\t', '\r', '\n', '"', '\'']);
+    let name = name.split(['"', '\'']).next().unwrap_or_default();
+    match holds_ascii(name) || name.starts_with("utf-16") || name.starts_with("utf-32") {
+        true => Ok(()),
+        false => Err(UnreadableBody("the encoding that it declares is not known")),
+    }
 }
 
 #[derive(Clone, Copy)]
 enum Wide {
     Two(fn([u8; 2]) -> u16),
     Four(fn([u8; 4]) -> u32),
+}
+
+impl Wide {
+    fn in_utf8(self, bytes: &[u8]) -> Vec<u8> {
+        let text: String = match self {
+            Self::Two(read) => {
+                let units = bytes.as_chunks().0.iter().map(|pair| read(*pair));
+                char::decode_utf16(units).map(|found| found.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+            }
+            Self::Four(read) => {
+                let points = bytes.as_chunks().0.iter().map(|four| read(*four));
+                points.map(|point| char::from_u32(point).unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+            }
+        };
+        text.trim_start_matches('\u{feff}').to_owned().into_bytes()
+    }
 }
 
 /// Of two types, or two boundaries, one reader takes the first and another the last.
@@ -305,6 +401,10 @@ fn refuse_ambiguous(content_type: &[u8]) -> Result<(), UnreadableBody> {
     }
     if media_type(content_type) != "multipart/form-data" {
         return Ok(());
+    }
+    // Within quotes it is none, and not every reader knows quotes.
+    if boundaries_named(&text) > 1 {
+        return Err(UnreadableBody("it has two boundaries"));
     }
     let is_boundary = |name: &str| name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("boundary"));
     let mut boundaries = parameters(&text).filter(|(name, _)| is_boundary(name));
@@ -319,6 +419,12 @@ fn refuse_ambiguous(content_type: &[u8]) -> Result<(), UnreadableBody> {
         (None, None) => Ok(()),
         _ => Err(UnreadableBody("it has two boundaries")),
     }
+}
+
+/// How often a boundary seems to be given, in quotes or not.
+fn boundaries_named(content_type: &str) -> usize {
+    let lower = content_type.to_ascii_lowercase();
+    lower.split("boundary").skip(1).filter(|after| after.trim_start().starts_with(['=', '*'])).count()
 }
 
 /// The parameters of a content type, values as they stand.

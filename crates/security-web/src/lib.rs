@@ -29,7 +29,7 @@ mod request_id;
 mod review;
 
 pub use allowance::Allowance;
-pub use ban::{Ban, BanList, BanStore, MAX_BANS, ban_network};
+pub use ban::{Ban, BanList, BanStore, LONGEST_BAN, MAX_BANS, ban_network};
 pub use body::{BodyLength, BodyPolicy, BodyPrefix, Unreadable, UnreadableBody};
 pub use client_address::{AddressSource, ClientAddress, ClientAddressPolicy, ForwardedHeader};
 pub use credential_source::{CredentialHeader, PresentedCredential, presented_credential};

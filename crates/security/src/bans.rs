@@ -12,13 +12,13 @@ use std::{
 use arc_swap::ArcSwap;
 use security_core::{Domain, Revision, Timestamp};
 use security_credentials::parse_network;
-use security_web::{Ban, BanList, BanStore, ban_network};
+use security_web::{Ban, BanList, BanStore, LONGEST_BAN, ban_network};
 use serde_json::json;
 
 use crate::{Engine, Error, Result, follow::Follower, utils::generate_request_id, world};
 
-/// The longest ban. Whoever is to be turned away for longer is better listed as an indicator.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+/// How long a ban holds when nobody says how long.
+pub const USUAL_BAN: Duration = Duration::from_secs(86_400);
 /// The longest reason, in characters.
 const LONGEST_REASON: usize = 200;
 
@@ -46,7 +46,7 @@ impl Engine {
     /// from its next request on, whatever key it carries. Exempt paths stay open. A ban of the same network is
     /// replaced. An IPv6 address means its /64.
     /// # Errors
-    /// [`Error::Invalid`] when it is no network or all there is, for a duration of 0 or more than 366 days, and for
+    /// [`Error::Invalid`] when it is no network or all there is, for a duration below a second or above 366 days, and for
     /// a reason of more than 200 characters or with control characters; a store that is full of bans or cannot be
     /// written.
     pub fn ban(&self, network: &str, duration: Duration, reason: &str) -> Result<Ban> {
@@ -57,7 +57,7 @@ impl Engine {
                 "everybody would be banned; accepted is a prefix from /1 on",
             ));
         }
-        if duration.is_zero() || duration > LONGEST {
+        if duration < Duration::from_secs(1) || duration > LONGEST_BAN {
             return Err(Error::invalid("duration", "accepted are one second to 366 days"));
         }
         let reason = reason.trim();

@@ -9,8 +9,10 @@ mod imported;
 mod issued;
 mod keys;
 mod master_keys;
+mod rotation;
 mod scan;
 mod secrets;
+mod suspicion;
 mod usage;
 
 use std::sync::{
@@ -27,11 +29,12 @@ use security_credentials::{
 pub use audit::AuditFilter;
 pub(crate) use breached::BreachedInUse;
 pub use breached::BreachedReport;
-pub use check::KeyCheck;
+pub use check::{KeyAnswer, KeyCheck, RequestId};
 pub(crate) use heads::Heads;
 pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyFilter};
 pub use master_keys::MasterKeyRotation;
+pub use rotation::{HookFailure, RotationHook, RotationStep, on_rotate};
 pub use scan::{
     FoundKey, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, key_pattern,
 };
@@ -58,6 +61,7 @@ pub(crate) struct CredentialCache {
     table_made: Arc<AtomicBool>,
     /// How large the delta was when a table was last to be made.
     tried_at: AtomicUsize,
+    watch: suspicion::Watch,
 }
 
 /// The document's credentials, as compared with.
@@ -90,6 +94,7 @@ impl Default for CredentialCache {
             building: Arc::default(),
             table_made: Arc::default(),
             tried_at: AtomicUsize::new(0),
+            watch: suspicion::Watch::default(),
         }
     }
 }

@@ -115,6 +115,7 @@ impl Engine {
             files: OpenFiles::new(store, journal)?,
         };
         engine.begin_audit_head();
+        engine.resolve_rotations();
         engine.observe_operator_credentials()?;
         Ok(engine)
     }

@@ -1,6 +1,9 @@
 //! What the door answers when it cannot do what it was asked. Faces translate it once.
 
-use security_core::{Coded, StoreFault};
+use security_core::{Coded, StoreFault, Timestamp};
+use security_credentials::CredentialKind;
+
+use crate::credentials::{HookFailure, RotationStep};
 
 /// Why a use case failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,24 @@ pub enum Error {
         /// `deleted` or `destroyed`.
         state: &'static str,
     },
+    /// Somebody else rotates the credential. Python: `SecurityError`.
+    #[error("a rotation of {credential} is under way{}", since.map(|at| format!(" since {at}")).unwrap_or_default())]
+    RotationUnderWay {
+        /// The credential.
+        credential: CredentialKind,
+        /// When that rotation began, where it is one in steps.
+        since: Option<Timestamp>,
+    },
+    /// A step of a rotation's hook failed. Python: `SecurityError`.
+    #[error("the rotation of {credential} failed at {step}: {failure}")]
+    RotationFailed {
+        /// The credential.
+        credential: CredentialKind,
+        /// The step.
+        step: RotationStep,
+        /// Why.
+        failure: HookFailure,
+    },
     /// A store cannot do what it was asked. Python: `StoreError`.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -65,6 +86,8 @@ impl Coded for Error {
             Self::Configuration(_) => "configuration",
             Self::NotFound { .. } => "not-found",
             Self::SecretEnded { .. } => "secret-ended",
+            Self::RotationUnderWay { .. } => "rotation-under-way",
+            Self::RotationFailed { .. } => "rotation-failed",
             Self::Store(fault) => fault.code(),
             Self::Taxii(error) => error.code(),
         }
@@ -79,6 +102,15 @@ impl Coded for Error {
             }
             Self::SecretEnded { state: "deleted", .. } => {
                 Some("restore it, read an earlier version by its number, or store a new one".into())
+            }
+            Self::RotationUnderWay { .. } => Some(
+                "nothing was changed here; rotate again once that one is over, if it is still wanted".into(),
+            ),
+            Self::RotationFailed { step: RotationStep::Retire, .. } => {
+                Some("the old value still works where it was used; the retirement is tried again".into())
+            }
+            Self::RotationFailed { .. } => {
+                Some("the old value stays in force; mend what the step needs and rotate again".into())
             }
             Self::SecretEnded { .. } => Some("store a new version".into()),
             Self::Invalid { .. } | Self::NotFound { .. } => None,

@@ -21,8 +21,8 @@ pub(crate) use index::IndicatorCache;
 pub use listed::ListedIoc;
 pub use records::SearchRequest;
 pub use scan::{ScanReport, ScannedIoc};
-pub(crate) use warnings::WarningCache;
 pub use warnings::{IocWarning, Warned};
+pub(crate) use warnings::{Judge, WarningCache};
 
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 

@@ -43,10 +43,12 @@ pub use error::{Error, Result};
 pub use hygiene::{Hygiene, scrubbed_variables};
 pub use process::{close, current, initialize, opened};
 
+pub use bans::USUAL_BAN;
 pub use credentials::{
-    AuditFilter, BreachedReport, FoundKey, IssueRequest, KeyCheck, KeyFilter, KeyImportReport, KeyRejection,
-    KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, MasterKeyRotation, SecretDraft, SecretListing,
-    SecretView, SkippedFile, StoredSecret, UsageContext, key_pattern,
+    AuditFilter, BreachedReport, FoundKey, HookFailure, IssueRequest, KeyAnswer, KeyCheck, KeyFilter,
+    KeyImportReport, KeyRejection, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus,
+    MasterKeyRotation, RequestId, RotationHook, RotationStep, SecretDraft, SecretListing, SecretView,
+    SkippedFile, StoredSecret, UsageContext, key_pattern, on_rotate,
 };
 pub use explain::{GivenRequest, review_policy};
 pub use intel::{
@@ -56,7 +58,8 @@ pub use intel::{
 pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};
 pub use threat::{
-    ExtractedIoc, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs, identify_ioc_type, read_rule_file,
+    CONTEXT, ExtractedIoc, Finder, FoundIoc, FoundStream, RuleFileProblem, RuleLoad, RuleTrial, extract_iocs,
+    identify_ioc_type, read_rule_file,
 };
 #[cfg(feature = "tower")]
 pub use tower_body::{BodyTooLarge, ReplayedBody, SecurityBodyLayer, SecurityBodyService};

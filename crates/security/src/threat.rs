@@ -1,5 +1,6 @@
 //! `security.modules.threat`: rules as files that are live in every process, events, alerts, look-ups.
 
+mod extraction;
 mod files;
 mod lookup;
 
@@ -21,9 +22,10 @@ use security_threat::{Alert, AlertStore, Rule, RuleDraft, RuleMatch, RuleSet, Th
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub(crate) use extraction::wanted;
+pub use extraction::{CONTEXT, ExtractedIoc, Finder, FoundIoc, FoundStream, extract_iocs};
 pub use files::read_rule_file;
-pub(crate) use lookup::wanted;
-pub use lookup::{ExtractedIoc, extract_iocs, identify_ioc_type};
+pub use lookup::identify_ioc_type;
 
 use crate::{Engine, Error, Result, follow::Follower, intel::IocCheck, utils::generate_request_id, world};
 
@@ -207,6 +209,11 @@ impl Engine {
             self.rules.load()?;
         }
         Ok(self.rules.loaded.load_full())
+    }
+
+    /// Whether there were any rules when they were last looked for.
+    pub(crate) fn has_rules(&self) -> bool {
+        !self.rules.loaded.load().rules().is_empty()
     }
 
     /// Makes a rule, stores it as `threat_rules/<id>.json` and puts it in force in every process at once.

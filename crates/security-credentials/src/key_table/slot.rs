@@ -105,6 +105,12 @@ impl<'t> KeySlot<'t> {
         self.has(OWNED).then_some(self.owner)
     }
 
+    pub(crate) fn each_scope(&self, each: &mut impl FnMut(&str)) {
+        for scope in self.settings.scopes() {
+            each(&String::from_utf8_lossy(scope));
+        }
+    }
+
     pub(crate) fn scopes(&self) -> Vec<String> {
         self.settings.scopes().map(|scope| String::from_utf8_lossy(scope).into_owned()).collect()
     }

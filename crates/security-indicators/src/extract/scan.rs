@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use fearless_simd::Level;
 
-use super::sieve::{self, BLOCK, BLOCKS, Wanted};
+use super::{
+    sieve::{self, BLOCK, BLOCKS, Wanted},
+    work,
+};
 use crate::{
     ExtractOptions, Found, Indicator, IocType,
     defang::{Mark, invisible_at, mark_at, may_start_mark},
@@ -53,8 +56,14 @@ pub(super) struct Scanner<'t> {
 }
 
 impl<'t> Scanner<'t> {
-    /// `each` is handed every finding in the order of the text.
-    pub(super) fn new(text: &'t str, options: &'t ExtractOptions, each: &'t mut dyn FnMut(Found)) -> Self {
+    /// `each` is handed every finding in the order of the text, from a place on; what stands before it is read for the
+    /// words there alone.
+    pub(super) fn new(
+        text: &'t str,
+        start: usize,
+        options: &'t ExtractOptions,
+        each: &'t mut dyn FnMut(Found),
+    ) -> Self {
         Self {
             text,
             bytes: text.as_bytes(),
@@ -62,7 +71,7 @@ impl<'t> Scanner<'t> {
             each,
             found: 0,
             seen: HashSet::new(),
-            done: 0,
+            done: start,
             colons_until: 0,
             urls_from: 0,
             atoms: Vec::new(),
@@ -72,7 +81,7 @@ impl<'t> Scanner<'t> {
 
     /// Reads every atom: slow, plain, and what [`Self::run`] is held against.
     pub(super) fn run_through(mut self) {
-        let mut at = 0;
+        let mut at = self.done;
         while self.found < self.options.max_hits {
             match self.next_start(at) {
                 Some(start) => at = self.step(start),
@@ -93,7 +102,7 @@ impl<'t> Scanner<'t> {
             paths: self.options.wants(IocType::FilePath),
         };
         let mut masks = [0; BLOCKS];
-        let (mut at, mut from) = (0, 0);
+        let (mut at, mut from) = (self.done, self.done / BLOCK * BLOCK);
         while from < self.bytes.len() {
             sieve::candidates(level, self.bytes, from, wanted, &mut masks);
             for (index, mask) in masks.iter().enumerate() {
@@ -128,7 +137,9 @@ impl<'t> Scanner<'t> {
     /// The next place something may start at.
     fn next_start(&self, at: usize) -> Option<usize> {
         let rest = self.bytes.get(at..)?;
-        rest.iter().position(|b| CLASS[*b as usize] & START != 0).map(|skip| at + skip)
+        let skip = rest.iter().position(|b| CLASS[*b as usize] & START != 0);
+        work::add(skip.unwrap_or(rest.len()));
+        skip.map(|skip| at + skip)
     }
 
     fn inside_word(&self, at: usize) -> bool {
@@ -148,12 +159,18 @@ impl<'t> Scanner<'t> {
             _ => {}
         }
         let run = |b: &&u8| CLASS[**b as usize] & ATOM != 0 || matches!(b, b'.' | b':' | b'%');
-        at - self.bytes[floor..at].iter().rev().take_while(run).count()
+        let back = self.bytes[floor..at].iter().rev().take_while(run).count();
+        work::add(back);
+        at - back
     }
 
     /// Tries everything that may start at a place; the place to go on from.
     fn step(&mut self, at: usize) -> usize {
+        work::add(1);
         match self.bytes[at] {
+            b':' if at < self.colons_until => {
+                at + self.bytes[at..].iter().take_while(|b| **b == b':').count()
+            }
             b':' if matches!(self.bytes.get(at + 1), Some(b':' | b'[')) => self.colons(at).unwrap_or(at + 1),
             b':' => at + 1,
             b'/' => self.posix_path(at).unwrap_or(at + 1),
@@ -180,6 +197,14 @@ impl<'t> Scanner<'t> {
             // Neither a scheme nor a colon nor a backslash comes next.
             return self.ipv4(start).unwrap_or_else(|| self.host(start, end));
         }
+        if self.bytes[end] == b':' && self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphanumeric) {
+            // No `://`, no `:\\` and no dot comes next.
+            let tried = self.colons(start).or_else(|| self.ssdeep(start, end));
+            return tried.unwrap_or_else(|| {
+                self.word(start, end);
+                end.max(self.done)
+            });
+        }
         let tried = self.colons(start).or_else(|| self.ipv4(start)).or_else(|| self.ssdeep(start, end));
         let tried = tried.or_else(|| self.url(start, end)).or_else(|| self.place(start, end));
         tried.unwrap_or_else(|| self.host(start, end))
@@ -193,6 +218,7 @@ impl<'t> Scanner<'t> {
         loop {
             let run = self.bytes[at..].iter().position(|b| CLASS[*b as usize] & ATOM == 0);
             let ascii_end = run.map_or(self.bytes.len(), |run| at + run);
+            work::add(ascii_end - at + 1);
             if ascii_end > at {
                 if script == Some(true) && self.bytes[at].is_ascii_alphanumeric() {
                     return at;

@@ -1,6 +1,10 @@
 //! URLs in text.
 
-use super::scan::{Scanner, label_char};
+use super::{
+    scan::{Scanner, label_char},
+    work,
+    wrap::wrap_at,
+};
 use crate::{
     IocType,
     defang::{invisible_at, mark_at, scheme_at, scheme_end_at},
@@ -223,6 +227,16 @@ impl Scanner<'_> {
                     }
                     None => break,
                 },
+                b'\r' | b'\n' if !in_host => match wrap_at(self.bytes, at) {
+                    Some(wrap) => {
+                        if wrap.drops_sign {
+                            clean.pop();
+                        }
+                        at += wrap.len;
+                        continue;
+                    }
+                    None => break,
+                },
                 b',' | b';' if in_host || self.opens_url(at + 1) => break,
                 b',' | b';' => {}
                 b'\'' if in_host || before == Some(b'\'') => break,
@@ -277,6 +291,7 @@ impl Scanner<'_> {
             }
             at += 1;
         }
+        work::add(at - opening.body);
         Body { clean, end: at, host, disarmed }
     }
 
@@ -287,6 +302,7 @@ impl Scanner<'_> {
             .iter()
             .take(512)
             .take_while(|b| !b.is_ascii_whitespace() && !b"/?#\\\"<>".contains(b));
+        let authority = authority.inspect(|_| work::add(1));
         let at = authority.enumerate().filter(|(_, b)| **b == b'@').last();
         at.map_or(start, |(at, _)| start + at)
     }
@@ -364,6 +380,7 @@ impl Scanner<'_> {
             }
             at += len;
         }
+        work::add(at - opening.body);
         let clean = format!("{}://{}", opening.scheme, String::from_utf8_lossy(&decoded));
         Body { clean, end: at, host: opening.body, disarmed: false }
     }
@@ -372,6 +389,7 @@ impl Scanner<'_> {
     fn trim(&self, opening: &Opening, body: &mut Body) {
         let emphasis = opening.start > 0 && self.bytes[opening.start - 1] == b'_';
         while body.end > opening.body {
+            work::add(1);
             let last = self.bytes[body.end - 1];
             let raw = &self.bytes[opening.body..body.end];
             if let Some(len) = ends_with_any(raw, &AMPERSANDS[..3]).filter(|_| body.clean.ends_with('&')) {

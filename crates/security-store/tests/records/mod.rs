@@ -51,6 +51,8 @@ pub(crate) fn credential(kind: CredentialKind, version: u64) -> CredentialRecord
         created_at: at(0),
         last_changed_at: at(1),
         rotation_planned_for: None,
+        pending: None,
+        retire_at: None,
         values: vec![value],
     }
 }

@@ -353,6 +353,8 @@ impl<'a> Walk<'a> {
 
     fn multipart(&mut self, body: &[u8], boundary: &str) {
         let seen = &body[..body.len().min(self.bytes_left)];
+        // What comes in several readings is looked at as often; more of them than this nobody makes by mistake.
+        self.bytes_left = self.bytes_left.saturating_mul(4);
         for part in multipart::parts(seen, boundary) {
             if self.values_left == 0 {
                 return self.limit(
@@ -372,6 +374,9 @@ impl<'a> Walk<'a> {
                 }
                 None => self.value(place, part.content),
             }
+        }
+        if self.bytes_left == 0 {
+            self.limit(&rules::LIMIT, &Place::new(Part::Body, ""), "more readings than the budget has");
         }
         if seen.len() < body.len() {
             self.limit(&rules::LIMIT_BYTES, &Place::new(Part::Body, ""), "more bytes than the budget has");

@@ -4,7 +4,8 @@ use std::{borrow::Cow, net::IpAddr};
 
 use security_core::{Severity, Timestamp};
 use security_credentials::{
-    CredentialKind, KeyFacts, KeyRate, KeyReason, KeyUse, KeyVerdict, ParsedToken, UseNote, Verdict,
+    CredentialKind, KeyDescription, KeyFacts, KeyRate, KeyReason, KeyUse, KeyVerdict, ParsedToken, UseNote,
+    Verdict,
 };
 use security_web::LimitScope;
 use serde::Serialize;
@@ -53,6 +54,14 @@ struct Judged<'p, T> {
 }
 
 impl<T> Judged<'_, T> {
+    /// Lets a refusal take as long as any other one. A text that is no token of ours, or one with a typo, is told by
+    /// its looks, and its refusal ends when it ends.
+    fn level(&self) {
+        if self.reason != KeyReason::Ok && self.named.is_some() {
+            world::level_refusal(self.at);
+        }
+    }
+
     /// It is judged as the document's `API_KEY`.
     fn settle(&mut self, verdict: Verdict) {
         self.of_document = true;
@@ -77,12 +86,27 @@ struct Seen<T> {
     wanted: T,
 }
 
-/// What a check answers of a key.
-struct Described {
-    name: String,
-    owner: Option<String>,
-    scopes: Vec<String>,
-    expires_at: Option<Timestamp>,
+/// The answer to "may this key do this?" as it was found, for faces that make something of their own of it.
+#[derive(Debug, Clone)]
+pub struct KeyAnswer<'p> {
+    /// Whether it may.
+    pub valid: bool,
+    /// Why not, or `ok`.
+    pub reason: KeyReason,
+    /// The key's id and what is told of it; `None` unless the secret was right, and for the document's key.
+    pub key: Option<(Cow<'p, str>, KeyDescription)>,
+    /// Seconds until a limited key may try again.
+    pub retry_after: Option<u64>,
+    /// The request that the usage record bears.
+    pub request_id: RequestId,
+    has_own_limit: bool,
+}
+
+impl KeyAnswer<'_> {
+    /// Whether it is the document's `API_KEY`, which may do everything.
+    pub fn is_document(&self) -> bool {
+        self.valid && self.key.is_none()
+    }
 }
 
 impl Engine {
@@ -94,6 +118,7 @@ impl Engine {
         let client = context.client_address();
         let judged = self.judge_api_key(presented, &[], client, |_| ())?;
         self.record_check(&judged, client, context);
+        judged.level();
         Ok(judged.reason == KeyReason::Ok)
     }
 
@@ -108,41 +133,50 @@ impl Engine {
         scopes: &[String],
         context: UsageContext,
     ) -> Result<KeyCheck> {
-        let client = context.client_address();
-        let describe = |key: KeyFacts<'_>| Described {
-            name: key.name.to_owned(),
-            owner: key.owner.map(str::to_owned),
-            scopes: key.scopes(),
-            expires_at: key.expires_at,
+        let answer = self.answer_api_key(presented, scopes, context)?;
+        let scopes = match &answer.key {
+            Some((_, key)) => key.scopes().map(str::to_owned).collect(),
+            None if answer.is_document() => vec!["*".to_owned()],
+            None => Vec::new(),
         };
-        let judged = self.judge_api_key(presented, scopes, client, describe)?;
-        let request_id = self.record_check(&judged, client, context).into_text();
-        let valid = judged.reason == KeyReason::Ok;
-        let mut check = KeyCheck {
-            valid,
+        let key = answer.key.as_ref().map(|(_, key)| key);
+        Ok(KeyCheck {
+            valid: answer.valid,
+            reason: answer.reason,
+            name: key.map(|key| key.name().to_owned()),
+            owner: key.and_then(KeyDescription::owner).map(str::to_owned),
+            scopes,
+            expires_at: key.and_then(|key| key.expires_at),
+            retry_after: answer.retry_after,
+            request_id: answer.request_id.into_text(),
+            has_own_limit: answer.has_own_limit,
+            key_id: answer.key.map(|(id, _)| id.into_owned()),
+        })
+    }
+
+    /// As [`Engine::check_api_key`], with an answer that is cheap to make.
+    /// # Errors
+    /// When the store cannot be read: nothing is accepted then.
+    pub fn answer_api_key<'p>(
+        &self,
+        presented: &'p [u8],
+        scopes: &[String],
+        context: UsageContext,
+    ) -> Result<KeyAnswer<'p>> {
+        let client = context.client_address();
+        let judged = self.judge_api_key(presented, scopes, client, |key| key.into())?;
+        let request_id = self.record_check(&judged, client, context);
+        judged.level();
+        let has_own_limit = judged.key.as_ref().is_some_and(|key| key.rate_limit.is_some());
+        let key = judged.key.and_then(|key| Some((judged.named?, key.wanted)));
+        Ok(KeyAnswer {
+            valid: judged.reason == KeyReason::Ok,
             reason: judged.reason,
-            key_id: None,
-            name: None,
-            owner: None,
-            scopes: Vec::new(),
-            expires_at: None,
+            key,
             retry_after: judged.retry_after,
             request_id,
-            has_own_limit: false,
-        };
-        match judged.key {
-            Some(Seen { wanted: key, rate_limit, .. }) => {
-                check.key_id = judged.named.map(Cow::into_owned);
-                check.name = Some(key.name);
-                check.owner = key.owner;
-                check.scopes = key.scopes;
-                check.expires_at = key.expires_at;
-                check.has_own_limit = rate_limit.is_some();
-            }
-            None if valid => check.scopes.push("*".to_owned()),
-            None => {}
-        }
-        Ok(check)
+            has_own_limit,
+        })
     }
 
     /// Judges what was presented; `wanted` says what is wanted of a key whose secret is right.
@@ -183,7 +217,18 @@ impl Engine {
         };
         let found = if let Some(token) = ParsedToken::parse(presented) {
             let (verdict, key) = self.judge_issued(token.id(), digest, asked, &seen)?;
-            Presented::Known(Cow::Borrowed(token.id()), verdict, key)
+            let is_ours = verdict.reason != KeyReason::Unknown || verdict.superseded;
+            let found = if is_ours || document.is_accepted() || documents.routes.is_empty() {
+                Presented::Nobodys
+            } else {
+                // Another store of ours may have issued it, before it was imported here.
+                let digest = self.pepper.digest(presented);
+                self.judge_imported(&documents.routes, presented, &digest, asked, &seen)?
+            };
+            match found {
+                Presented::Nobodys => Presented::Known(Cow::Borrowed(token.id()), verdict, key),
+                found => found,
+            }
         } else {
             let digest = digest();
             // Another shape is nothing malformed where keys of other systems are.
@@ -291,14 +336,28 @@ impl Engine {
 }
 
 /// A request's id: the caller's, or one that is spelled out only where somebody wants to read it.
-#[derive(Debug, Clone)]
-enum RequestId {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestId {
+    /// Made by the engine.
     Made(Uuid),
+    /// The caller's.
     Given(String),
 }
 
 impl RequestId {
-    fn into_text(self) -> String {
+    /// The most bytes that [`RequestId::encode`] writes.
+    pub const MADE: usize = uuid::fmt::Hyphenated::LENGTH;
+
+    /// The text, written into `buffer` if it has to be made.
+    pub fn encode<'t>(&'t self, buffer: &'t mut [u8; Self::MADE]) -> &'t str {
+        match self {
+            Self::Made(id) => id.hyphenated().encode_lower(buffer),
+            Self::Given(text) => text,
+        }
+    }
+
+    /// The text.
+    pub fn into_text(self) -> String {
         match self {
             Self::Made(id) => id.to_string(),
             Self::Given(text) => text,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-use security_core::{Secret, StoreFault};
+use security_core::{StoreFault, Timestamp};
 use security_credentials::{
     CredentialEvent, CredentialKind, CredentialRecord, CredentialStore, ExpirationReport, HistoryEntry,
     StrengthReport, Verdict,
@@ -17,8 +17,6 @@ use crate::{Engine, Error, Result, utils::generate_request_id, world};
 const ATTEMPTS: usize = 8;
 /// The most issued keys that a report of what ends names.
 const MOST_ENDING: usize = 10_000;
-/// The longest grace of a rotation.
-const LONGEST_GRACE: Duration = Duration::from_secs(365 * 86_400);
 
 /// What is known of one of the document's credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +28,12 @@ pub(crate) struct CredentialStatus {
     /// When a rotation superseded the operator's value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) superseded: Option<String>,
+    /// Since when a rotation in steps has been under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rotating_since: Option<Timestamp>,
+    /// From when on the value before the last rotation is to be ended where it was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retire_at: Option<Timestamp>,
 }
 
 impl Engine {
@@ -54,7 +58,7 @@ impl Engine {
     }
 
     /// Reads, changes and stores a record; again if somebody else was faster, up to [`ATTEMPTS`] times.
-    fn change_credential(
+    pub(super) fn change_credential(
         &self,
         kind: CredentialKind,
         event: CredentialEvent,
@@ -114,42 +118,6 @@ impl Engine {
             return Ok(Verdict::Wrong);
         }
         Ok(documents.accepted(kind).verify(&self.pepper.digest(presented), world::now()))
-    }
-
-    /// Makes a new value the accepted one. It is given back this once and kept as a digest only; every previous
-    /// value, the environment's among them, is refused after `grace`, in every process and for ever.
-    /// # Errors
-    /// [`Error::Invalid`] for an unknown type or a grace beyond a year; [`Error::Store`].
-    pub fn rotate_credential(
-        &self,
-        credential_type: &str,
-        request_id: Option<&str>,
-        grace: Duration,
-    ) -> Result<Secret> {
-        let kind = kind(credential_type)?;
-        if grace > LONGEST_GRACE {
-            return Err(Error::invalid("grace_seconds", "accepted are 0 to 31536000 seconds"));
-        }
-        let policy = self.settings.policies.of(kind);
-        let new = security_credentials::generate(policy.length, policy.complexity, &mut world::SystemEntropy)
-            .map_err(|error| Error::invalid("credential_type", error))?;
-        let digest = self.pepper.digest(new.expose());
-        let operator = self.operator_digests(kind);
-        let request_id = request_id.map_or_else(generate_request_id, str::to_owned);
-        let details = Map::from_iter([("grace_seconds".to_owned(), Value::from(grace.as_secs()))]);
-        self.audited(
-            "credential_rotated",
-            &request_id,
-            json!({"credential": kind, "grace_seconds": grace.as_secs()}),
-            || {
-                self.change_credential(kind, CredentialEvent::Rotated, &request_id, details, |record| {
-                    record
-                        .rotate(&operator, digest, world::now(), grace)
-                        .map_err(|error| Error::invalid("credential_type", error))
-                })
-            },
-        )?;
-        Ok(new)
     }
 
     /// Judges a candidate's strength, and whether it is known from breaches where a filter is in place; it is neither
@@ -228,10 +196,11 @@ impl Engine {
     /// Plans the rotation of every credential that was ever set: at the end of its period, at once if overdue.
     /// Gives `[{credential_type, planned_for, status, …}]`; the plan is stored and shows in the reports.
     ///
-    /// Nothing rotates by itself: whoever runs [`Engine::rotate_credential`] must bring the new value to where
-    /// it is used.
+    /// A credential with a hook in this process ([`crate::on_rotate`]) is rotated when its time has come, and the hook
+    /// alone gets the new value; values whose grace is over are retired. So a timer may call this. Nothing else
+    /// rotates by itself: whoever runs [`Engine::rotate_credential`] must bring the new value to where it is used.
     /// # Errors
-    /// When the store cannot be written.
+    /// When the store cannot be written; [`Error::RotationFailed`] when a hook failed, after all others had their turn.
     pub fn schedule_credential_rotation(&self) -> Result<Vec<ExpirationReport>> {
         let now = world::now();
         for kind in CredentialKind::ALL {
@@ -249,6 +218,7 @@ impl Engine {
                 Ok(())
             })?;
         }
+        self.run_due_rotations()?;
         let reports = self.check_credential_expiration()?;
         Ok(reports.into_iter().filter(|report| report.key_id.is_none()).collect())
     }
@@ -259,10 +229,13 @@ impl Engine {
         let now = world::now();
         let status = CredentialKind::ALL.into_iter().map(|kind| {
             let set = self.settings.credentials.iter().find(|(known, _)| *known == kind);
+            let record = documents.record(kind);
             let status = CredentialStatus {
                 set_by: set.map(|(_, value)| value.source.to_string()),
                 accepted: documents.accepted(kind).accepts_any(now),
                 superseded: notes.get(&kind).cloned(),
+                rotating_since: record.and_then(|record| Some(record.pending.as_ref()?.begun_at)),
+                retire_at: record.and_then(|record| record.retire_at),
             };
             (kind, status)
         });

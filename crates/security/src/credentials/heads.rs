@@ -273,8 +273,9 @@ fn is_act(event: CredentialEvent) -> bool {
         E::Issued | E::Rotated | E::Revoked => true,
         E::SecretStored | E::SecretDeleted | E::SecretRestored | E::SecretDestroyed => true,
         E::MasterKeyRotated => true,
-        // An import is one act for many lines.
+        // An import is one act for many lines, and the steps of a rotation belong to the act that ends with `Rotated`.
         E::Seen | E::RotationPlanned | E::Imported | E::Rehashed => false,
+        E::RotationBegun | E::RotationSwitched | E::RotationFailed | E::Retired => false,
     }
 }
 

@@ -97,8 +97,12 @@ impl Engine {
 
     /// Gives a key a new secret; id and settings stay. The old token is refused after `grace`.
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Invalid`] for a key that has ended; [`Error::Store`].
+    /// [`Error::NotFound`]; [`Error::Invalid`] for a key that has ended; [`Error::Store`], a conflict among them: of two
+    /// rotations at once one wins.
     pub fn rotate_api_key(&self, key_id: &str, grace: Duration) -> Result<(KeyView, Secret)> {
+        if grace > IssuedKey::LONGEST_GRACE {
+            return Err(Error::invalid("grace_seconds", "accepted are 0 to 31536000 seconds"));
+        }
         let key = self.files.store.issued_key(key_id)?.ok_or_else(|| Error::not_found("key", key_id))?;
         let token = Token::renew(&key.prefix, &key.id, &mut world::SystemEntropy).map_err(refused)?;
         let digest: Digest = self.pepper.digest(token.secret.expose());
@@ -110,7 +114,13 @@ impl Engine {
             CredentialEvent::Rotated,
             &request_id,
             &details,
-            &mut |key| key.rotate(digest, world::now(), grace).map(|()| true).map_err(refused),
+            &mut |now_stored| {
+                // Another rotation was first, and its token was given to somebody.
+                if now_stored.previous != key.previous {
+                    return Err(StoreFault::conflict(key_id).into());
+                }
+                now_stored.rotate(digest, world::now(), grace).map(|()| true).map_err(refused)
+            },
         )?;
         Ok((view, token.secret))
     }

@@ -7,16 +7,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use security_core::{ChangeSignal as _, Domain};
-use security_indicators::{ExtractOptions, Found, Indicator, extract_each};
+use security_indicators::Indicator;
 use security_intel::{Warning, WarningList, WarningListInfo, WarningLists};
 use security_store::DocumentFolder;
 use serde::Serialize;
 use serde_json::json;
 
 use super::indicator;
-use crate::{
-    Engine, Error, ExtractedIoc, Result, follow::Follower, threat::wanted, utils::generate_request_id,
-};
+use crate::{Engine, Error, Result, follow::Follower, utils::generate_request_id};
 
 /// The largest list read.
 const MAX_LIST: u64 = 256 << 20;
@@ -177,30 +175,7 @@ impl Engine {
         Ok(lists.check(&indicator(ioc_type, value)?).into_iter().map(IocWarning::from).collect())
     }
 
-    /// [`crate::extract_iocs`], with what is on a warninglist flagged or left out; `limit` counts what is given.
-    /// # Errors
-    /// [`Error::Invalid`] for an unknown type; [`Error::Store`] when the lists cannot be read.
-    pub fn extract_warned(
-        &self,
-        text: &str,
-        types: Option<&[String]>,
-        limit: Option<usize>,
-        warned: Warned,
-    ) -> Result<Vec<ExtractedIoc>> {
-        let judge = self.judge_of_warnings(warned)?;
-        let (mut given, limit) = (Vec::new(), limit.unwrap_or(usize::MAX));
-        let options = ExtractOptions { max_hits: usize::MAX, ..wanted(types)? };
-        extract_each(text, &options, &mut |found: Found| {
-            if given.len() < limit
-                && let Some(warnings) = judge.judge(&found.indicator)
-            {
-                given.push(ExtractedIoc { warnings, ..ExtractedIoc::of(&found, text) });
-            }
-        });
-        Ok(given)
-    }
-
-    pub(super) fn judge_of_warnings(&self, warned: Warned) -> Result<Judge> {
+    pub(crate) fn judge_of_warnings(&self, warned: Warned) -> Result<Judge> {
         let lists = (warned != Warned::Keep).then(|| self.current_warnings()).transpose()?;
         Ok(Judge { warned, lists })
     }
@@ -211,15 +186,21 @@ impl Engine {
     }
 }
 
-/// Says what becomes of indicators.
-pub(super) struct Judge {
+/// Says what becomes of indicators; by default nothing but that they are given.
+#[derive(Default)]
+pub(crate) struct Judge {
     warned: Warned,
     lists: Option<Arc<WarningLists>>,
 }
 
 impl Judge {
+    /// Whether any list is asked.
+    pub(crate) fn asks(&self) -> bool {
+        self.lists.is_some()
+    }
+
     /// `None` for one that is left out; else its warnings where they are asked for.
-    pub(super) fn judge(&self, checked: &Indicator) -> Option<Option<Vec<IocWarning>>> {
+    pub(crate) fn judge(&self, checked: &Indicator) -> Option<Option<Vec<IocWarning>>> {
         let Some(lists) = &self.lists else { return Some(None) };
         let warnings = lists.check(checked);
         if self.warned == Warned::Drop {

@@ -1,75 +1,10 @@
-//! Indicators in texts, and what is known of one value.
+//! What is known of one value.
 
-use std::str::FromStr;
-
-use security_indicators::{ExtractOptions, Found, Indicator, IocType, TypeSet, extract};
+use security_indicators::{Indicator, IocType};
 use security_intel::assess;
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Engine, Error, IocWarning, Result, intel, world};
-
-/// Characters of text shown on each side of a find.
-const CONTEXT: usize = 40;
-
-/// An indicator found in a text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ExtractedIoc {
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: IocType,
-    /// Its canonical value.
-    pub value: String,
-    /// As it stands in the text.
-    pub original: String,
-    /// The text around it.
-    pub context: String,
-    /// Where it starts, in bytes of the text.
-    pub start: usize,
-    /// Where it ends, in bytes, exclusive.
-    pub end: usize,
-    /// Whether it was defanged.
-    pub defanged: bool,
-    /// What the warninglists say of it, where they were asked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub warnings: Option<Vec<IocWarning>>,
-}
-
-/// Finds every indicator in a text, in the order of the text; of those that overlap, the longest. `types` keeps
-/// some kinds only, `limit` the first so many; without one, all are given.
-/// # Errors
-/// [`Error::Invalid`] for an unknown type.
-pub fn extract_iocs(text: &str, types: Option<&[String]>, limit: Option<usize>) -> Result<Vec<ExtractedIoc>> {
-    let options = ExtractOptions { max_hits: limit.unwrap_or(usize::MAX), ..wanted(types)? };
-    Ok(extract(text, &options).iter().map(|found| ExtractedIoc::of(found, text)).collect())
-}
-
-/// What to look for: these types, or all.
-pub(crate) fn wanted(types: Option<&[String]>) -> Result<ExtractOptions> {
-    let mut options = ExtractOptions { max_hits: usize::MAX, ..ExtractOptions::default() };
-    if let Some(types) = types {
-        let kinds =
-            types.iter().map(|name| IocType::from_str(name)).collect::<std::result::Result<Vec<_>, _>>();
-        options.types =
-            Some(kinds.map_err(|error| Error::invalid("types", error))?.into_iter().collect::<TypeSet>());
-    }
-    Ok(options)
-}
-
-impl ExtractedIoc {
-    pub(crate) fn of(found: &Found, text: &str) -> Self {
-        Self {
-            kind: found.indicator.kind(),
-            value: found.indicator.value().to_owned(),
-            original: text[found.start..found.end].to_owned(),
-            context: found.context(text, CONTEXT).to_owned(),
-            start: found.start,
-            end: found.end,
-            defanged: found.defanged,
-            warnings: None,
-        }
-    }
-}
+use crate::{Engine, Result, intel, world};
 
 /// The type of the indicator that a whole text is, if it is one.
 pub fn identify_ioc_type(value: &str) -> Option<&'static str> {
