@@ -179,7 +179,13 @@ impl<'a> Walk<'a> {
 
     /// `name=value` pairs: a query, an urlencoded form, a cookie header.
     fn pairs(&mut self, part: Part, text: &[u8], separator: u8) {
-        for pair in text.split(|byte| *byte == separator) {
+        let mut rest = Some(text);
+        while let Some(left) = rest {
+            let pair;
+            (pair, rest) = match memchr::memchr(separator, left) {
+                Some(at) => (&left[..at], Some(&left[at + 1..])),
+                None => (left, None),
+            };
             let pair = if part == Part::Cookie { pair.trim_ascii() } else { pair };
             let at = memchr::memchr(b'=', pair).unwrap_or(pair.len());
             let (name, value) = (&pair[..at], pair.get(at + 1..).unwrap_or_default());
