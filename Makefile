@@ -8,8 +8,10 @@ PEERS  := target/peers
 CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
+# Seconds a target of `make fuzz` runs for.
+FUZZ_SECONDS ?= 600
 
-.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers audit soak clean help
+.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers timing audit soak fuzz clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -35,7 +37,7 @@ test-rust:
 	$(CARGO) test --locked -p security-axum-example
 
 test-python: $(VENV)/.wheel nginx postgres
-	$(BIN)/mypy --strict python/security tests examples benches/bench.py
+	$(BIN)/mypy --strict python/security tests examples benches/bench.py benches/extractors.py
 	cd tests && ../$(BIN)/python -m mypy.stubtest security --ignore-disjoint-bases
 	$(BIN)/python -W error::ResourceWarning -m unittest discover -s tests
 
@@ -63,14 +65,19 @@ postgres:
 wheel: $(VENV)/.wheel
 
 ## make bench   timings beside the Python floor and peers, as a table
-bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready
+bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready $(PEERS)/extract/.ready
 	BENCH_PEERS=$(PEERS)/keys/bin/python BENCH_WEB_PEERS=$(PEERS)/web/bin/python $(BIN)/python benches/bench.py
+	BENCH_EXTRACTORS=$(PEERS)/extract/bin/python $(BIN)/python benches/extractors.py
 
 ## make bench-servers  requests a second under gunicorn and uvicorn, protected beside bare (wrk)
 bench-servers: $(VENV)/.wheel $(VENV)/.bench
 	@command -v wrk >/dev/null || { if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
 	  $$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends wrk >/dev/null 2>&1; } || true
 	$(BIN)/python benches/servers.py
+
+## make timing  whether the time of a refused key tells why (dudect's test; exit 1 if it does)
+timing:
+	$(CARGO) bench --quiet --locked -p security --bench timing
 
 ## make audit   licences, bans and advisories of every dependency (cargo-deny)
 audit:
@@ -85,6 +92,11 @@ soak:
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security-store --test processes
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security --test secret_kills
 	SECURITY_INDEX_KILLS=200 $(CARGO) test --locked -p security --test match_index_kills
+
+## make fuzz    mutated texts for every parser, FUZZ_SECONDS (600) for each of eight targets, two at a time
+fuzz:
+	SECURITY_FUZZ_SECONDS=$(FUZZ_SECONDS) SECURITY_FUZZ_SEED=$$(date +%s) \
+	  $(CARGO) test --locked -p security --test fuzz -- --test-threads=2
 
 ## make clean   forget the virtual environment and every build product
 clean:

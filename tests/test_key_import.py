@@ -42,6 +42,16 @@ class KeyImport(EngineCase):
         self.assertEqual([security.verify_api_key(key) for key in (KEY, rotated["key"])], [False, True])
         self.assertEqual(security.import_api_keys(iter(given))["present"], 2)
 
+    def test_a_key_of_our_shape_may_come_from_elsewhere(self) -> None:
+        elsewhere = "import security; print(security.issue_api_key('moved')['key'])"
+        token = self.run_python(elsewhere, SECURITY_DATA_DIR=str(self.folder / "elsewhere")).strip()
+        self.assertEqual(security.check_api_key(token)["reason"], "unknown")
+        security.import_api_keys([record(hash=hashlib.sha256(token.encode()).hexdigest())])
+        for _ in range(2):
+            self.assertTrue(security.check_api_key(token)["valid"])
+        security.revoke_api_key(security.list_api_keys()[0]["id"])
+        self.assertEqual(security.check_api_key(token)["reason"], "revoked")
+
     def test_files(self) -> None:
         lines, array = self.folder / "keys.jsonl", self.folder / "keys.json"
         lines.write_text(json.dumps(record()) + "\n\n")

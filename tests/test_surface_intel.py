@@ -331,6 +331,22 @@ class Exchange(EngineCase):
                 after = {(record["type"], record["value"]) for record in security.search_intelligence()}
                 self.assertEqual(after, before)
 
+    def test_exports_for_sensors(self) -> None:
+        security.add_ioc("ip", "192.0.2.1", "us", 50)
+        security.add_ioc("domain", "evil.example", "us", 80, description="tab\there\nand a line")
+        expected = {
+            "zeek": "evil.example\tIntel::DOMAIN\tus\t",
+            "suricata-text": "ZXZpbC5leGFtcGxl",
+            "suricata-ip": "192.0.2.1",
+            "rpz": "*.evil.example CNAME .",
+        }
+        for format, line in expected.items():
+            with self.subTest(format):
+                path = self.folder / format
+                report = security.export_indicators(path, format)
+                self.assertIn(line, path.read_text("utf-8"))
+                self.assertEqual(report["n_written"] + sum(report["left_out"].values()), 2)
+
     def test_filters(self) -> None:
         security.add_ioc("ip", "192.0.2.1", "us", 50)
         security.add_ioc("domain", "evil.example", "them", 80, tags=["phish"])

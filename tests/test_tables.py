@@ -19,16 +19,21 @@ def split(text: str) -> tuple[str, str]:
     return kind, value
 
 
+def extract_cases() -> list[dict[str, Any]]:
+    return [case for name in ("extract", "extract_reports") for case in load_table(name)["case"]]
+
+
 class Texts(unittest.TestCase):
     def test_extract(self) -> None:
-        # What the table's other options change is not part of the Python surface.
-        own = {"file_names", "dedupe"}
-        cases = [case for case in load_table("extract")["case"] if not own & set(case)]
-        self.assertGreater(len(cases), 250)
+        # What the table's other option changes is not part of the Python surface.
+        cases = [case for case in extract_cases() if "file_names" not in case]
+        self.assertGreater(len(cases), 400)
         for case in cases:
             with self.subTest(case["name"]):
                 text = case["text"]
-                found = security.extract_iocs(text, types=case.get("types"), limit=case.get("max_hits"))
+                found = security.extract_iocs(
+                    text, case.get("types"), case.get("max_hits"), dedupe=case.get("dedupe", False)
+                )
                 self.assertEqual([f"{ioc['type']}:{ioc['value']}" for ioc in found], case["finds"])
                 if "defanged" in case:
                     self.assertEqual([ioc["defanged"] for ioc in found], case["defanged"])
@@ -36,7 +41,7 @@ class Texts(unittest.TestCase):
                     self.assertEqual(text[ioc["start"] : ioc["end"]], ioc["original"])
 
     def test_extract_from_bytes(self) -> None:
-        for case in load_table("extract")["case"]:
+        for case in extract_cases():
             with self.subTest(case["name"]):
                 data = case["text"].encode()
                 for ioc in security.extract_iocs(data):

@@ -2,26 +2,28 @@
 
 use std::{collections::HashSet, io::Read, path::PathBuf};
 
-use security::Warned;
+use security::{Finder, IocType, Warned};
 
 use crate::{
     input::{Input, empty, unreadable},
-    output::{Exit, Outcome, field, value_of},
+    output::{Exit, Outcome, value_of},
     progress::Bar,
     session::Session,
 };
 
-/// A file is read in blocks of this size, cut after a line: what is found in one is held until it is shown.
+/// `scan` reads a file in blocks of this size, cut after a line: what is found in one is held until it is shown.
 const BLOCK: usize = 2 << 20;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 One indicator a line, type and value with a tab between. With --json each has its `start` and `end`
-in bytes of the file, whether it was `defanged`, and its `context`.
+in bytes of the file, whether it was `defanged`, and its `context`. Files may be of any size; gzip
+files are unpacked as they are read, and places count in what was unpacked.
 
 Examples:
   security extract report.txt
   security extract mail.eml --json | jq .value
+  security extract access.log.1.gz --unique
   security extract --type domain --type url --unique -- *.log")]
 pub(crate) struct Arguments {
     /// Files to read; none, or `-`, is standard input
@@ -66,55 +68,42 @@ fn extract(
     input: Input,
     shown_name: Option<&str>,
     arguments: &Arguments,
-    seen: &mut HashSet<(String, String)>,
+    seen: &mut HashSet<(IocType, String)>,
     left: &mut usize,
     session: &mut Session,
 ) -> Result<usize, crate::output::Failure> {
     let types = (!arguments.types.is_empty()).then_some(arguments.types.as_slice());
-    let warned: Warned = arguments.warninglists.parse()?;
+    let finder = match arguments.warninglists.parse()? {
+        // Needs no store.
+        Warned::Keep => Finder::new(types, false, None)?,
+        warned => session.engine()?.finder(types, false, None, warned)?,
+    };
+    let refused = |error: std::io::Error| unreadable(&input.name, &error);
     let bar = Bar::of_bytes(&session.output, &input.name, input.size);
-    let mut blocks = Blocks::new(bar.reading(input.reader));
-    let mut read = 0;
-    while let Some(block) = blocks.next().map_err(|error| unreadable(&input.name, &error))? {
-        let text = readable(&block);
-        let found = match warned {
-            // Needs no store.
-            Warned::Keep => security::extract_iocs(&text, types, None)?,
-            warned => session.engine()?.extract_warned(&text, types, None, warned)?,
-        };
-        for found in found {
-            let mut found = value_of(&found)?;
-            if arguments.unique && !seen.insert((field(&found, "type"), field(&found, "value"))) {
-                continue;
-            }
-            if *left == 0 {
-                return Ok(read + block.len());
-            }
-            *left -= 1;
-            if session.output.is_json() {
-                for end in ["start", "end"] {
-                    found[end] = found[end].as_u64().map(|at| at + read as u64).into();
-                }
-                if let Some(name) = shown_name {
-                    found["file"] = name.into();
-                }
-                session.output.record(&found)?;
-            } else {
-                let value = found["value"].as_str().unwrap_or_default();
-                let kind = found["type"].as_str().unwrap_or_default();
-                let lists = found["warnings"].as_array().into_iter().flatten();
-                let lists: Vec<String> = lists.map(|warning| field(warning, "list")).collect();
-                let lists = found["warnings"].is_array().then(|| lists.join(", "));
-                session.output.cells(shown_name.into_iter().chain([kind, value]).chain(lists.as_deref()))?;
-            }
+    let mut stream = finder.stream(bar.reading(input.reader)).map_err(refused)?;
+    while let Some(found) = stream.next().transpose().map_err(refused)? {
+        if arguments.unique && !seen.insert((found.kind, found.value.clone())) {
+            continue;
         }
-        read += block.len();
+        if *left == 0 {
+            break;
+        }
+        *left -= 1;
+        if session.output.is_json() {
+            let mut found = value_of(&found)?;
+            if let Some(name) = shown_name {
+                found["file"] = name.into();
+            }
+            session.output.record(&found)?;
+        } else {
+            let lists = found.warnings.map(|warnings| {
+                warnings.iter().map(|warning| warning.list.as_str()).collect::<Vec<_>>().join(", ")
+            });
+            let cells = [found.kind.as_str(), found.value.as_str()];
+            session.output.cells(shown_name.into_iter().chain(cells).chain(lists.as_deref()))?;
+        }
     }
-    // Types are refused by the engine even when there is no text at all.
-    if read == 0 {
-        security::extract_iocs("", types, None)?;
-    }
-    Ok(read)
+    Ok(stream.bytes_read())
 }
 
 /// A reader in large pieces that end after a line, so that no indicator is cut in two.

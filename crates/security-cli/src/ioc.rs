@@ -90,7 +90,7 @@ pub(crate) struct Import {
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// What the files hold [default: guessed from name and content]
-    #[arg(long, short, value_name = "FORMAT", value_parser = ["plain", "csv", "json", "misp", "stix"])]
+    #[arg(long, short, value_name = "FORMAT", value_parser = ["plain", "csv", "json", "misp", "stix", "openioc"])]
     format: Option<String>,
     /// Who says so [default: feed: and the file's name; records of an own JSON export keep their sources]
     #[arg(long, short)]
@@ -114,7 +114,7 @@ pub(crate) struct Import {
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// What to write
-    #[arg(long, short, value_name = "FORMAT", default_value = "plain", value_parser = ["plain", "csv", "json", "stix"])]
+    #[arg(long, short, value_name = "FORMAT", default_value = "plain", value_parser = ["plain", "csv", "json", "stix", "zeek", "suricata-text", "suricata-ip", "suricata-md5", "suricata-sha256", "rpz"])]
     format: String,
     /// Only this type
     #[arg(long = "type", value_name = "TYPE")]

@@ -181,6 +181,57 @@ fn a_list_of_one_type_is_read_as_that() {
 }
 
 #[test]
+fn sensors_get_files_that_no_value_can_break() {
+    let place = Place::new();
+    let list =
+        "evil.example\nhttp://evil.example/a\n192.0.2.7\n2001:db8::/32\n0123456789abcdef0123456789abcdef\n";
+    place.write("list.txt", list);
+    place.run(&["ioc", "import", "list.txt", "--source", "a\tb"]).exits(0);
+    let of = |format: &str| place.run(&["ioc", "export", "--format", format]).exits(0).stdout;
+    let zeek = of("zeek");
+    assert!(zeek.starts_with("#fields\tindicator\t"), "{zeek}");
+    assert_eq!(zeek.lines().count(), 6);
+    assert!(
+        zeek.lines().all(|line| line.split('\t').count() == zeek.lines().next().unwrap().split('\t').count())
+    );
+    assert_eq!(of("suricata-ip"), "192.0.2.7\n");
+    assert_eq!(of("suricata-md5"), "0123456789abcdef0123456789abcdef\n");
+    let zone = of("rpz");
+    for line in ["evil.example CNAME .", "*.evil.example CNAME .", "32.7.2.0.192.rpz-ip CNAME ."] {
+        assert!(zone.lines().any(|one| one == line), "{zone}");
+    }
+    place.run(&["ioc", "export", "--format", "pdf"]).exits(2);
+}
+
+#[test]
+fn an_openioc_document_is_a_feed() {
+    let place = Place::new();
+    let item = "<IndicatorItem condition=\"is\"><Context search=\"Network/DNS\"/><Content>evil.example</Content></IndicatorItem>";
+    let document = format!("<ioc><definition><Indicator>{item}</Indicator></definition></ioc>");
+    place.write("a.ioc", &document);
+    let report = place.run(&["ioc", "import", "a.ioc", "--json"]).exits(0).record();
+    assert_eq!((&report["format"], &report["added"]), (&json!("openioc"), &json!(1)));
+    place.write("bomb.ioc", &format!("<!DOCTYPE ioc [<!ENTITY a \"x\">]>{document}"));
+    place.run(&["ioc", "import", "bomb.ioc"]).exits(1);
+}
+
+#[test]
+fn packed_files_are_searched_as_they_are_read() {
+    let place = Place::new();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, b"beacon to evil[.]example[.]com\n").unwrap();
+    let packed = packed.finish().unwrap();
+    std::fs::write(place.path().join("a.gz"), &packed).unwrap();
+    let found = place.run(&["extract", "a.gz", "--json"]).exits(0).record();
+    assert_eq!(
+        (&found["value"], &found["start"], &found["end"]),
+        (&json!("evil.example.com"), &json!(10), &json!(30))
+    );
+    std::fs::write(place.path().join("cut.gz"), &packed[..packed.len() - 9]).unwrap();
+    place.run(&["extract", "cut.gz"]).exits(1);
+}
+
+#[test]
 fn feeds_that_cannot_be_read_or_written() {
     let place = Place::new();
     seen(&place, "ioc_import_missing", &["ioc", "import", "missing.txt"], "").exits(3);

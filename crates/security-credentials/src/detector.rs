@@ -89,6 +89,27 @@ impl Detector {
         recent.map(|open| self.told(open)).collect()
     }
 
+    /// What was found of which something happened in the time that the thresholds look back, the worst first, and no
+    /// more than they want.
+    pub fn worst(&self, now: Timestamp) -> Vec<Finding> {
+        let mut findings = self.findings(now.minus(seconds(self.thresholds.look_back_seconds)));
+        // Every field that tells two findings apart is in the order, so that equal records give equal lists.
+        findings.sort_by(|a, b| {
+            let worst = (b.severity, b.count, b.last_seen).cmp(&(a.severity, a.count, a.last_seen));
+            let names = |finding: &Finding| {
+                (
+                    finding.finding_type,
+                    finding.credential_type.clone(),
+                    finding.key_id.clone(),
+                    finding.id.clone(),
+                )
+            };
+            worst.then_with(|| names(a).cmp(&names(b))).then_with(|| a.client_ips.cmp(&b.client_ips))
+        });
+        findings.truncate(self.thresholds.max_findings);
+        findings
+    }
+
     fn failed(&mut self, record: &UsageRecord, name: Name, place: Option<IpAddr>, one: &Use) {
         let t = &self.thresholds;
         if t.repeated_failures > 0 {

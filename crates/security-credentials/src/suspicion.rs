@@ -1,6 +1,6 @@
 //! What looks wrong in how credentials were used.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use security_core::{Severity, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,8 @@ pub struct Thresholds {
     /// Seconds before now in which something must have happened to be reported: 86400. Older records only tell
     /// what is usual.
     pub look_back_seconds: u32,
-    /// Records looked at, the first ones given: 100000.
+    /// Records read back when a process looks for the first time, the newest ones: 1000000. What comes after is all
+    /// looked at.
     pub max_records: usize,
     /// Findings given, the worst ones: 200.
     pub max_findings: usize,
@@ -79,7 +80,7 @@ impl Default for Thresholds {
             volume_factor: 5,
             volume_least: 500,
             look_back_seconds: 86_400,
-            max_records: 100_000,
+            max_records: 1_000_000,
             max_findings: 200,
             tracked: 65_536,
         }
@@ -169,21 +170,5 @@ pub fn analyse(
     records.sort_by_key(|record| record.at);
     let mut detector = Detector::new(thresholds.clone(), seed);
     records.iter().for_each(|record| detector.feed(record));
-    let since = now.minus(Duration::from_secs(thresholds.look_back_seconds.into()));
-    let mut findings = detector.findings(since);
-    // Every field that tells two findings apart is in the order, so that equal records give equal lists.
-    findings.sort_by(|a, b| {
-        let worst = (b.severity, b.count, b.last_seen).cmp(&(a.severity, a.count, a.last_seen));
-        let names = |finding: &Finding| {
-            (
-                finding.finding_type,
-                finding.credential_type.clone(),
-                finding.key_id.clone(),
-                finding.id.clone(),
-            )
-        };
-        worst.then_with(|| names(a).cmp(&names(b))).then_with(|| a.client_ips.cmp(&b.client_ips))
-    });
-    findings.truncate(thresholds.max_findings);
-    findings
+    detector.worst(now)
 }

@@ -89,10 +89,59 @@ fn speed(text: &str, find: fn(&str, &ExtractOptions) -> Vec<Found>) -> f64 {
     text.len() as f64 / best.min().expect("there are rounds").as_secs_f64() / 1e6
 }
 
+/// Texts that make a careless search look back or ahead again and again.
+const HOSTILE: &[(&str, &str)] = &[
+    ("dots", "a."),
+    ("dotted numbers", "1.2.3."),
+    ("hex", "0a1b2c3d4e5f6071"),
+    ("base64", "QUJDRGVmZ2hpamtsbW5vcA+/"),
+    ("slashes", "/usr/a"),
+    ("at-signs", "a@b."),
+    ("brackets", "[.]({"),
+    ("disarmed dots", "a[.]"),
+    ("colons", "::"),
+    ("colons and hex", "ab:cd:"),
+    ("digits", "7"),
+    ("hxxp", "hxxp://"),
+    ("URLs", "http://a.com/("),
+    ("percent", "%2e"),
+    ("emoji", "\u{1f992}"),
+    ("other letters", "ü."),
+    ("invisible signs", "a\u{200b}"),
+    ("paths", "C:\\a "),
+    ("references", "&amp;"),
+];
+
+/// How the time grows from 64 kB to 1 MB of a hostile text: sixteen times the text, twenty times the time at most.
+fn growth() {
+    println!(
+        "\n{:<16} {:>12} {:>12} {:>8} {:>10}",
+        "hostile text", "us of 64 kB", "us of 1 MB", "times", "MB/s"
+    );
+    let options = ExtractOptions { max_hits: usize::MAX, ..ExtractOptions::default() };
+    for (name, piece) in HOSTILE {
+        let micros = |size: usize| {
+            let text = piece.repeat(size / piece.len());
+            let rounds = (0..ROUNDS).map(|_| {
+                let start = Instant::now();
+                black_box(extract(black_box(&text), &options));
+                start.elapsed()
+            });
+            rounds.min().expect("there are rounds").as_secs_f64() * 1e6
+        };
+        let (small, large) = (micros(64 << 10), micros(1 << 20));
+        let speed = f64::from(1 << 20) / large;
+        println!("{name:<16} {small:>12.0} {large:>12.0} {:>8.1} {speed:>10.0}", large / small);
+    }
+}
+
 fn main() {
     let only = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     println!("{:<12} {:>10} {:>10} {:>8} {:>12}", "corpus", "through", "masks", "times", "bytes/find");
+    if only.as_deref() == Some("growth") {
+        return growth();
+    }
     let prose = "The quick brown fox jumps over the lazy dog, and nobody minds that it does so at night. ";
     let hostile = ["a.", "a:", "1.2.3", "[.", "http://", "a@b.", "%2e", "::", "a-b.c ", "ü."];
     let corpora = [("logs", logs()), ("logins", logins()), ("reports", reports())]
@@ -108,5 +157,8 @@ fn main() {
             masks / through,
             text.len() as f64 / found as f64
         );
+    }
+    if only.is_none() {
+        growth();
     }
 }

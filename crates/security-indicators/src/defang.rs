@@ -79,6 +79,9 @@ const LITERAL: &[(&str, &str, bool)] = &[
     ("\\/", "/", false),
     ("&period;", ".", true),
     ("&#46;", ".", true),
+    ("&#91;.&#93;", ".", true),
+    ("&lbrack;.&rbrack;", ".", true),
+    ("&lsqb;.&rsqb;", ".", true),
     ("&#x2e;", ".", true),
     ("&commat;", "@", true),
     ("&#64;", "@", true),
@@ -154,7 +157,9 @@ pub(crate) fn mark_at(text: &str, at: usize) -> Option<Mark> {
         b'.' if !matches!(next, Some(b']' | b'}')) => return None,
         b'"' | b'\'' | b'`' | b'|' | b'*' | b'^' if next != Some(&b'.') => return None,
         b'%' if !matches!(next, Some(b'2'..=b'4')) => return None,
-        b'&' if !matches!(next, Some(b'#' | b'p' | b'P' | b'c' | b'C' | b's' | b'S')) => return None,
+        b'&' if !matches!(next, Some(b'#' | b'p' | b'P' | b'c' | b'C' | b's' | b'S' | b'l' | b'L')) => {
+            return None;
+        }
         _ => {}
     }
     LITERAL.iter().find_map(|&(written, means, inner)| {

@@ -45,6 +45,13 @@ pub(crate) fn canonical_host(text: &str) -> Result<String, &'static str> {
     Ok(ascii.into_owned())
 }
 
+/// Whether a text is a host name in canonical form already; `false` says nothing of one with A-labels.
+pub(crate) fn is_canonical_host(text: &str) -> bool {
+    let plain =
+        !text.bytes().any(|byte| byte.is_ascii_uppercase()) && !text.split('.').any(starts_as_a_label);
+    plain && check_labels(text).is_ok()
+}
+
 fn starts_as_a_label(label: &str) -> bool {
     label.len() >= 4 && label.as_bytes()[..4].eq_ignore_ascii_case(b"xn--")
 }

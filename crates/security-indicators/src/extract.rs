@@ -16,6 +16,7 @@ mod scan;
 mod sieve;
 mod web;
 mod word;
+mod work;
 mod wrap;
 
 use std::ops::Range;

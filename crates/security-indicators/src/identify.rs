@@ -2,7 +2,7 @@
 
 use security_core::Limits;
 
-use crate::{Indicator, IocType, domain, file, hash, indicator::canonical, ip, refang, registry_key};
+use crate::{Indicator, IocType, domain, file, hash, indicator::canonical, ip, refang, registry_key, url};
 
 /// The kind of indicator a whole text is, after trimming and refanging.
 ///
@@ -22,6 +22,9 @@ pub(crate) fn whole(text: &str) -> Option<Indicator> {
     let trimmed = text.trim();
     if trimmed.is_empty() || trimmed.len() > Limits::DEFAULT.max_value {
         return None;
+    }
+    if url::is_canonical(trimmed) {
+        return Some(Indicator::of_canonical(IocType::Url, trimmed));
     }
     if let Some((hive, _)) = trimmed.split_once('\\')
         && registry_key::hive(hive.trim_end_matches(':')).is_some()
@@ -60,6 +63,7 @@ pub(crate) fn whole(text: &str) -> Option<Indicator> {
         .or_else(|| if armed.len() == 12 { None } else { of(IocType::Mac, armed) })
         .or_else(|| of(IocType::Btc, armed))
         .or_else(|| of(IocType::Xmr, armed))
+        .or_else(|| if armed.len() < 43 { None } else { of(IocType::Sol, armed) })
         .or_else(|| a_domain(armed, armed != trimmed))
 }
 

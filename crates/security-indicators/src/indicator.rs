@@ -36,6 +36,9 @@ impl Indicator {
         if trimmed.len() > Limits::DEFAULT.max_value {
             return Err(invalid("it is longer than 8 KiB"));
         }
+        if kind == IocType::Url && url::is_canonical(trimmed) {
+            return Ok(Self { kind, value: trimmed.into() });
+        }
         let verbatim =
             matches!(kind, IocType::FileName | IocType::FilePath | IocType::RegistryKey | IocType::Ssdeep);
         let armed = if verbatim { Cow::Borrowed(trimmed) } else { refang(trimmed) };
@@ -113,6 +116,13 @@ impl Indicator {
     }
 }
 
+/// An address is its own canonical form; IPv4-mapped ones are IPv4.
+impl From<IpAddr> for Indicator {
+    fn from(address: IpAddr) -> Self {
+        Self::of_canonical(IocType::Ip, crate::ip::fold(address).to_string())
+    }
+}
+
 /// The canonical form of a refanged text of a kind, or what is wrong with it.
 pub(crate) fn canonical(kind: IocType, text: &str) -> Result<String, &'static str> {
     match kind {
@@ -143,6 +153,7 @@ pub(crate) fn canonical(kind: IocType, text: &str) -> Result<String, &'static st
         IocType::Eth => wallet::canonical_eth(text),
         IocType::Xmr => wallet::canonical_xmr(text),
         IocType::AttackTechnique => technique::canonical(text),
+        IocType::Sol => wallet::canonical_sol(text),
     }
 }
 

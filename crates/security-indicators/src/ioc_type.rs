@@ -86,6 +86,8 @@ ioc_types! {
     Ja4 = "ja4";
     /// A technique of MITRE ATT&CK, `T1059` or `T1059.001`.
     AttackTechnique = "attack_technique" | "attack-technique" | "technique" | "mitre_technique" | "attack-pattern" | "ttp";
+    /// A Solana address: a public key of 32 bytes in base58.
+    Sol = "sol" | "solana" | "solana_address";
 }
 
 impl IocType {
@@ -124,6 +126,7 @@ impl IocType {
             Self::Tlsh => "T10123456789ABCDEF0123456789ABCDEF0123456789ABCDEF0123456789ABCDEF012345",
             Self::Ja4 => "t13d1516h2_0123456789ab_0123456789ab",
             Self::AttackTechnique => "T1059.001",
+            Self::Sol => "SysvarC1ock11111111111111111111111111111111",
         }
     }
 }

@@ -5,7 +5,10 @@
 //! host dropped, and an IPv4-mapped host folded to IPv4. User name and password stay (they are part of a phishing
 //! URL's disguise); [`without_user`] is the form in which a URL is looked up below a listed one.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use url::{Host, Url};
 
@@ -58,6 +61,59 @@ pub(crate) const SCHEMES: &[&str] = &[
     "postgresql",
     "gopher",
 ];
+
+/// Whether a text is a URL in canonical form already, with nothing in it to refang: told by one look at each byte.
+///
+/// `false` says nothing: only plain `http` and `https` URLs are known here, which is what lists and logs are full of.
+/// A property test holds it against [`crate::refang`] and [`canonical`].
+pub(crate) fn is_canonical(text: &str) -> bool {
+    let (rest, default_port) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+        (Some(rest), _) => (rest, "80"),
+        (_, Some(rest)) => (rest, "443"),
+        _ => return false,
+    };
+    // Without a path it would get one.
+    let Some((authority, path)) = rest.split_once('/') else { return false };
+    let host = match authority.split_once(':') {
+        Some((host, port)) => {
+            if port == default_port || ip::parse_port(port).is_err() {
+                return false;
+            }
+            host
+        }
+        None => authority,
+    };
+    is_canonical_host(host) && is_canonical_path(path)
+}
+
+/// A strict dotted quad, or a plain name whose last label cannot be read as a number.
+fn is_canonical_host(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    if last.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+        return host.parse::<Ipv4Addr>().is_ok();
+    }
+    domain::is_canonical_host(host)
+}
+
+/// What follows the first slash: no byte that is encoded, and nothing that [`crate::refang`] may touch there. That
+/// leaves what is in brackets or quotes, dot segments, schemes within the URL, and `&amp;` to the slow way.
+fn is_canonical_path(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let starts = |at: usize, written: &[u8]| {
+        bytes.get(at..at + written.len()).is_some_and(|part| part.eq_ignore_ascii_case(written))
+    };
+    if matches!(bytes.first(), Some(b'/' | b'.')) {
+        return false;
+    }
+    bytes.iter().enumerate().all(|(at, byte)| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => true,
+        b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'+' | b',' | b';' | b'=' | b'@' | b'?' => true,
+        b'/' => !starts(at, b"/."),
+        b'%' => !starts(at, b"%2e") && !starts(at, b"%3a"),
+        b'&' => !starts(at, b"&amp") && !starts(at, b"&colon"),
+        _ => false,
+    })
+}
 
 /// Where a URL leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,6 +230,7 @@ pub(crate) fn host_of(url: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn urls_have_one_form() {
@@ -193,6 +250,122 @@ mod tests {
             ("http://evil.example.com/?a=1&amp;b=2", "http://evil.example.com/?a=1&b=2"),
         ] {
             assert_eq!(canonical(text).as_deref(), Ok(value));
+        }
+    }
+
+    /// Most of them are canonical, and most of the others nearly so.
+    fn nearly_canonical() -> impl Strategy<Value = String> {
+        const PIECES: &[&str] = &[
+            "a",
+            "evil",
+            "example.com",
+            "com",
+            "0x1",
+            "192.0.2.1",
+            "1",
+            "-",
+            "_",
+            ".",
+            "..",
+            "/",
+            "//",
+            "?",
+            "&",
+            "=",
+            "%",
+            "%2e",
+            "%2E",
+            "%20",
+            "%3a%2f%2f",
+            "%40",
+            "&amp;",
+            "&colon;",
+            "&amp",
+            "&period;",
+            ":",
+            ":80",
+            ":443",
+            ":8080",
+            ":0",
+            "@",
+            "hxxp",
+            "hxxp://",
+            "http://",
+            "ttp",
+            "meow",
+            "xn--a",
+            "xn--bcher-kva",
+            "+",
+            ",",
+            ";",
+            "~",
+            "!",
+            "$",
+            "(",
+            ")",
+            "*",
+            "'",
+            "[.]",
+            "(dot)",
+            "|",
+            "^",
+            "{",
+            "\\",
+            " ",
+            "#",
+            "A",
+            "ü",
+            "\t",
+        ];
+        let start =
+            prop_oneof![Just("http://"), Just("https://"), Just("HTTP://"), Just("hxxp://"), Just("ftp://")];
+        let host =
+            "[a-z0-9]{1,3}|([a-z0-9_-]{1,4}\\.){1,3}([a-z]{2,3}|[0-9a-fx]{1,4})|[0-9]{1,3}(\\.[0-9]{1,3}){3}";
+        let port = prop_oneof![4 => Just(String::new()), 1 => ":[0-9]{0,5}"];
+        let rest =
+            prop::collection::vec(prop::sample::select(PIECES), 0..8).prop_map(|pieces| pieces.concat());
+        let slash = prop_oneof![8 => Just("/"), 1 => Just("")];
+        (start, host, port, slash, rest)
+            .prop_map(|(start, host, port, slash, rest)| format!("{start}{host}{port}{slash}{rest}"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn what_looks_canonical_is(text in nearly_canonical()) {
+            if is_canonical(&text) {
+                prop_assert!(crate::refang(&text) == text, "refanged");
+                prop_assert_eq!(canonical(&text), Ok(text.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn plain_urls_are_known_by_a_look() {
+        for url in [
+            "http://evil.example.com/",
+            "https://evil.example.com:8443/a/b.php?id=1&x=%20",
+            "http://192.0.2.1:8080/bin.sh",
+            "http://intranet/x@y",
+        ] {
+            assert!(is_canonical(url), "{url}");
+            assert_eq!(canonical(url).as_deref(), Ok(url));
+        }
+        for other in [
+            "http://evil.example.com",
+            "http://evil.example.com:80/",
+            "http://Evil.example.com/",
+            "http://evil.example.com/a/../b",
+            "http://evil.example.com/.",
+            "http://evil.example.com/#x",
+            "http://xn--a.example.com/",
+            "http://u@evil.example.com/",
+            "http://010.0.0.1/",
+            "http://a.0x1/",
+            "http://evil.example.com/?u=hxxp://a",
+        ] {
+            assert!(!is_canonical(other), "{other}");
         }
     }
 

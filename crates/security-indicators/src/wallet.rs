@@ -87,6 +87,15 @@ pub(crate) fn canonical_eth(text: &str) -> Result<String, &'static str> {
     Ok(format!("0x{}", digits.to_ascii_lowercase()))
 }
 
+/// A Solana address: base58 of 32 bytes. It has no checksum, so nothing more can be asked of it.
+pub(crate) fn canonical_sol(text: &str) -> Result<String, &'static str> {
+    if !(32..=44).contains(&text.len()) {
+        return Err("a Solana address has 32 to 44 characters");
+    }
+    let decoded = base58(text.as_bytes()).ok_or("a character is not of base58")?;
+    if decoded.len() == 32 { Ok(text.to_owned()) } else { Err("it does not decode to 32 bytes") }
+}
+
 /// A Monero address on the main network: standard (`4`, 95 characters), integrated (`4`, 106), sub-address (`8`, 95).
 /// Blocks of 8 bytes are written as 11 characters, so each block is a number below 2⁶⁴ (CryptoNote standard 007).
 pub(crate) fn canonical_xmr(text: &str) -> Result<String, &'static str> {

@@ -90,14 +90,31 @@ impl IocRecord {
 
     /// The record's id for an indicator.
     pub fn id_of(indicator: &Indicator) -> String {
+        Self::id_from(Self::key_of(indicator.kind(), indicator.value()))
+    }
+
+    /// The sixteen bytes of the UUIDv5 of a kind and a canonical value: the same everywhere.
+    pub fn key_of(kind: IocType, value: &str) -> [u8; 16] {
         // The namespace of STIX 2.1 deterministic identifiers (OASIS STIX 2.1 §2.9).
         const NAMESPACE: uuid::Uuid = uuid::uuid!("00abedb4-aa42-466c-9c01-fed23315a9b7");
-        let name = format!("{}\n{}", indicator.kind(), indicator.value());
-        format!("indicator--{}", uuid::Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+        let name = [kind.as_str(), "\n", value].concat();
+        uuid::Uuid::new_v5(&NAMESPACE, name.as_bytes()).into_bytes()
+    }
+
+    /// The record's id for a key of [`IocRecord::key_of`].
+    pub fn id_from(key: [u8; 16]) -> String {
+        let mut text = [0; 36];
+        ["indicator--", uuid::Uuid::from_bytes(key).hyphenated().encode_lower(&mut text)].concat()
     }
 
     /// A first record.
     pub fn new(word: NewIoc) -> Self {
+        let key = Self::key_of(word.indicator.kind(), word.indicator.value());
+        Self::keyed(word, key)
+    }
+
+    /// [`IocRecord::new`] where the indicator's key is known already.
+    pub fn keyed(word: NewIoc, key: [u8; 16]) -> Self {
         let first_seen = word.first_sight();
         let provenance = Provenance {
             source: word.source,
@@ -106,7 +123,7 @@ impl IocRecord {
             last_seen: word.seen_at,
         };
         let mut record = Self {
-            id: Self::id_of(&word.indicator),
+            id: Self::id_from(key),
             kind: word.indicator.kind(),
             value: word.indicator.value().to_owned(),
             original: word.original,

@@ -32,7 +32,9 @@ pub use correlate::{
     correlate,
 };
 pub use error::IntelError;
-pub use feed::{ExportFormat, Exported, FeedFormat, FeedOptions, FeedReader, FeedTotals, Rejected, export};
+pub use feed::{
+    Dataset, ExportFormat, Exported, FeedFormat, FeedOptions, FeedReader, FeedTotals, Rejected, export,
+};
 pub use ioc::{IocRecord, NewIoc, Provenance};
 pub use port::{
     IndicatorChange, IndicatorStore, IntelFilter, IntelStore, IocFilter, Row, SourceRemoval, Upserted,

@@ -35,7 +35,7 @@ pub fn half_life_days(kind: IocType) -> Option<u32> {
         IocType::Url => Some(14),
         IocType::Ip | IocType::IpPort => Some(30),
         IocType::Cidr | IocType::Domain | IocType::Email => Some(90),
-        IocType::Asn | IocType::Mac | IocType::Btc | IocType::Eth | IocType::Xmr => Some(365),
+        IocType::Asn | IocType::Mac | IocType::Btc | IocType::Eth | IocType::Xmr | IocType::Sol => Some(365),
         IocType::Ja3 | IocType::Ja4 => Some(180),
         _ => None,
     }

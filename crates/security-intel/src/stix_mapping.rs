@@ -438,7 +438,7 @@ mod tests {
             let original = record(*kind, kind.example());
             let Some(object) = to_stix(&original).unwrap() else {
                 use IocType::*;
-                let without = [Cve, FilePath, Btc, Eth, Xmr, Imphash, Ja3, Ja4, AttackTechnique];
+                let without = [Cve, FilePath, Btc, Eth, Xmr, Imphash, Ja3, Ja4, AttackTechnique, Sol];
                 assert!(without.contains(kind), "{kind}");
                 continue;
             };

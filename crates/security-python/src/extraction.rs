@@ -132,7 +132,7 @@ pub(crate) struct FoundIterator {
 
 struct State {
     /// None when it has ended.
-    stream: Option<FoundStream<'static>>,
+    stream: Option<FoundStream<Box<dyn Read + Send>>>,
     ready: std::vec::IntoIter<ExtractedIoc>,
 }
 

@@ -497,7 +497,8 @@ impl Read for Stream {
 /// Writes the indicators to a file.
 ///
 /// :param path: the file (``str`` or path-like), replaced in one step when everything is written.
-/// :param format: ``plain``, ``csv``, ``json``, ``stix`` and so on (``str``).
+/// :param format: ``plain``, ``csv``, ``json``, ``stix``; for sensors ``zeek`` (Intel framework),
+///     ``suricata-text``, ``suricata-ip``, ``suricata-md5``, ``suricata-sha256`` (datasets), ``rpz`` (a DNS zone) (``str``).
 /// :param ioc_type: only this kind (``str``).
 /// :param source: only what this source lists (``str``).
 /// :param tag: only what bears this tag (``str``).

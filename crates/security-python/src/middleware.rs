@@ -397,13 +397,14 @@ fn begin(
     body: BodyLength,
 ) -> PyResult<RequestState> {
     let policy = policy.map(|policy| &policy.get().0);
-    let state = detached(py, || {
-        let engine = security::current()?;
-        match policy {
-            None => engine.begin_request_before(view, body),
-            Some(policy) => engine.begin_request_under(policy.on(&engine)?, view, body),
-        }
-    });
+    let engine = attached(py, security::current)?;
+    let judge = || match policy {
+        None => engine.begin_request_before(view, body),
+        Some(policy) => engine.begin_request_under(policy.on(&engine)?, view, body),
+    };
+    let length = view.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+    let is_short = length + view.path.len() + view.query.len() < LONG;
+    let state = if is_short && engine.judges_quickly() { attached(py, judge) } else { detached(py, judge) };
     state.map(RequestState)
 }
 

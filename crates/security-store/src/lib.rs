@@ -15,10 +15,11 @@ mod permissions;
 mod rotation_lock;
 
 pub use documents::{Document, DocumentFolder};
-pub use embedded::{DatabaseStats, EmbeddedStore, KeyWalk, MAX_ALERTS, StoreStats};
+pub use embedded::{DatabaseStats, EmbeddedStore, KeyWalk, MAX_ALERTS, SavedForeignKeys, StoreStats};
 pub use head_file::HeadFile;
 pub use journal::{
-    Broken, ChainReport, Claim, Durability, Journal, JournalOptions, JournalStats, MAX_RECORD, Stream,
+    Broken, ChainReport, Claim, Durability, Journal, JournalOptions, JournalStats, JournalTail, MAX_RECORD,
+    Stream,
 };
 pub use permissions::{
     private_data_dir, private_dir, private_file, read_key, read_or_create_key, remove_key, write_new_key,

@@ -1,7 +1,8 @@
 //! How many values a second payload inspection looks at, and whether its time grows in proportion.
 //!
 //! `cargo bench -p security-web --bench inspect` runs over corpora made here. With `-- FILE` it takes each line of
-//! the file as a value and says how many are refused, and shows the first of them with `-- FILE show`.
+//! the file as a value and says how many are refused, and shows the first of them with `-- FILE show`. With
+//! `-- body NAME` it runs one body or request and nothing else, for a profiler.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark talks, and stops at a surprise")]
 
 use std::{fs, hint::black_box, time::Instant};
@@ -10,6 +11,17 @@ use security_web::{InspectionPolicy, RequestView, inspect};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [command, name] = &arguments[..]
+        && command == "body"
+    {
+        for (_, content_type, body) in bodies().iter().filter(|(known, ..)| known == name) {
+            (0..20).for_each(|_| _ = black_box(refused_body(content_type, body)));
+        }
+        for (_, request) in requests().iter().filter(|(known, _)| known == name) {
+            (0..1000).for_each(|_| _ = black_box(refused(request)));
+        }
+        return;
+    }
     if let Some(file) = arguments.first() {
         return judge_file(file, arguments.len() > 1);
     }
@@ -26,6 +38,14 @@ fn main() {
     for (name, content_type, body) in bodies() {
         let each = best(|| refused_body(content_type, &body));
         println!("{name:16} {:9.0}", body.len() as f64 / each / 1e6);
+    }
+    println!("\nbodies of 256 KiB, with the budgets of a new policy     ms   reasons");
+    for (name, content_type, body) in holds() {
+        let headers = [("content-type", content_type.as_bytes())];
+        let request =
+            RequestView { path: "/", headers: &headers, body: Some(&body), ..RequestView::default() };
+        let look = || inspect(&InspectionPolicy::default(), &request);
+        println!("{name:50} {:8.2} {:6}", best(look) * 1e3, look().reasons.len());
     }
     println!("\nns a byte, by size of one value      4 KiB   64 KiB    1 MiB   growth from 64 KiB to 1 MiB");
     for (name, unit) in GENERATORS {
@@ -124,6 +144,31 @@ fn bodies() -> [(&'static str, &'static str, Vec<u8>); 6] {
     ]
 }
 
+/// Documents that hold a thread for as long as they can.
+fn holds() -> Vec<(String, &'static str, Vec<u8>)> {
+    const SIZE: usize = 256 << 10;
+    const JSON: &str = "application/json";
+    let strings = |value: &str| {
+        let item = serde_json::json!(value).to_string() + ",";
+        format!("[{}0]", item.repeat((SIZE - 4) / item.len())).into_bytes()
+    };
+    let mut holds: Vec<(String, &'static str, Vec<u8>)> = [
+        ("attacks of SQL", "1' union select username, password from users where 1=1-- x"),
+        ("long attacks of SQL", "1' and (select ascii(substr(password,1,1)) from users limit 1)>64 and 'a'='a' or extractvalue(1,concat(0x7e,user()))-- and some more text"),
+        ("attacks of XSS", "<img src=x onerror=alert(document.cookie)>"),
+        ("suspicious, and no attack", "it's user's or '5' and the like, by name; (or not) = x, or y -- well, 'perhaps' or \"not\" group"),
+        ("half an attack", "' or name and a - b and order by c like d or e '"),
+        ("base64", "PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0PiB4IHggeCB4IHggeCB4IHggeCB4IHg="),
+    ]
+    .into_iter()
+    .map(|(name, value)| (format!("JSON of {name}"), JSON, strings(value)))
+    .collect();
+    for (name, unit) in GENERATORS {
+        holds.push((name.into(), "text/plain", unit.bytes().cycle().take(SIZE).collect()));
+    }
+    holds
+}
+
 /// One value repeated until it is long: what is meant to be slow.
 const GENERATORS: [(&str, &str); 23] = [
     ("words", "a quiet sentence about nothing "),
@@ -181,7 +226,7 @@ fn judge_file(file: &str, shows: bool) {
     let values: Vec<String> = text
         .split(|byte| *byte == b'\n')
         .filter(|line| !line.trim_ascii().is_empty())
-        .map(|line| format!("q={}", encoded(&String::from_utf8_lossy(line))))
+        .map(|line| format!("value={}", encoded(&String::from_utf8_lossy(line))))
         .collect();
     let mut n_refused = 0;
     for value in &values {

@@ -136,7 +136,7 @@ fn a_field_is_a_file_only_where_its_disposition_says_so() {
         format!("{disposition}; filename="),
         // Some read each line by itself.
         format!("{disposition};\r\n filename=a"),
-        format!("Content-Disposition: form-data; name=\"\\\"; filename=\"a\""),
+        "Content-Disposition: form-data; name=\"\\\"; filename=\"a\"".to_owned(),
     ] {
         assert!(!passes_as(PARTS, part(&head, ATTACK)), "{head}");
     }
@@ -175,6 +175,15 @@ fn nothing_is_behind_more_parts_than_are_looked_at() {
     // Each is a part up to the next, and one up to the end.
     let many = format!("--X\r\n{head}\r\n\r\n") + &format!("a --X\n{head}\n\n").repeat(2000);
     assert!(!passes_as(PARTS, many + ATTACK + "\r\n--X--\r\n"));
+}
+
+#[test]
+fn a_byte_order_mark_makes_no_document_a_form() {
+    for content_type in ["", "application/xml", "text/plain", "image/png"] {
+        let document = "\u{feff}<a b='x'>' O&#82; &#49;=&#49;&#32;--</a>";
+        assert!(!passes_as(content_type, document), "{content_type}");
+    }
+    assert!(!passes_as("", format!("\u{feff}{{\"a=b\": \"\\u003cscript>alert(1)</script>\"}}")));
 }
 
 #[test]

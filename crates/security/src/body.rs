@@ -5,12 +5,18 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use security_threat::RuleMatch;
 use security_web::{
     BodyLength, BodyPrefix, ClientAddress, Decision, Inspection, InspectionMode, Judgement, Mode, Refusal,
     RequestView, Stage, Unreadable, UnreadableBody,
 };
+use serde_json::Value;
 
-use crate::{Engine, RequestState, WebPolicy, world};
+use crate::{
+    Engine, RequestState, Result, WebPolicy,
+    middleware::{context_of, internal_error, judge_matches},
+    world,
+};
 
 /// What is kept of a request that has a body.
 #[derive(Debug)]
@@ -23,8 +29,19 @@ pub(crate) struct Body {
     prefix: Mutex<Option<BodyPrefix>>,
     /// How many bytes came so far, wanted or not.
     seen: AtomicU64,
+    /// What the rules are to see together with the body; nothing where there are no rules.
+    seen_by_rules: Option<RuleEvent>,
     /// The request's decision after its body, where that says something new.
     settled: OnceLock<Decision>,
+}
+
+/// The request as the rules saw it before its body came.
+#[derive(Debug)]
+pub(crate) struct RuleEvent {
+    /// As [`crate::middleware::event_of`] gives it.
+    pub(crate) event: Value,
+    /// The ids of the rules that hold for it already, and are not to be raised again.
+    pub(crate) matched: Vec<String>,
 }
 
 impl Body {
@@ -34,6 +51,7 @@ impl Body {
         request: &RequestView<'_>,
         client: ClientAddress,
         length: BodyLength,
+        seen_by_rules: Option<RuleEvent>,
     ) -> Option<Box<Self>> {
         let bodies = &web.policy.bodies;
         if matches!(length, BodyLength::Absent | BodyLength::Endless) {
@@ -50,6 +68,7 @@ impl Body {
             path: request.path.to_owned(),
             prefix: Mutex::new(prefix),
             seen: AtomicU64::new(0),
+            seen_by_rules,
             settled: OnceLock::new(),
         }))
     }
@@ -93,7 +112,18 @@ pub(crate) fn judge_given(
     }
 }
 
-fn judge_said(judgement: &mut Judgement<'_>, web: &WebPolicy, said: Result<Inspection, UnreadableBody>) {
+/// The facts of a body that is there already, for the rules.
+pub(crate) fn facts_of(web: &WebPolicy, request: &RequestView<'_>) -> Option<Value> {
+    let mut gathered = BodyPrefix::of(&web.policy.bodies, &web.body_inspection, request)?;
+    gathered.take(request.body?, true);
+    gathered.facts()
+}
+
+fn judge_said(
+    judgement: &mut Judgement<'_>,
+    web: &WebPolicy,
+    said: std::result::Result<Inspection, UnreadableBody>,
+) {
     match said {
         Ok(found) => judgement.inspected(found),
         Err(UnreadableBody(why)) => {
@@ -167,10 +197,39 @@ impl RequestState {
         };
         let Some(gathered) = gathered else { return 0 };
         let said = gathered.inspect(&self.policy.body_inspection);
-        if said.as_ref().map_or(true, |found| !found.reasons.is_empty()) {
-            self.settle(engine, body, |judgement| judge_said(judgement, &self.policy, said));
+        let matches = match self.rules_on(engine, body, &gathered) {
+            Ok(matches) => matches,
+            Err(error) => {
+                // As when it happens before the body: nobody gets in.
+                tracing::error!(%error, request_id = self.request_id(), "the rules cannot be read");
+                let _ = body.settled.set(internal_error(self.request_id()));
+                return 0;
+            }
+        };
+        if !matches.is_empty() || said.as_ref().map_or(true, |found| !found.reasons.is_empty()) {
+            self.settle(engine, body, |judgement| {
+                judge_matches(judgement, &matches);
+                if !judgement.is_over() {
+                    judge_said(judgement, &self.policy, said);
+                }
+            });
         }
         0
+    }
+
+    /// The rules that hold once the body is known and did not before, with their alerts raised.
+    fn rules_on(&self, engine: &Engine, body: &Body, gathered: &BodyPrefix) -> Result<Vec<RuleMatch>> {
+        let Some(RuleEvent { event, matched }) = &body.seen_by_rules else { return Ok(Vec::new()) };
+        let Some(facts) = gathered.facts() else { return Ok(Vec::new()) };
+        let mut event = event.clone();
+        event["body"] = facts;
+        let mut matches = engine.evaluate(&event)?;
+        matches.retain(|found| !matched.contains(&found.rule.id));
+        if !matches.is_empty() {
+            let context = context_of(self.request_id(), body.client.ip, &body.method, &body.path);
+            engine.raise(&matches, &context)?;
+        }
+        Ok(matches)
     }
 
     /// The wanted part of the body did not come in time: the request is turned away, unless inspection only reports.

@@ -12,6 +12,7 @@ mod master_keys;
 mod rotation;
 mod scan;
 mod secrets;
+mod suspicion;
 mod usage;
 
 use std::sync::{
@@ -60,6 +61,7 @@ pub(crate) struct CredentialCache {
     table_made: Arc<AtomicBool>,
     /// How large the delta was when a table was last to be made.
     tried_at: AtomicUsize,
+    watch: suspicion::Watch,
 }
 
 /// The document's credentials, as compared with.
@@ -92,6 +94,7 @@ impl Default for CredentialCache {
             building: Arc::default(),
             table_made: Arc::default(),
             tried_at: AtomicUsize::new(0),
+            watch: suspicion::Watch::default(),
         }
     }
 }

@@ -7,7 +7,7 @@ use security_web::{
 
 use crate::{
     Engine, Options, Result, Settings,
-    body::judge_given,
+    body::{facts_of, judge_given},
     config::process_environment,
     middleware::{event_of, judge_matches},
     utils::generate_request_id,
@@ -100,7 +100,11 @@ impl Engine {
             }
             self.judge_indicators(&mut judgement, view)?;
             if !self.current_rules()?.rules().is_empty() {
-                judge_matches(&mut judgement, &self.evaluate(&event_of(view, client))?);
+                let mut event = event_of(view, client);
+                if let Some(facts) = facts_of(&self.web, view) {
+                    event["body"] = facts;
+                }
+                judge_matches(&mut judgement, &self.evaluate(&event)?);
             }
             let head = RequestView { body: None, ..*view };
             judgement.inspected(security_web::inspect(&policy.inspection, &head));

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Engine, KeyCheck, Result, UsageContext, WebPolicy,
-    body::{Body, judge_length},
+    body::{Body, RuleEvent, judge_length},
     utils::generate_request_id,
     world,
 };
@@ -189,6 +189,12 @@ impl Engine {
             || ip.parse::<IpAddr>().is_ok_and(|address| self.settings.web.is_trusted(address))
     }
 
+    /// Whether a request of ordinary length is judged within microseconds: no imported key has a slow hash, and there
+    /// are no rules, of which there may be thousands.
+    pub fn judges_quickly(&self) -> bool {
+        !self.may_hash_slowly() && !self.has_rules()
+    }
+
     /// Judges a request: client address, paths, limits, listed indicators, the presented key, rules, payload.
     /// Each step is taken once; [`RequestState::require`] answers for the views that need a key.
     /// # Errors
@@ -234,6 +240,7 @@ impl Engine {
                 Some(Unasked { secret: Secret::new(secret), context: usage_of(request, &request_id, client) })
             }
         };
+        let mut seen_by_rules = None;
         if judgement.path_class() != PathClass::Exempt {
             if !judgement.is_over()
                 && let Some(ban) = self.ban_of(client, now)?
@@ -258,7 +265,7 @@ impl Engine {
                     }
                     let _ = credential.set(checked);
                 }
-                self.judge_rules(&mut judgement, request, &request_id, client)?;
+                seen_by_rules = self.judge_rules(&mut judgement, request, &request_id, client)?;
             }
             if !judgement.is_over() {
                 let head = RequestView { body: None, ..*request };
@@ -269,7 +276,10 @@ impl Engine {
             }
         }
         let (address, class) = (judgement.client(), judgement.path_class());
-        let body = if judgement.is_over() { None } else { Body::of(&web, request, address, length) };
+        let body = match judgement.is_over() {
+            true => None,
+            false => Body::of(&web, request, address, length, seen_by_rules),
+        };
         let decision = judgement.finish();
         if !decision.is_allowed() || decision.shadowed().is_some() {
             self.record_refusal(&decision, request, now);
@@ -296,15 +306,10 @@ impl Engine {
         judgement: &mut Judgement<'_>,
         request: &RequestView<'_>,
     ) -> Result<()> {
-        let mut looked_up = Vec::with_capacity(2);
-        if let Some(ip) = judgement.client().ip {
-            looked_up.push(("client", IocType::Ip, ip.to_string()));
-        }
-        if let Some(referrer) = request.header("referer").and_then(|bytes| std::str::from_utf8(bytes).ok()) {
-            looked_up.push(("header referer", IocType::Url, clipped(referrer).to_owned()));
-        }
-        for (place, kind, value) in looked_up {
-            let Ok(indicator) = Indicator::parse(kind, &value) else { continue };
+        let client = judgement.client().ip.map(|ip| ("client", Indicator::from(ip)));
+        let referrer = request.header("referer").and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let referrer = referrer.and_then(|url| Indicator::parse(IocType::Url, clipped(url)).ok());
+        for (place, indicator) in client.into_iter().chain(referrer.map(|url| ("header referer", url))) {
             for found in self.check_indicator(&indicator)?.matches {
                 judgement.indicators(&[ListedIndicator {
                     where_: place,
@@ -402,31 +407,40 @@ impl Engine {
         }
     }
 
-    /// The request as an event for the rules.
+    /// The request as an event for the rules; what they saw, for when its body has come.
     fn judge_rules(
         &self,
         judgement: &mut Judgement<'_>,
         request: &RequestView<'_>,
         request_id: &str,
         client: Option<IpAddr>,
-    ) -> Result<()> {
+    ) -> Result<Option<RuleEvent>> {
         if self.current_rules()?.rules().is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let matches = self.evaluate(&event_of(request, client))?;
-        if matches.is_empty() {
-            return Ok(());
+        let event = event_of(request, client);
+        let matches = self.evaluate(&event)?;
+        if !matches.is_empty() {
+            self.raise(&matches, &context_of(request_id, client, request.method, request.path))?;
+            judge_matches(judgement, &matches);
         }
-        let context = Map::from_iter([
-            ("request_id".to_owned(), Value::from(request_id)),
-            ("client_ip".to_owned(), json!(client)),
-            ("method".to_owned(), request.method.into()),
-            ("path".to_owned(), clipped(request.path).into()),
-        ]);
-        self.raise(&matches, &context)?;
-        judge_matches(judgement, &matches);
-        Ok(())
+        Ok(Some(RuleEvent { event, matched: matches.iter().map(|found| found.rule.id.clone()).collect() }))
     }
+}
+
+/// What an alert says of the request that raised it.
+pub(crate) fn context_of(
+    request_id: &str,
+    client: Option<IpAddr>,
+    method: &str,
+    path: &str,
+) -> Map<String, Value> {
+    Map::from_iter([
+        ("request_id".to_owned(), Value::from(request_id)),
+        ("client_ip".to_owned(), json!(client)),
+        ("method".to_owned(), method.into()),
+        ("path".to_owned(), clipped(path).into()),
+    ])
 }
 
 /// Tells the judgement of the rules that matched.
@@ -471,7 +485,8 @@ fn usage_of(request: &RequestView<'_>, request_id: &str, client: Option<IpAddr>)
     }
 }
 
-/// `{method, path, query, client_ip, headers: {name: value}}`; names in lower case, secrets left out.
+/// `{method, path, query, client_ip, headers: {name: value}}`; names in lower case, secrets left out. Once the body has
+/// come, `body` is added: JSON as it is, a form as `{name: value}`, other text as text.
 pub(crate) fn event_of(request: &RequestView<'_>, client: Option<IpAddr>) -> Value {
     let mut headers = Map::new();
     for (name, value) in request.headers {

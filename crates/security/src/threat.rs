@@ -211,6 +211,11 @@ impl Engine {
         Ok(self.rules.loaded.load_full())
     }
 
+    /// Whether there were any rules when they were last looked for.
+    pub(crate) fn has_rules(&self) -> bool {
+        !self.rules.loaded.load().rules().is_empty()
+    }
+
     /// Makes a rule, stores it as `threat_rules/<id>.json` and puts it in force in every process at once.
     /// # Errors
     /// [`Error::Invalid`] naming the field and what it takes; [`Error::Store`] when the file cannot be written.

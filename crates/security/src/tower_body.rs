@@ -8,14 +8,17 @@
 //! ```
 //!
 //! The first bytes of a body are awaited and judged before the service is called, which reads the whole as it came.
-//! How long to wait is the server's to say, or a timeout layer's outside of this one: nothing here has a clock.
+//! Nothing here has a clock: with the runtime's own, [`SecurityBodyLayer::waiting`] ends a wait after the policy's
+//! `bodies.wait_seconds`. Without it, how long to wait is the server's to say.
 
 use std::{
     collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -37,19 +40,36 @@ impl SecurityLayer {
     /// The same, looking at request bodies too. `wrap` makes the service's own type of body of one whose first part
     /// was read already; for axum it is `axum::body::Body::new`.
     pub fn inspecting_bodies<B>(self, wrap: fn(ReplayedBody<B>) -> B) -> SecurityBodyLayer<B> {
-        SecurityBodyLayer { layer: self, wrap }
+        SecurityBodyLayer { layer: self, wrap, clock: None }
     }
 }
+
+/// A runtime's way to wait.
+type Clock = Arc<dyn Fn(Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// A [`SecurityLayer`] that looks at request bodies; made by [`SecurityLayer::inspecting_bodies`].
 pub struct SecurityBodyLayer<B> {
     layer: SecurityLayer,
     wrap: fn(ReplayedBody<B>) -> B,
+    clock: Option<Clock>,
+}
+
+impl<B> SecurityBodyLayer<B> {
+    /// The same, waiting for what is wanted of a body as long as the policy's `bodies.wait_seconds` say, and no longer:
+    /// then the answer is 408. `sleep`: what waits in the runtime at hand; tokio's is `tokio::time::sleep`.
+    #[must_use]
+    pub fn waiting<F>(mut self, sleep: impl Fn(Duration) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.clock = Some(Arc::new(move |time| Box::pin(sleep(time))));
+        self
+    }
 }
 
 impl<B> Clone for SecurityBodyLayer<B> {
     fn clone(&self) -> Self {
-        Self { layer: self.layer.clone(), wrap: self.wrap }
+        Self { layer: self.layer.clone(), wrap: self.wrap, clock: self.clock.clone() }
     }
 }
 
@@ -100,7 +120,7 @@ where
         // The one that is ready is called, and its copy waits for the next request.
         let copy = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, copy);
-        let SecurityBodyLayer { layer, wrap } = self.layer.clone();
+        let SecurityBodyLayer { layer, wrap, clock } = self.layer.clone();
         Box::pin(async move {
             let (mut parts, mut body) = request.into_parts();
             let length = length_of(&parts.headers, &body);
@@ -114,7 +134,7 @@ where
                 return Ok(response);
             }
             if !is_known && state.has_body() {
-                let replayed = gather(&engine, &state, body).await;
+                let replayed = gather(&engine, &state, body, clock.as_ref()).await;
                 if state.answer().is_some() || !state.decision().is_allowed() {
                     let mut response = response_of(state.decision(), state.answer());
                     add_headers(&mut response, &state);
@@ -147,8 +167,13 @@ fn length_of(headers: &http::HeaderMap, body: &impl Body) -> BodyLength {
     }
 }
 
-/// Awaits as much of the body as is wanted, and has it judged.
-async fn gather<B>(engine: &Engine, state: &RequestState, mut body: B) -> ReplayedBody<B>
+/// Awaits as much of the body as is wanted, as long as there is time, and has it judged.
+async fn gather<B>(
+    engine: &Engine,
+    state: &RequestState,
+    mut body: B,
+    clock: Option<&Clock>,
+) -> ReplayedBody<B>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
@@ -156,8 +181,20 @@ where
     let mut replayed =
         ReplayedBody { head: VecDeque::new(), rest: None, error: None, left: state.body_limit() };
     let mut wanted = state.body_wanted();
+    let mut alarm = clock.map(|clock| clock(Duration::from_secs(state.body_wait_seconds().into())));
     while wanted > 0 {
-        match poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let next = poll_fn(|context| match Pin::new(&mut body).poll_frame(context) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending => match alarm.as_mut().map(|alarm| alarm.as_mut().poll(context)) {
+                Some(Poll::Ready(())) => Poll::Ready(None),
+                _ => Poll::Pending,
+            },
+        });
+        let Some(next) = next.await else {
+            state.body_is_late(engine);
+            break;
+        };
+        match next {
             Some(Ok(frame)) => {
                 let is_last = body.is_end_stream() || frame.is_trailers();
                 let data = frame.data_ref().cloned().unwrap_or_default();

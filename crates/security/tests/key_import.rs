@@ -240,3 +240,66 @@ fn threads_that_use_a_slow_key_first_all_pass() {
         }
     });
 }
+
+// SHA-256 of `pinch` and the key.
+const TEAM: &str = "team_a_0123456789abcdef";
+const TEAM_SHA256: &str = "6860cf519b93ff60675e3319833adf263840cbd916aa881fb6145591eb1e501d";
+const TEAM_B: &str = "team_b_1_fedcba987654321";
+const TEAM_B_SHA256: &str = "0d953fd53b4d3f469bb1e9a5a54d064f9def040cfc8e99bd4f0645606e5baa75";
+
+#[test]
+fn a_prefix_that_another_one_begins_with_hides_no_key() {
+    let folder = TempDir::new().unwrap();
+    let engine = engine(folder.path());
+    let report = engine
+        .import_api_keys(
+            [
+                json!({"name": "a", "hash": TEAM_SHA256, "salt": "pinch", "key_prefix": "team"}),
+                json!({"name": "b", "hash": TEAM_B_SHA256, "salt": "pinch", "key_prefix": "team_b_1"}),
+            ],
+            None,
+        )
+        .unwrap();
+    assert_eq!(report.imported, 2);
+    for _ in 0..2 {
+        for (key, name) in [(TEAM_B, "b"), (TEAM, "a")] {
+            assert_eq!(check(&engine, key, &[], "192.0.2.1").name.as_deref(), Some(name));
+        }
+        for junk in ["team_b_1_fedcba987654322", "team_c", "team_b_1x"] {
+            assert_eq!(reason(&engine, junk), "unknown");
+        }
+    }
+    engine.revoke_api_key(&id(&engine, "b"), "").unwrap();
+    assert_eq!((reason(&engine, TEAM_B), reason(&engine, TEAM)), ("revoked", "ok"));
+}
+
+#[test]
+fn two_keys_with_one_prefix_are_not_taken_for_one() {
+    let folder = TempDir::new().unwrap();
+    let engine = engine(folder.path());
+    let a = json!({"name": "a", "hash": TEAM_SHA256, "salt": "pinch", "key_prefix": "team"});
+    let b = json!({"name": "b", "hash": TEAM_B_SHA256, "salt": "pinch", "key_prefix": "team"});
+    let report = engine.import_api_keys([a.clone(), b.clone(), a.clone()], None).unwrap();
+    assert_eq!((report.imported, report.present, report.rejected), (1, 1, 1));
+    assert_eq!(report.rejections[0].record, 2);
+    assert!(report.rejections[0].reason.contains("key_prefix"), "{:?}", report.rejections);
+    let report = engine.import_api_keys([b, a], None).unwrap();
+    assert_eq!((report.present, report.rejected), (1, 1));
+}
+
+#[test]
+fn what_is_stored_of_a_key_opens_nothing() {
+    let folder = TempDir::new().unwrap();
+    let engine = engine(folder.path());
+    import(&engine);
+    let raw: Vec<u8> =
+        (0..32).map(|at| u8::from_str_radix(&SHA256[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let routed = [b"foreign key sha256\0", &raw[..]].concat();
+    for presented in
+        [SHA256.as_bytes(), SHA512.as_bytes(), ARGON2.as_bytes(), SALTED_SHA256.as_bytes(), &raw, &routed]
+    {
+        for _ in 0..2 {
+            assert!(!engine.verify_api_key(presented, UsageContext::default()).unwrap());
+        }
+    }
+}

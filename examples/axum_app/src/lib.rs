@@ -32,7 +32,9 @@ pub fn application(engine: &Arc<Engine>) -> Router {
             SecurityLayer::new()
                 .engine(engine.clone())
                 .peer(|extensions| extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip()))
-                .inspecting_bodies(Body::new),
+                .inspecting_bodies(Body::new)
+                // A body that does not come in time is answered 408.
+                .waiting(tokio::time::sleep),
         )
 }
 

@@ -218,6 +218,31 @@ async fn bodies_have_a_limit() {
     assert!((400..500).contains(&status), "{status} {}", String::from_utf8_lossy(&body));
 }
 
+/// Some bytes, and then nothing more, and no end either.
+fn stuck(body: &'static [u8]) -> Body {
+    use futures_util::StreamExt as _;
+    let first = axum::body::Bytes::from_static(body);
+    let first = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(first)]);
+    Body::from_stream(first.chain(futures_util::stream::pending()))
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let served = served(json!({"bodies": {"wait_seconds": 1}}));
+    for body in [stuck(b""), stuck(b"[1, "), stuck(br#"{"a": "<script>alert(1)</script>"#)] {
+        let response =
+            application(&served.engine).oneshot(post("/echo", "application/json", body)).await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), text(response.headers(), "connection")),
+            (408, Some("close"))
+        );
+    }
+    // What nobody wants to see is the service's to wait for.
+    let unwanted = self::served(json!({"bodies": {"wait_seconds": 1, "inspect": false}}));
+    let asked = application(&unwanted.engine).oneshot(post("/echo", "application/json", stuck(b"")));
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(1500), asked).await.is_err());
+}
+
 #[tokio::test]
 async fn a_body_that_breaks_breaks_for_the_service_too() {
     let served = served(json!({"limits": {"client": "unlimited"}}));

@@ -83,7 +83,8 @@ class SecurityMiddleware:
             refusal = state.refusal()
         started = False
 
-        async def start(message: Message) -> None:
+        # No coroutine of its own around each message of the answer.
+        def start(message: Message) -> Awaitable[None]:
             nonlocal started
             if message["type"] in _STARTS:
                 if not started and received is not None and received.is_too_large:
@@ -91,7 +92,7 @@ class SecurityMiddleware:
                     raise BodyTooLarge
                 started = True
                 message = {**message, "headers": state.merge_headers_asgi(message.get("headers") or ())}
-            await send(message)
+            return send(message)
 
         if refusal is not None:
             await _send(scope, receive, start, refused(refusal))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, Flask, Response, current_app, g, request
+from flask import Blueprint, Flask, Request, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError, RequestEntityTooLarge
 
 from security import _security
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["guard", "install"]
+__all__ = ["install", "refusal_of"]
 
 # The marker of an application that has the middleware ("security" itself belongs to another extension).
 EXTENSION = "security-engine"
@@ -113,25 +111,19 @@ def _globals_class(base: type[Any]) -> type[Any]:
     return type(base.__name__, (base,), {"get": get, "__contains__": contains, **lazy})
 
 
-def guard(scopes: tuple[str, ...], view: Callable[..., Any]) -> Callable[..., Any]:
-    """The view behind the question for a key."""
-    is_async = iscoroutinefunction(view)
+# What stands behind the proxy, without the way through it.
+_current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]
 
-    @functools.wraps(view)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        state = state_of(request.environ)
-        if state is None:
-            state = _begin(None)
-            decision = state.refusal() or state.require(scopes)
-        else:
-            decision = state.require(scopes)
-        if decision is not None:
-            return _response(refused(decision))
-        if not is_async:
-            return view(*args, **kwargs)
-        return current_app.ensure_sync(view)(*args, **kwargs)
 
-    return guarded
+def refusal_of(scopes: tuple[str, ...]) -> Response | None:
+    """The answer to the current request where a view needs a key with these scopes; None when it goes on."""
+    state = state_of(_current_request().environ)
+    if state is None:
+        state = _begin(None)
+        decision = state.refusal() or state.require(scopes)
+    else:
+        decision = state.require(scopes)
+    return None if decision is None else _response(refused(decision))
 
 
 def _begin(policy: _security.PolicyOverride | None) -> _security.RequestState:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from security._security import ban_client, inspect_request, is_ip_trusted, lift_ban, list_bans
@@ -84,17 +85,25 @@ def require_api_key(view: View | None = None, /, *, scopes: Iterable[str] = ()) 
         if not callable(function):
             raise TypeError(f"argument 'view': a view function is needed, not {type(function).__name__}")
 
-        inner: Callable[..., Any] | None = None
+        is_async = iscoroutinefunction(function)
+        ask: Callable[[tuple[str, ...]], Any] | None = None
 
         @functools.wraps(function)
         def guarded(*args: Any, **kwargs: Any) -> Any:
-            nonlocal inner
-            if inner is None:
+            nonlocal ask
+            if ask is None:
                 # Only now, so that an application without Flask can be imported.
                 from security.adapters import flask as adapter
 
-                inner = adapter.guard(needed, function)
-            return inner(*args, **kwargs)
+                ask = adapter.refusal_of
+            refusal = ask(needed)
+            if refusal is not None:
+                return refusal
+            if not is_async:
+                return function(*args, **kwargs)
+            from flask import current_app
+
+            return current_app.ensure_sync(function)(*args, **kwargs)
 
         return guarded  # type: ignore[return-value]
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, net::Ipv6Addr};
 
-use super::scan::Scanner;
+use super::{scan::Scanner, work};
 use crate::{IocType, defang::mark_at, ip, mac};
 
 /// Words after which four numbers are a version.
@@ -53,7 +53,7 @@ impl Scanner<'_> {
         }
         let suffixed = self.bytes.get(end) == Some(&b'-')
             && self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic);
-        if !defanged && (suffixed || self.is_version(start)) {
+        if !defanged && (suffixed || self.is_version(start) || self.is_oid(start, end)) {
             return None;
         }
         // A strict quad is its own canonical form.
@@ -152,6 +152,14 @@ impl Scanner<'_> {
             || word.get(tail..).is_some_and(|tail| tail.eq_ignore_ascii_case("version"))
     }
 
+    /// Whether four numbers are an object identifier (X.660): below an arc that has short ones, on a line that says so.
+    fn is_oid(&self, start: usize, end: usize) -> bool {
+        let arc = ["1.2.", "1.3.", "2.5.", "2.16."].iter().any(|arc| self.text[start..end].starts_with(arc));
+        let line = self.bytes[..start].iter().rev().take(64).take_while(|b| arc && **b != b'\n').count();
+        let mut words = self.bytes[start - line..start].split(|b| !b.is_ascii_alphabetic());
+        words.any(|word| word.eq_ignore_ascii_case(b"oid") || word.eq_ignore_ascii_case(b"oids"))
+    }
+
     fn word_before(&self, end: usize) -> &str {
         let letters = self.bytes[..end].iter().rev().take(24).take_while(|b| b.is_ascii_alphabetic()).count();
         &self.text[end - letters..end]
@@ -192,6 +200,7 @@ impl Scanner<'_> {
                 _ => break,
             }
         }
+        work::add(end - start);
         if colons == 0 {
             return None;
         }

@@ -5,7 +5,7 @@
 
 use std::mem;
 
-use super::scan::Scanner;
+use super::{scan::Scanner, work};
 use crate::{IocType, defang::invisible_at, domain, email, file, hash, mac};
 
 /// Suffixes after which a hyphen goes on with the sentence: `evil.com-based`.
@@ -187,10 +187,15 @@ impl Scanner<'_> {
         let host_first = self.atom_end(host_start);
         let (local, atoms) = (mem::take(&mut self.clean), mem::take(&mut self.atoms));
         let (mut host_end, sign) = self.read_host(host_start, host_first);
+        work::add(stop - start);
         let mut host = mem::replace(&mut self.clean, local);
         self.atoms = atoms;
         defanged |= sign;
         trim_hyphens(self.bytes, &mut host, &mut host_end);
+        let last = host.rsplit('.').next().unwrap_or_default();
+        if last.len() < 2 {
+            return None;
+        }
         let domain = domain::canonical(&host).ok().filter(|name| domain::is_public(name))?;
         if !self.options.wants(IocType::Email) {
             self.push(IocType::Domain, domain, host_start, host_end, sign);
@@ -233,6 +238,7 @@ impl Scanner<'_> {
             self.push(IocType::Domain, value, start, stop, defanged);
             return Some(stop);
         }
+        work::add(self.clean.len());
         if self.clean.len() == 14
             && let Ok(value) = mac::canonical(&self.clean)
             && self.push(IocType::Mac, value, start, stop, defanged)
@@ -367,5 +373,8 @@ fn is_number_or_code(below: &str, last: &str, after: Option<u8>) -> bool {
         return property && (after == Some(b'(') || OBJECTS.contains(&lower.as_str()));
     }
     let first = below.split('.').next().unwrap_or(below);
+    if matches!(first, "self" | "this") && PROPERTIES.contains(&last) {
+        return true;
+    }
     PACKAGES.contains(&first) && (last.len() > 3 || PACKAGE_ENDS.contains(&last))
 }

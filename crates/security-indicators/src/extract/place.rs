@@ -3,7 +3,10 @@
 //! Blanks in them are ambiguous: they are followed only inside quotation marks, and inside names that are known to
 //! have them. Windows paths are passed even when nobody wants them, because `C:\temp\evil.com` names no host.
 
-use super::scan::{Scanner, label_char};
+use super::{
+    scan::{Scanner, label_char},
+    work,
+};
 use crate::{IocType, file, registry_key};
 
 /// Folder and key names with blanks in them.
@@ -145,6 +148,7 @@ impl Scanner<'_> {
                 _ => break,
             }
         }
+        work::add(at - backslash);
         self.trimmed(backslash, at)
     }
 
@@ -155,6 +159,7 @@ impl Scanner<'_> {
         let mut ending = None;
         let mut at = 0;
         while at < line.len() {
+            work::add(1);
             match line[at] {
                 byte if byte == quote => return Some(backslash + at),
                 b'\r' | b'\n' | b'<' | b'>' | b'|' | b'?' | b'*' => return None,
@@ -182,6 +187,7 @@ impl Scanner<'_> {
 
     /// Without the punctuation of the sentence around it.
     fn trimmed(&self, floor: usize, mut end: usize) -> usize {
+        work::add(end - floor);
         let opens = [b'(', b'[', b'{'].map(|open| self.bytes[floor..end].contains(&open));
         while end > floor + 1 {
             let last = self.bytes[end - 1];
@@ -217,6 +223,7 @@ impl Scanner<'_> {
         }
         let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"/._-+@%~#=$".contains(b);
         let mut end = start + self.bytes[start..].iter().take(4097).take_while(|b| allowed(b)).count();
+        work::add(end - start);
         while matches!(self.bytes[end - 1], b'.' | b'/' | b'#' | b'=') {
             end -= 1;
         }

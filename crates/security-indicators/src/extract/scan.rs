@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use fearless_simd::Level;
 
-use super::sieve::{self, BLOCK, BLOCKS, Wanted};
+use super::{
+    sieve::{self, BLOCK, BLOCKS, Wanted},
+    work,
+};
 use crate::{
     ExtractOptions, Found, Indicator, IocType,
     defang::{Mark, invisible_at, mark_at, may_start_mark},
@@ -134,7 +137,9 @@ impl<'t> Scanner<'t> {
     /// The next place something may start at.
     fn next_start(&self, at: usize) -> Option<usize> {
         let rest = self.bytes.get(at..)?;
-        rest.iter().position(|b| CLASS[*b as usize] & START != 0).map(|skip| at + skip)
+        let skip = rest.iter().position(|b| CLASS[*b as usize] & START != 0);
+        work::add(skip.unwrap_or(rest.len()));
+        skip.map(|skip| at + skip)
     }
 
     fn inside_word(&self, at: usize) -> bool {
@@ -154,12 +159,18 @@ impl<'t> Scanner<'t> {
             _ => {}
         }
         let run = |b: &&u8| CLASS[**b as usize] & ATOM != 0 || matches!(b, b'.' | b':' | b'%');
-        at - self.bytes[floor..at].iter().rev().take_while(run).count()
+        let back = self.bytes[floor..at].iter().rev().take_while(run).count();
+        work::add(back);
+        at - back
     }
 
     /// Tries everything that may start at a place; the place to go on from.
     fn step(&mut self, at: usize) -> usize {
+        work::add(1);
         match self.bytes[at] {
+            b':' if at < self.colons_until => {
+                at + self.bytes[at..].iter().take_while(|b| **b == b':').count()
+            }
             b':' if matches!(self.bytes.get(at + 1), Some(b':' | b'[')) => self.colons(at).unwrap_or(at + 1),
             b':' => at + 1,
             b'/' => self.posix_path(at).unwrap_or(at + 1),
@@ -186,6 +197,14 @@ impl<'t> Scanner<'t> {
             // Neither a scheme nor a colon nor a backslash comes next.
             return self.ipv4(start).unwrap_or_else(|| self.host(start, end));
         }
+        if self.bytes[end] == b':' && self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphanumeric) {
+            // No `://`, no `:\\` and no dot comes next.
+            let tried = self.colons(start).or_else(|| self.ssdeep(start, end));
+            return tried.unwrap_or_else(|| {
+                self.word(start, end);
+                end.max(self.done)
+            });
+        }
         let tried = self.colons(start).or_else(|| self.ipv4(start)).or_else(|| self.ssdeep(start, end));
         let tried = tried.or_else(|| self.url(start, end)).or_else(|| self.place(start, end));
         tried.unwrap_or_else(|| self.host(start, end))
@@ -199,6 +218,7 @@ impl<'t> Scanner<'t> {
         loop {
             let run = self.bytes[at..].iter().position(|b| CLASS[*b as usize] & ATOM == 0);
             let ascii_end = run.map_or(self.bytes.len(), |run| at + run);
+            work::add(ascii_end - at + 1);
             if ascii_end > at {
                 if script == Some(true) && self.bytes[at].is_ascii_alphanumeric() {
                     return at;

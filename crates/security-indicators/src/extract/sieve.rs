@@ -269,7 +269,7 @@ pub(super) fn is_meant(bytes: &[u8], at: usize) -> bool {
             (byte(at + 1), byte(at + 2)),
             (b'2', b'e' | b'E') | (b'4', b'0') | (b'3', b'a' | b'A') | (b'\\', _)
         ),
-        b'&' => matches!(byte(at + 1), b'#' | b'p' | b'P' | b'c' | b'C' | b's' | b'S'),
+        b'&' => matches!(byte(at + 1), b'#' | b'p' | b'P' | b'c' | b'C' | b's' | b'S' | b'l' | b'L'),
         b'*' => matches!(back(1), b'h' | b'H'),
         _ => true,
     }

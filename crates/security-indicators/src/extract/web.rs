@@ -2,6 +2,7 @@
 
 use super::{
     scan::{Scanner, label_char},
+    work,
     wrap::wrap_at,
 };
 use crate::{
@@ -290,6 +291,7 @@ impl Scanner<'_> {
             }
             at += 1;
         }
+        work::add(at - opening.body);
         Body { clean, end: at, host, disarmed }
     }
 
@@ -300,6 +302,7 @@ impl Scanner<'_> {
             .iter()
             .take(512)
             .take_while(|b| !b.is_ascii_whitespace() && !b"/?#\\\"<>".contains(b));
+        let authority = authority.inspect(|_| work::add(1));
         let at = authority.enumerate().filter(|(_, b)| **b == b'@').last();
         at.map_or(start, |(at, _)| start + at)
     }
@@ -377,6 +380,7 @@ impl Scanner<'_> {
             }
             at += len;
         }
+        work::add(at - opening.body);
         let clean = format!("{}://{}", opening.scheme, String::from_utf8_lossy(&decoded));
         Body { clean, end: at, host: opening.body, disarmed: false }
     }
@@ -385,6 +389,7 @@ impl Scanner<'_> {
     fn trim(&self, opening: &Opening, body: &mut Body) {
         let emphasis = opening.start > 0 && self.bytes[opening.start - 1] == b'_';
         while body.end > opening.body {
+            work::add(1);
             let last = self.bytes[body.end - 1];
             let raw = &self.bytes[opening.body..body.end];
             if let Some(len) = ends_with_any(raw, &AMPERSANDS[..3]).filter(|_| body.clean.ends_with('&')) {

@@ -1,6 +1,6 @@
 //! What a single atom may be: digests, CVE and AS numbers, techniques, wallets, hardware addresses.
 
-use super::scan::Scanner;
+use super::{scan::Scanner, work};
 use crate::{IocType, asn, cve, hash, mac, technique, wallet};
 
 /// Words before 32 hex digits that say they are no plain MD5.
@@ -10,6 +10,7 @@ const NAMED_MD5: &[(&str, IocType)] =
 impl Scanner<'_> {
     /// Notes what is in an atom; several digests may be joined by `-` or `_`.
     pub(super) fn word(&mut self, start: usize, end: usize) {
+        work::add(end - start);
         let word = &self.text[start..end];
         let bytes = word.as_bytes();
         let first = bytes[0];
@@ -36,6 +37,11 @@ impl Scanner<'_> {
             (b'b' | b'B', 14..=90) => self.push_if(IocType::Btc, wallet::canonical_btc(word), start, end),
             (b'4' | b'8', 95 | 106) => self.push_if(IocType::Xmr, wallet::canonical_xmr(word), start, end),
             (b'T' | b't', 72) => self.push_if(IocType::Tlsh, hash::canonical_tlsh(word), start, end),
+            (b'1'..=b'9' | b'A'..=b'Z' | b'a'..=b'z', 43 | 44)
+                if is_mixed(bytes) && self.speaks_of_solana(start) =>
+            {
+                self.push_if(IocType::Sol, wallet::canonical_sol(word), start, end)
+            }
             (_, 36) => self.push_if(IocType::Ja4, hash::canonical_ja4(word), start, end),
             _ => false,
         };
@@ -58,6 +64,16 @@ impl Scanner<'_> {
         end: usize,
     ) -> bool {
         value.is_ok_and(|value| self.push(kind, value, start, end, false))
+    }
+
+    /// Whether the line says `sol` or `solana` shortly before a place: such an address has no checksum, and so many random
+    /// letters are a token of something else as often.
+    fn speaks_of_solana(&self, start: usize) -> bool {
+        let line = self.bytes[..start].iter().rev().take(64).take_while(|b| **b != b'\n').count();
+        let words = self.bytes[start - line..start].split(|b| !b.is_ascii_alphanumeric());
+        words
+            .into_iter()
+            .any(|word| word.eq_ignore_ascii_case(b"sol") || word.eq_ignore_ascii_case(b"solana"))
     }
 
     /// Digests among the parts of an atom; a run of any other length is none.

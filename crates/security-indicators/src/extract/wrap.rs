@@ -3,6 +3,7 @@
 //! A list of indicators has one a line, so a break is an end unless all speaks against it: the line is as wide as a page,
 //! it ends in a sign that a URL goes on after, and the next line starts with what is no indicator, word or heading.
 
+use super::work;
 use crate::hash;
 
 /// A narrower line was not broken by a margin.
@@ -40,11 +41,21 @@ pub(super) fn wrap_at(bytes: &[u8], at: usize) -> Option<Wrap> {
     let width = bytes[..at].iter().rev().take(NARROWEST + 40).take_while(|b| **b != b'\n').count();
     let next = &bytes[line_end + 1..bytes.len().min(line_end + 1 + JUDGED)];
     let len = line_end + 1 - at;
-    if bytes[at - 1] == b'=' && QUOTED.contains(&width) {
+    work::add(width + next.len());
+    if bytes[at - 1] == b'=' && QUOTED.contains(&width) && !is_of_a_query(&bytes[at - width..at - 1], next) {
         return next.first().is_some_and(|b| is_of_url(*b)).then_some(Wrap { len, drops_sign: true });
     }
     let token = &next[..next.iter().take_while(|b| is_of_url(**b)).count()];
     (width >= NARROWEST && goes_on(token)).then_some(Wrap { len, drops_sign: false })
+}
+
+/// Whether the `=` after `line` is that of a query whose value follows: behind a name, and not where quoted-printable
+/// says that it writes its own `=` as `=3D`.
+fn is_of_a_query(line: &[u8], next: &[u8]) -> bool {
+    let name = line.iter().rev().take_while(|b| b.is_ascii_alphanumeric() || b"_-".contains(b)).count();
+    let sign = line.len().checked_sub(name + 1).map(|at| line[at]);
+    let quoted = |part: &[u8]| part.windows(3).any(|three| three.eq_ignore_ascii_case(b"=3d"));
+    name > 0 && matches!(sign, Some(b'?' | b'&')) && !quoted(line) && !quoted(next)
 }
 
 fn is_of_url(byte: u8) -> bool {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, io::Write, str::FromStr};
 use security_indicators::IocType;
 use serde::Serialize;
 
+use super::sensor_formats::{self, Dataset};
 use crate::{IntelError, IocRecord, error::shorten, to_stix};
 
 /// The form to write.
@@ -18,7 +19,17 @@ pub enum ExportFormat {
     Json,
     /// A STIX 2.1 bundle of indicators.
     Stix,
+    /// A file of Zeek's Intel framework.
+    Zeek,
+    /// A dataset of Suricata.
+    Suricata(Dataset),
+    /// A response policy zone for DNS resolvers.
+    Rpz,
 }
+
+/// The formats' names, as messages give them.
+const ACCEPTED: &str =
+    "plain, csv, json, stix, zeek, suricata-text, suricata-ip, suricata-md5, suricata-sha256, rpz";
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -37,6 +48,12 @@ impl ExportFormat {
             Self::Csv => "csv",
             Self::Json => "json",
             Self::Stix => "stix",
+            Self::Zeek => "zeek",
+            Self::Suricata(Dataset::Text) => "suricata-text",
+            Self::Suricata(Dataset::Ip) => "suricata-ip",
+            Self::Suricata(Dataset::Md5) => "suricata-md5",
+            Self::Suricata(Dataset::Sha256) => "suricata-sha256",
+            Self::Rpz => "rpz",
         }
     }
 }
@@ -56,7 +73,13 @@ impl FromStr for ExportFormat {
             "csv" => Ok(Self::Csv),
             "json" => Ok(Self::Json),
             "stix" | "stix2" | "stix2.1" => Ok(Self::Stix),
-            _ => Err(IntelError::Format { given: shorten(text, 40), accepted: "plain, csv, json, stix" }),
+            "zeek" => Ok(Self::Zeek),
+            "suricata-text" => Ok(Self::Suricata(Dataset::Text)),
+            "suricata-ip" => Ok(Self::Suricata(Dataset::Ip)),
+            "suricata-md5" => Ok(Self::Suricata(Dataset::Md5)),
+            "suricata-sha256" => Ok(Self::Suricata(Dataset::Sha256)),
+            "rpz" => Ok(Self::Rpz),
+            _ => Err(IntelError::Format { given: shorten(text, 40), accepted: ACCEPTED }),
         }
     }
 }
@@ -95,6 +118,11 @@ pub fn export(
             output.write_all(end).map_err(broken)?;
         }
         ExportFormat::Stix => stix(records, &mut output, &mut done)?,
+        ExportFormat::Zeek => sensor_formats::zeek(records, &mut output, &mut done)?,
+        ExportFormat::Suricata(dataset) => {
+            sensor_formats::suricata(records, dataset, &mut output, &mut done)?
+        }
+        ExportFormat::Rpz => sensor_formats::rpz(records, &mut output, &mut done)?,
     }
     output.flush().map_err(broken)?;
     Ok(done)
@@ -173,7 +201,7 @@ fn stix(
     writeln!(output, "{end},\"id\":\"bundle--{id}\"}}").map_err(broken)
 }
 
-fn broken(source: std::io::Error) -> IntelError {
+pub(super) fn broken(source: std::io::Error) -> IntelError {
     IntelError::Stream { doing: "writing the export", source }
 }
 

@@ -1,6 +1,6 @@
 //! Feeds: lists of indicators as others publish them, read one word at a time, and written.
 //!
-//! Plain lists, CSV and JSON lines stream. A JSON document, a MISP event and a STIX bundle are read whole, up to
+//! Plain lists, CSV and JSON lines stream. A JSON document, a MISP event, a STIX bundle and an OpenIOC document are read whole, up to
 //! `max_bytes`; a JSON list and a STIX bundle beyond that stream as well, so that every export can be read again. A
 //! single wrong entry is rejected and the rest goes on; a document that is malformed as a whole is refused as a whole,
 //! when it streams, at the place where that shows.
@@ -11,8 +11,10 @@ mod elements;
 mod export;
 mod lines;
 mod misp;
+mod openioc;
 mod plain;
 mod rows;
+mod sensor_formats;
 mod stix;
 
 use std::{
@@ -26,6 +28,7 @@ use security_core::{Limits, Timestamp};
 use security_indicators::{Indicator, IocType};
 
 pub use export::{ExportFormat, Exported, export};
+pub use sensor_formats::Dataset;
 
 use crate::{IntelError, NewIoc, error::shorten};
 
@@ -45,10 +48,12 @@ pub enum FeedFormat {
     Misp,
     /// A STIX 2.0 or 2.1 bundle.
     Stix,
+    /// An OpenIOC document.
+    OpenIoc,
 }
 
 impl FeedFormat {
-    const ALL: [Self; 5] = [Self::Plain, Self::Csv, Self::Json, Self::Misp, Self::Stix];
+    const ALL: [Self; 6] = [Self::Plain, Self::Csv, Self::Json, Self::Misp, Self::Stix, Self::OpenIoc];
 
     /// The format's one name.
     pub fn as_str(self) -> &'static str {
@@ -58,6 +63,7 @@ impl FeedFormat {
             Self::Json => "json",
             Self::Misp => "misp",
             Self::Stix => "stix",
+            Self::OpenIoc => "openioc",
         }
     }
 
@@ -75,6 +81,10 @@ impl FeedFormat {
             } else {
                 Self::Json
             };
+        }
+        if text.starts_with('<') && ["<ioc", "<openioc"].iter().any(|root| contains_ignoring_case(text, root))
+        {
+            return Self::OpenIoc;
         }
         let ending =
             file_name.and_then(|name| name.rsplit_once('.')).map(|(_, ending)| ending.to_ascii_lowercase());
@@ -106,13 +116,23 @@ impl FromStr for FeedFormat {
             "tsv" => "csv",
             "jsonl" | "ndjson" => "json",
             "stix2" | "stix2.1" => "stix",
+            "ioc" => "openioc",
             other => other,
         };
         Self::ALL.into_iter().find(|format| format.as_str() == name).ok_or_else(|| IntelError::Format {
             given: shorten(text, 40),
-            accepted: "plain, csv, json, misp, stix",
+            accepted: "plain, csv, json, misp, stix, openioc",
         })
     }
+}
+
+/// Whether a root element stands near the start of a text, behind its declaration and comments.
+fn contains_ignoring_case(text: &str, root: &str) -> bool {
+    let head = &text.as_bytes()[..text.len().min(4096)];
+    head.windows(root.len() + 1).any(|part| {
+        part[..root.len()].eq_ignore_ascii_case(root.as_bytes())
+            && matches!(part[root.len()], b' ' | b'>' | b'\r' | b'\n' | b'\t')
+    })
 }
 
 /// The text values, empty for other ones, of a key wherever it stands in a JSON text.
@@ -257,6 +277,7 @@ impl<'r> FeedReader<'r> {
         let steps: Box<dyn Iterator<Item = Step> + 'r> = match format {
             FeedFormat::Plain => Box::new(plain::read(input, options)),
             FeedFormat::Csv => csv::read(input, options)?,
+            FeedFormat::OpenIoc => Box::new(openioc::read(input, &options)?.into_iter()),
             FeedFormat::Json | FeedFormat::Misp | FeedFormat::Stix => {
                 let (found, steps) = document::read(format, input, options)?;
                 format = found;

@@ -12,7 +12,7 @@ use super::{EmbeddedStore, pool::Database, pool::Done, whole};
 use crate::fault::Trouble;
 
 /// The two tables that are alike: a key, a version, a revision and a record.
-struct Table {
+pub(super) struct Table {
     insert: &'static str,
     update: &'static str,
     one: &'static str,
@@ -28,7 +28,7 @@ const CREDENTIAL: Table = Table {
     since: "SELECT kind, version, revision, sum, record FROM credential WHERE revision > ?1 ORDER BY revision",
 };
 
-const ISSUED_KEY: Table = Table {
+pub(super) const ISSUED_KEY: Table = Table {
     insert: "INSERT INTO issued_key (id, version, revision, sum, record) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO NOTHING",
     update: "UPDATE issued_key SET version = ?2, revision = ?3, sum = ?4, record = ?5
@@ -165,7 +165,11 @@ pub(super) fn add_history(transaction: &Transaction<'_>, line: &HistoryEntry) ->
 }
 
 impl Table {
-    fn one<T: DeserializeOwned>(&self, connection: &Connection, key: &str) -> Result<Option<T>, Trouble> {
+    pub(super) fn one<T: DeserializeOwned>(
+        &self,
+        connection: &Connection,
+        key: &str,
+    ) -> Result<Option<T>, Trouble> {
         let mut statement = connection.prepare_cached(self.one)?;
         let mut rows = statement.query([key])?;
         rows.next()?.map(read_row).transpose()

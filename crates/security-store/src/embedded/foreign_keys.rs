@@ -5,14 +5,23 @@
 
 use rusqlite::{OptionalExtension, params};
 use security_core::{Domain, StoreFault};
-use security_credentials::{Digest, ForeignRoute, HistoryEntry, ImportedKey};
+use security_credentials::{Digest, ForeignRoute, HistoryEntry, ImportedKey, IssuedKey};
 
 use super::{
     EmbeddedStore,
-    credentials::{next_revision, sum},
+    credentials::{ISSUED_KEY, next_revision, sum},
     pool::Done,
 };
 use crate::fault::Trouble;
+
+/// What storing imported keys did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SavedForeignKeys {
+    /// Keys stored.
+    pub stored: usize,
+    /// The places, in what was given, of keys that were not stored because what finds them finds another key.
+    pub others: Vec<usize>,
+}
 
 impl EmbeddedStore {
     /// The routes by which any key was ever imported; empty where none was.
@@ -42,18 +51,22 @@ impl EmbeddedStore {
         })
     }
 
-    /// Stores imported keys, each with its history line, in one transaction; how many. Those that are there already,
-    /// by what finds them, are left as they are and not counted.
+    /// Stores imported keys, each with its history line, in one transaction. Those that are there already, by what
+    /// finds them, are left as they are and not counted. Of one that was used already its hash is gone, so that
+    /// another one with its prefix cannot be told from it.
     /// # Errors
     /// When the store cannot be written; then none is stored.
-    pub fn save_foreign_keys(&self, keys: &[(ImportedKey, HistoryEntry)]) -> Result<usize, StoreFault> {
+    pub fn save_foreign_keys(
+        &self,
+        keys: &[(ImportedKey, HistoryEntry)],
+    ) -> Result<SavedForeignKeys, StoreFault> {
         let text = |error: serde_json::Error| Trouble::from(error).at(self.credentials.path());
         let mut texts = Vec::with_capacity(keys.len());
         for (imported, line) in keys {
             let record = serde_json::to_string(&imported.key).map_err(text)?;
             texts.push((record, serde_json::to_string(line).map_err(text)?));
         }
-        let stored = self.opened_credentials().write(Some(Domain::Credentials), |transaction| {
+        let saved = self.opened_credentials().write(Some(Domain::Credentials), |transaction| {
             let mut found_by = transaction.prepare_cached(
                 "INSERT INTO foreign_key (lookup, id) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
             )?;
@@ -65,19 +78,30 @@ impl EmbeddedStore {
             let mut history =
                 transaction.prepare_cached("INSERT INTO history (credential, line) VALUES (?1, ?2)")?;
             let revision = next_revision(transaction)?;
-            let mut stored = 0;
-            for ((ImportedKey { key, route, lookup }, line), (record, line_text)) in keys.iter().zip(&texts) {
+            let mut saved = SavedForeignKeys::default();
+            let keys = keys.iter().zip(&texts).enumerate();
+            for (at, ((ImportedKey { key, route, lookup }, line), (record, line_text))) in keys {
                 if found_by.execute(params![lookup.as_bytes(), key.id])? == 0 {
+                    if key.foreign.is_some() {
+                        let found: String = transaction
+                            .prepare_cached("SELECT id FROM foreign_key WHERE lookup = ?1")?
+                            .query_row([lookup.as_bytes()], |row| row.get(0))?;
+                        let known: Option<IssuedKey> = ISSUED_KEY.one(transaction, &found)?;
+                        if known.is_some_and(|known| known.foreign.is_some() && known.foreign != key.foreign)
+                        {
+                            saved.others.push(at);
+                        }
+                    }
                     continue;
                 }
                 insert.execute(params![key.id, revision, sum(&key.id, 1, revision, record), record])?;
                 route_known.execute([route.to_string()])?;
                 history.execute(params![line.credential, line_text])?;
-                stored += 1;
+                saved.stored += 1;
             }
-            Ok(if stored == 0 { Done::Unchanged(0) } else { Done::Changed(stored) })
+            Ok(if saved.stored == 0 { Done::Unchanged(saved) } else { Done::Changed(saved) })
         })?;
         self.history_file.catch_up(&self.credentials);
-        Ok(stored)
+        Ok(saved)
     }
 }

@@ -1,10 +1,8 @@
 //! Indicators: one row a value, full-text over what is said of it, and a feed of changes.
 
-use std::collections::BTreeMap;
-
 use rusqlite::{
-    CachedStatement, Connection, OptionalExtension, Row as SqlRow, Transaction, params, params_from_iter,
-    types::Value,
+    CachedStatement, Connection, Transaction, params, params_from_iter,
+    types::{Value, ValueRef},
 };
 use security_core::{Domain, Revision, StoreFault};
 use security_indicators::{Indicator, IocType};
@@ -12,7 +10,7 @@ use security_intel::{
     IndicatorChange, IndicatorStore, IocFilter, IocRecord, NewIoc, Row, SourceRemoval, Upserted,
 };
 
-use super::{EmbeddedStore, full_text, labels, pool::Done, walk, whole};
+use super::{EmbeddedStore, full_text, indicator_batch, indicator_record, labels, pool::Done, walk, whole};
 use crate::fault::Trouble;
 
 /// Records read in one go by [`IndicatorStore::each_indicator`].
@@ -71,20 +69,15 @@ impl IndicatorStore for EmbeddedStore {
             return Ok(Upserted::default());
         }
         self.indicators.write(Some(Domain::Indicators), |transaction| {
-            let mut batch = Batch::new(transaction)?;
-            for word in words {
-                batch.add(word)?;
-            }
-            Ok(Done::Changed(batch.finish(transaction)?))
+            Ok(Done::Changed(indicator_batch::upsert(transaction, words)?))
         })
     }
 
     fn indicator(&self, indicator: &Indicator) -> Result<Option<IocRecord>, StoreFault> {
         self.indicators.read(|connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT record FROM ioc WHERE kind = ?1 AND value = ?2 AND removed = 0")?;
-            let mut rows = statement.query([indicator.kind().as_str(), indicator.value()])?;
-            rows.next()?.map(|row| record(row, 0)).transpose()
+            let key = IocRecord::key_of(indicator.kind(), indicator.value());
+            let known = find(&mut connection.prepare_cached(BY_KEY)?, indicator, key)?;
+            Ok(known.and_then(|known| known.record))
         })
     }
 
@@ -97,14 +90,14 @@ impl IndicatorStore for EmbeddedStore {
             let Some(mut conditions) = Conditions::of(filter, connection)? else { return Ok(Vec::new()) };
             conditions.values.push(Value::from(whole(limit)));
             let sql = format!(
-                "SELECT record FROM ioc WHERE {} ORDER BY last_seen DESC, row DESC LIMIT ?",
+                "SELECT kind, value, record FROM ioc WHERE {} ORDER BY last_seen DESC, row DESC LIMIT ?",
                 conditions.sql
             );
             let mut statement = connection.prepare_cached(&sql)?;
             let mut rows = statement.query(params_from_iter(&conditions.values))?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push(record(row, 0)?);
+                found.push(indicator_record::read(row, 0)?);
             }
             Ok(found)
         })
@@ -123,8 +116,10 @@ impl IndicatorStore for EmbeddedStore {
     fn each_indicator(&self, filter: &IocFilter, each: &mut dyn FnMut(IocRecord)) -> Result<(), StoreFault> {
         let conditions = self.indicators.read(|connection| Conditions::of(filter, connection))?;
         let Some(conditions) = conditions else { return Ok(()) };
-        let sql =
-            format!("SELECT row, record FROM ioc WHERE {} AND row > ? ORDER BY row LIMIT ?", conditions.sql);
+        let sql = format!(
+            "SELECT row, kind, value, record FROM ioc WHERE {} AND row > ? ORDER BY row LIMIT ?",
+            conditions.sql
+        );
         let mut after = Row::MIN;
         loop {
             // No connection is held while `each` runs: it may take its time, call the store again, or fork.
@@ -135,7 +130,7 @@ impl IndicatorStore for EmbeddedStore {
                 let mut rows = statement.query(params_from_iter(&values))?;
                 let mut page: Vec<(Row, IocRecord)> = Vec::with_capacity(PAGE);
                 while let Some(row) = rows.next()? {
-                    page.push((row.get(0)?, record(row, 1)?));
+                    page.push((row.get(0)?, indicator_record::read(row, 1)?));
                 }
                 Ok(page)
             })?;
@@ -151,16 +146,11 @@ impl IndicatorStore for EmbeddedStore {
 
     fn remove_indicator(&self, indicator: &Indicator) -> Result<bool, StoreFault> {
         self.indicators.write(Some(Domain::Indicators), |transaction| {
-            let mut statement = transaction.prepare_cached(
-                "SELECT record, row FROM ioc WHERE kind = ?1 AND value = ?2 AND removed = 0",
-            )?;
-            let found = {
-                let mut rows = statement.query([indicator.kind().as_str(), indicator.value()])?;
-                rows.next()?
-                    .map(|row| Ok::<_, Trouble>((record(row, 0)?, row.get::<_, Row>(1)?)))
-                    .transpose()?
+            let key = IocRecord::key_of(indicator.kind(), indicator.value());
+            let known = find(&mut transaction.prepare_cached(BY_KEY)?, indicator, key)?;
+            let Some(Known { row, record: Some(record), .. }) = known else {
+                return Ok(Done::Unchanged(false));
             };
-            let Some((record, row)) = found else { return Ok(Done::Unchanged(false)) };
             let revision = revision(transaction)?.0 + 1;
             transaction.execute("DELETE FROM ioc_text WHERE rowid = ?1", [row])?;
             for source in &record.sources {
@@ -204,120 +194,6 @@ impl IndicatorStore for EmbeddedStore {
     }
 }
 
-/// Words going in, with the statements they need prepared once.
-struct Batch<'t> {
-    find: CachedStatement<'t>,
-    insert: CachedStatement<'t>,
-    update: CachedStatement<'t>,
-    source: CachedStatement<'t>,
-    tag: CachedStatement<'t>,
-    forget_text: CachedStatement<'t>,
-    text: CachedStatement<'t>,
-    revision: u64,
-    added: BTreeMap<IocType, i64>,
-    done: Upserted,
-}
-
-impl<'t> Batch<'t> {
-    fn new(transaction: &'t Transaction<'_>) -> rusqlite::Result<Self> {
-        let prepare = |sql| transaction.prepare_cached(sql);
-        Ok(Self {
-            find: prepare("SELECT row, revision, record FROM ioc WHERE kind = ?1 AND value = ?2")?,
-            insert: prepare(
-                "INSERT INTO ioc (kind, value, confidence, last_seen, revision, removed, record)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)",
-            )?,
-            update: prepare(
-                "UPDATE ioc SET confidence = ?2, last_seen = ?3, revision = ?4, removed = 0, record = ?5
-                 WHERE row = ?1",
-            )?,
-            source: prepare("INSERT OR IGNORE INTO source (source, row) VALUES (?1, ?2)")?,
-            tag: prepare("INSERT OR IGNORE INTO tag (tag, row) VALUES (?1, ?2)")?,
-            forget_text: prepare("DELETE FROM ioc_text WHERE rowid = ?1")?,
-            text: prepare(
-                "INSERT INTO ioc_text (rowid, value, description, tags, sources) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?,
-            revision: revision(transaction)?.0,
-            added: BTreeMap::new(),
-            done: Upserted::default(),
-        })
-    }
-
-    fn add(&mut self, word: &NewIoc) -> Result<(), Trouble> {
-        let found: Option<(Row, i64, Option<String>)> = self
-            .find
-            .query_row([word.indicator.kind().as_str(), word.indicator.value()], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
-            .optional()?;
-        match found {
-            Some((row, revision, Some(known))) => {
-                let known: IocRecord = serde_json::from_str(&known)?;
-                let mut record = known.clone();
-                record.merge(word.clone());
-                // A further word changes nothing of what the feed tells, so the row keeps its place in it.
-                self.store(Some(row), revision, &record)?;
-                if (&known.description, &known.tags) != (&record.description, &record.tags)
-                    || known.sources.len() != record.sources.len()
-                {
-                    self.index(row, &record, true)?;
-                }
-                self.done.merged += 1;
-            }
-            gone => {
-                let record = IocRecord::new(word.clone());
-                self.revision += 1;
-                let row = self.store(gone.map(|(row, _, _)| row), whole(self.revision), &record)?;
-                self.index(row, &record, false)?;
-                *self.added.entry(record.kind).or_default() += 1;
-                self.done.added += 1;
-            }
-        }
-        Ok(())
-    }
-
-    fn store(&mut self, row: Option<Row>, revision: i64, record: &IocRecord) -> Result<Row, Trouble> {
-        let (confidence, seen) = (record.confidence, record.last_seen.as_micros());
-        let text = serde_json::to_string(record)?;
-        Ok(match row {
-            Some(row) => {
-                self.update.execute(params![row, confidence, seen, revision, text])?;
-                row
-            }
-            None => {
-                let (kind, value) = (record.kind.as_str(), &record.value);
-                self.insert.insert(params![kind, value, confidence, seen, revision, text])?
-            }
-        })
-    }
-
-    fn index(&mut self, row: Row, record: &IocRecord, again: bool) -> Result<(), Trouble> {
-        let sources: Vec<&str> = record.sources.iter().map(|known| known.source.as_str()).collect();
-        for source in &sources {
-            self.source.execute(params![source, row])?;
-        }
-        for tag in &record.tags {
-            self.tag.execute(params![tag, row])?;
-        }
-        if again {
-            self.forget_text.execute([row])?;
-        }
-        let (tags, sources) = (record.tags.join("\n"), sources.join("\n"));
-        self.text.execute(params![row, record.value, record.description, tags, sources])?;
-        Ok(())
-    }
-
-    fn finish(self, transaction: &Transaction<'_>) -> Result<Upserted, Trouble> {
-        // Every change moves the revision, also one that only added words to what was known.
-        let revision = self.revision + u64::from(self.done.added == 0);
-        transaction.execute("UPDATE revision SET value = ?1", [whole(revision)])?;
-        for (kind, added) in self.added {
-            count(transaction, kind, added)?;
-        }
-        Ok(self.done)
-    }
-}
-
 /// A filter as SQL.
 struct Conditions {
     sql: String,
@@ -332,13 +208,14 @@ impl Conditions {
             all.and("kind = ?", kind.as_str().to_owned());
         }
         if let Some(value) = &filter.value {
-            if filter.kind.is_none() {
-                // The index begins with the kind: a look-up for each, instead of a look at every row.
-                all.sql.push_str(" AND kind IN (");
-                let kinds: Vec<String> = IocType::ALL.iter().map(|kind| format!("'{kind}'")).collect();
-                all.sql.push_str(&kinds.join(", "));
-                all.sql.push(')');
-            }
+            // A look-up for each kind, instead of a look at every row; one parameter for all of them.
+            let kinds = filter.kind.as_ref().map_or(IocType::ALL, std::slice::from_ref);
+            let keys = kinds.iter().map(|kind| hex(half(&IocRecord::key_of(*kind, value))));
+            let keys = serde_json::to_string(&keys.collect::<Vec<_>>())?;
+            all.and(
+                "row IN (SELECT row FROM ioc_key WHERE key IN (SELECT unhex(value) FROM json_each(?)))",
+                keys,
+            );
             all.and("value = ?", value.clone());
         }
         for (table, wanted) in [("source", &filter.source), ("tag", &filter.tag)] {
@@ -384,20 +261,58 @@ fn places(conditions: &str) -> String {
     )
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn records_at(connection: &Connection, rows: &[Row]) -> Result<Vec<IocRecord>, Trouble> {
-    let mut statement = connection.prepare_cached("SELECT record FROM ioc WHERE row = ?1 AND removed = 0")?;
+    let mut statement =
+        connection.prepare_cached("SELECT kind, value, record FROM ioc WHERE row = ?1 AND removed = 0")?;
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
         let mut rows = statement.query([row])?;
         if let Some(row) = rows.next()? {
-            found.push(record(row, 0)?);
+            found.push(indicator_record::read(row, 0)?);
         }
     }
     Ok(found)
 }
 
-pub(super) fn record(row: &SqlRow<'_>, column: usize) -> Result<IocRecord, Trouble> {
-    Ok(serde_json::from_str(row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?)?)
+/// What is stored of a value, by the first half of its key; two values may share it.
+pub(super) const BY_KEY: &str = "SELECT ioc.row, ioc.revision, ioc.kind, ioc.value, ioc.record
+    FROM ioc_key CROSS JOIN ioc ON ioc.row = ioc_key.row WHERE ioc_key.key = ?1";
+
+/// The part of a value's key that finds it.
+pub(super) fn half(key: &[u8; 16]) -> &[u8] {
+    &key[..8]
+}
+
+/// The row of a value; without a record when the value was removed.
+pub(super) struct Known {
+    pub(super) row: Row,
+    pub(super) revision: i64,
+    pub(super) record: Option<IocRecord>,
+}
+
+/// Looks a value up with [`BY_KEY`].
+pub(super) fn find(
+    by_key: &mut CachedStatement<'_>,
+    indicator: &Indicator,
+    key: [u8; 16],
+) -> Result<Option<Known>, Trouble> {
+    let mut rows = by_key.query([half(&key)])?;
+    while let Some(row) = rows.next()? {
+        let is =
+            |column, text: &str| -> rusqlite::Result<bool> { Ok(row.get_ref(column)?.as_str()? == text) };
+        if is(3, indicator.value())? && is(2, indicator.kind().as_str())? {
+            let record = match row.get_ref(4)? {
+                ValueRef::Null => None,
+                _ => Some(indicator_record::read(row, 2)?),
+            };
+            return Ok(Some(Known { row: row.get(0)?, revision: row.get(1)?, record }));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
@@ -465,7 +380,10 @@ mod tests {
         assert!(by_time.starts_with("SEARCH ioc USING COVERING INDEX ioc_by_last_seen"), "{by_time}");
         assert!(!by_time.contains("TEMP B-TREE"), "{by_time}");
         let by_value = plan(&IocFilter { value: Some("192.0.2.1".to_owned()), ..IocFilter::default() });
-        assert!(by_value.contains("(kind=? AND value=?)"), "{by_value}");
+        assert!(by_value.contains("SEARCH ioc_key USING PRIMARY KEY (key=?)"), "{by_value}");
+        let by_kind = plan(&IocFilter { kind: Some(IocType::Ip), ..IocFilter::default() });
+        assert!(by_kind.starts_with("SEARCH ioc USING COVERING INDEX ioc_by_kind"), "{by_kind}");
+        assert!(!by_kind.contains("TEMP B-TREE"), "{by_kind}");
         for filter in [
             IocFilter { any_tag: vec!["RARE".to_owned()], ..IocFilter::default() },
             IocFilter { any_source: vec!["internal".to_owned()], ..IocFilter::default() },

@@ -161,53 +161,35 @@ fn named(connection: &Connection) -> Result<Option<IndexId>, Trouble> {
 }
 
 /// Calls `each` with row, kind, canonical value and a running number of every listed indicator.
-///
-/// It reads the index over kind and value, which is a tenth of the table. That does not say what was removed, so those
-/// rows are marked first.
 fn each_listed(
     connection: &Connection,
     mut each: impl FnMut(i64, IocType, &str, u64) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
-    let mut removed = Vec::new();
-    let mut statement = connection.prepare("SELECT row FROM ioc INDEXED BY ioc_removed WHERE removed = 1")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let (word, bit) = mark(row.get(0)?);
-        if removed.len() <= word {
-            removed.resize(word + 1, 0_u64);
-        }
-        removed[word] |= bit;
-    }
     let mut statement = connection.prepare(LISTED)?;
     let mut rows = statement.query([])?;
-    let (mut name, mut kind, mut seen) = (String::new(), None, 0);
+    let mut seen = 0;
+    // A handful of names; most rows bear one that was met before.
+    let mut kinds: Vec<(String, Option<IocType>)> = Vec::new();
     while let Some(found) = rows.next()? {
-        let row = found.get(0)?;
-        let (word, bit) = mark(row);
-        if removed.get(word).is_some_and(|marks| marks & bit != 0) {
-            continue;
-        }
         let text = |column| found.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-        let this = text(1)?;
-        // They come kind by kind.
-        if this != name {
-            this.clone_into(&mut name);
-            kind = name.parse::<IocType>().ok();
-        }
+        let name = text(1)?;
+        let kind = match kinds.iter().find(|(known, _)| known == name) {
+            Some((_, kind)) => *kind,
+            None => {
+                let kind = name.parse::<IocType>().ok();
+                kinds.push((name.to_owned(), kind));
+                kind
+            }
+        };
         if let Some(kind) = kind {
-            each(row, kind, text(2)?, seen)?;
+            each(found.get(0)?, kind, text(2)?, seen)?;
         }
         seen += 1;
     }
     Ok(())
 }
 
-const LISTED: &str = "SELECT row, kind, value FROM ioc INDEXED BY sqlite_autoindex_ioc_1";
-
-/// The place of a row among marks.
-fn mark(row: i64) -> (usize, u64) {
-    (usize::try_from(row.unsigned_abs() / 64).unwrap_or(usize::MAX), 1 << (row.unsigned_abs() % 64))
-}
+const LISTED: &str = "SELECT row, kind, value FROM ioc WHERE removed = 0";
 
 /// Sorted runs in a file without a name: it is gone with its descriptor, whatever happens.
 struct Runs {
@@ -230,29 +212,5 @@ impl Scratch for Runs {
 
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(bytes, offset)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The index over kind and value alone is read, in its order.
-    #[test]
-    fn what_is_listed_is_read_without_the_records() {
-        let folder = tempfile::tempdir().unwrap();
-        struct Silent;
-        impl security_core::ChangeSignal for Silent {
-            fn begin(&self, _: security_core::Domain) {}
-            fn finish(&self, _: security_core::Domain) {}
-        }
-        let store = EmbeddedStore::open(folder.path(), std::sync::Arc::new(Silent)).unwrap();
-        let plan: String = store
-            .indicators
-            .read(|connection| {
-                Ok(connection.query_row(&format!("EXPLAIN QUERY PLAN {LISTED}"), [], |row| row.get(3))?)
-            })
-            .unwrap();
-        assert_eq!(plan, "SCAN ioc USING COVERING INDEX sqlite_autoindex_ioc_1");
     }
 }

@@ -6,6 +6,8 @@ mod credentials;
 mod foreign_keys;
 mod full_text;
 mod history_file;
+mod indicator_batch;
+mod indicator_record;
 mod indicators;
 mod intel;
 mod key_bulk;
@@ -24,6 +26,7 @@ use security_core::{ChangeSignal, Domain, StoreFault};
 use serde::Serialize;
 
 pub use alerts::MAX_ALERTS;
+pub use foreign_keys::SavedForeignKeys;
 use history_file::HistoryFile;
 pub use key_bulk::KeyWalk;
 use pool::Database;
@@ -137,6 +140,11 @@ impl EmbeddedStore {
             Domain::Intel | Domain::Rules => &self.intel,
         };
         database.announce_now(domain)
+    }
+
+    /// After indicators were stored or removed in bulk: gives back the tens of megabytes that this took.
+    pub fn end_of_bulk(&self) {
+        self.indicators.give_memory_back();
     }
 
     /// Sizes and versions, for people. Makes no file.

@@ -158,7 +158,7 @@ impl Database {
             Some(connection) => connection,
             None => {
                 self.prepare()?;
-                self.schema.connect(&self.path)?
+                self.schema.connect_writer(&self.path)?
             }
         };
         let refused = |error: &rusqlite::Error| fault::from_sqlite(error, &self.path);
@@ -167,6 +167,17 @@ impl Database {
         connection.busy_timeout(super::BUSY_TIMEOUT).map_err(|error| refused(&error))?;
         *slot = Some(connection);
         outcome.map_err(|trouble| trouble.at(&self.path))
+    }
+
+    /// Gives the writer's page memory back, if nobody writes at this moment.
+    pub(super) fn give_memory_back(&self) {
+        let Some(_pass) = self.gate.enter() else { return };
+        if let Ok(slot) = self.writer.try_lock()
+            && let Some(connection) = slot.as_ref()
+            && let Err(error) = connection.execute_batch("PRAGMA shrink_memory")
+        {
+            tracing::warn!(path = %self.path.display(), %error, "a store's memory was not given back");
+        }
     }
 
     /// Moves the write-ahead log into the file and empties it, so that nothing removed lingers there.
@@ -224,7 +235,7 @@ impl Database {
             Some(connection) => connection,
             None => {
                 self.prepare()?;
-                self.schema.connect(&self.path)?
+                self.schema.connect_writer(&self.path)?
             }
         };
         let outcome = work(&mut connection);

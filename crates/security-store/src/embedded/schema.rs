@@ -120,6 +120,38 @@ pub(super) static INDICATORS: Schema = Schema {
         CREATE TABLE match_index (made INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL) STRICT;
         CREATE INDEX ioc_removed ON ioc (row) WHERE removed = 1;
     ",
+        // A value is found by the first half of its record's id: eight bytes in place of the value a second time, so
+        // that the index of millions stays in memory and a batch touches few of its pages. What was removed before this
+        // step has no id any more: a later word on it gets a new row.
+        "
+        CREATE TABLE ioc_of_old (
+            row INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL, confidence INTEGER NOT NULL,
+            last_seen INTEGER NOT NULL, revision INTEGER NOT NULL, removed INTEGER NOT NULL, record TEXT
+        ) STRICT;
+        INSERT INTO ioc_of_old SELECT row, kind, value, confidence, last_seen, revision, removed, record FROM ioc;
+        CREATE TABLE source_of_old (
+            source TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (source, row)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO source_of_old SELECT source, row FROM source;
+        CREATE TABLE tag_of_old (
+            tag TEXT NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (tag, row)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO tag_of_old SELECT tag, row FROM tag;
+        DROP TABLE source;
+        DROP TABLE tag;
+        DROP TABLE ioc;
+        ALTER TABLE ioc_of_old RENAME TO ioc;
+        ALTER TABLE source_of_old RENAME TO source;
+        ALTER TABLE tag_of_old RENAME TO tag;
+        CREATE UNIQUE INDEX ioc_by_revision ON ioc (revision);
+        CREATE INDEX ioc_by_last_seen ON ioc (last_seen, row) WHERE removed = 0;
+        CREATE INDEX ioc_by_kind ON ioc (kind, last_seen, row) WHERE removed = 0;
+        CREATE TABLE ioc_key (key BLOB NOT NULL, row INTEGER NOT NULL, PRIMARY KEY (key, row)) STRICT, WITHOUT ROWID;
+        INSERT INTO ioc_key
+            SELECT unhex(substr(replace(json_extract(record, '$.id'), '-', ''), 10, 16)) AS key, row
+            FROM ioc WHERE removed = 0 AND json_valid(record) ORDER BY key;
+        INSERT INTO ioc_text (ioc_text, rank) VALUES ('deletemerge', 40);
+    ",
     ],
 };
 
@@ -200,6 +232,18 @@ impl Schema {
         let settled = log.is_none_or(|bytes| bytes == 0);
         self.verify_and_migrate(&mut connection, path, metadata.len(), settled)
             .map_err(|trouble| trouble.at(path))
+    }
+
+    /// [`Schema::connect`] for the one that writes. What an import changes fits into its memory, so that a page is
+    /// neither read nor written again within a batch; the log is moved into the file less often.
+    pub(super) fn connect_writer(&self, path: &Path) -> Result<Connection, StoreFault> {
+        let connection = self.connect(path)?;
+        if std::ptr::eq(self, &raw const INDICATORS) {
+            let roomy =
+                connection.execute_batch("PRAGMA cache_size = -65536; PRAGMA wal_autocheckpoint = 8192;");
+            roomy.map_err(|error| fault::from_sqlite(&error, path))?;
+        }
+        Ok(connection)
     }
 
     /// A connection with everything set that is not stored in the file.

@@ -9,7 +9,9 @@ use security_intel::{IocRecord, Row, SourceRemoval};
 
 use super::{
     EmbeddedStore,
-    indicators::{count, record, revision},
+    indicator_batch::{ADD_TEXT, texts},
+    indicator_record,
+    indicators::{count, revision},
     pool::Done,
     whole,
 };
@@ -25,13 +27,11 @@ impl EmbeddedStore {
                 return Ok(Done::Unchanged(SourceRemoval::default()));
             }
             let prepare = |sql| transaction.prepare_cached(sql);
-            let mut read = prepare("SELECT record FROM ioc WHERE row = ?1 AND removed = 0")?;
+            let mut read = prepare("SELECT kind, value, record FROM ioc WHERE row = ?1 AND removed = 0")?;
             let mut forget_source = prepare("DELETE FROM source WHERE source = ?1 AND row = ?2")?;
             let mut forget_tag = prepare("DELETE FROM tag WHERE tag = ?1 AND row = ?2")?;
             let mut forget_text = prepare("DELETE FROM ioc_text WHERE rowid = ?1")?;
-            let mut text = prepare(
-                "INSERT INTO ioc_text (rowid, value, description, tags, sources) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
+            let mut text = prepare(ADD_TEXT)?;
             let mut remove =
                 prepare("UPDATE ioc SET removed = 1, record = NULL, revision = ?2 WHERE row = ?1")?;
             let mut update =
@@ -41,15 +41,13 @@ impl EmbeddedStore {
                 (SourceRemoval::default(), BTreeMap::new());
             for row in rows {
                 forget_source.execute(params![source, row])?;
-                let found = read.query_row([row], |found| Ok(record(found, 0))).optional()?;
+                let found = read.query_row([row], |found| Ok(indicator_record::read(found, 0))).optional()?;
                 let Some(mut known): Option<IocRecord> = found.transpose()? else { continue };
                 forget_text.execute([row])?;
                 if known.take_back(source) {
-                    let sources: Vec<&str> =
-                        known.sources.iter().map(|known| known.source.as_str()).collect();
-                    let (tags, sources) = (known.tags.join("\n"), sources.join("\n"));
+                    let (tags, sources) = texts(&known);
                     text.execute(params![row, known.value, known.description, tags, sources])?;
-                    let (seen, written) = (known.last_seen.as_micros(), serde_json::to_string(&known)?);
+                    let (seen, written) = (known.last_seen.as_micros(), indicator_record::write(&known)?);
                     update.execute(params![row, known.confidence, seen, written])?;
                     done.kept += 1;
                     continue;

@@ -11,6 +11,7 @@
 
 mod reader;
 mod record;
+mod tail;
 mod verify;
 mod writer;
 
@@ -26,10 +27,11 @@ use std::{
 
 use security_core::{StoreFault, Timestamp};
 use security_credentials::{JournalEnd, KeyUse};
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 pub use record::{MAX_RECORD, Stream};
+pub use tail::JournalTail;
 pub use verify::{Broken, ChainReport, Claim};
 
 use crate::{
@@ -296,6 +298,29 @@ impl Journal {
             self.shared.lane(stream).drain(&self.shared.folder, &self.shared.options);
         }
         reader::each_newest_first(&self.shared.folder, stream, each)
+    }
+
+    /// Calls `each` with the records of a tail's stream, of all processes, that it was not given before, oldest first
+    /// by what `at` says; at the first call with the newest `most` of them. What is no such record is passed over.
+    ///
+    /// A few blocks are in memory at a time. Records of another process come when it has written them, so that they
+    /// may be a group commit older than what came before.
+    ///
+    /// # Errors
+    /// The folder or a file cannot be read. The tail is of no more use then.
+    pub fn each_new<T: DeserializeOwned>(
+        &self,
+        tail: &mut JournalTail,
+        most: u64,
+        at: &dyn Fn(&T) -> Timestamp,
+        each: &mut dyn FnMut(T),
+    ) -> Result<(), StoreFault> {
+        {
+            let _pass = self.shared.enter()?;
+            // As for each_newest_first.
+            self.shared.lane(tail.stream()).drain(&self.shared.folder, &self.shared.options);
+        }
+        tail.each_new(&self.shared.folder, most, at, each)
     }
 
     /// How far this process's file of a stream went, the one that is open or else the last one; what is in it is

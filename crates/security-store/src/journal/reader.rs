@@ -18,7 +18,7 @@ use super::{
 use crate::{fault, permissions};
 
 /// Bytes read in one go.
-const BLOCK: u64 = 64 << 10;
+pub(super) const BLOCK: u64 = 64 << 10;
 
 /// A file's last write may be noted so much earlier than it was, by clocks that are not quite one.
 const CLOCK_LEEWAY_MICROS: i64 = 60_000_000;
@@ -29,10 +29,10 @@ pub(super) struct JournalFile {
     pub(super) name: String,
     pub(super) stream: Stream,
     pub(super) bytes: u64,
-    path: PathBuf,
-    opened: Timestamp,
+    pub(super) path: PathBuf,
+    pub(super) opened: Timestamp,
     /// No record in it is newer.
-    newest: Timestamp,
+    pub(super) newest: Timestamp,
 }
 
 /// The journal's files, oldest first; of one stream or of all.
@@ -102,9 +102,8 @@ pub(super) fn each_newest_first(
     let mut heads: BinaryHeap<Head> = BinaryHeap::new();
     loop {
         while let Some(file) = unread.pop_if(|file| heads.peek().is_none_or(|head| file.newest >= head.at)) {
-            let path = file.path.clone();
-            let head = Backwards::open(file).and_then(Head::of);
-            heads.extend(head.map_err(|error| fault::from_io(&error, &path))?);
+            let head = Backwards::open(&file).and_then(Head::of);
+            heads.extend(head.map_err(|error| fault::from_io(&error, &file.path))?);
         }
         let Some(Head { record, rest, .. }) = heads.pop() else { return Ok(()) };
         if !each(record) {
@@ -166,7 +165,7 @@ impl PartialEq for Head {
 impl Eq for Head {}
 
 /// A file read line by line from its end. Holds no descriptor between blocks: there may be thousands of files.
-struct Backwards {
+pub(super) struct Backwards {
     path: PathBuf,
     /// Everything from here on was read.
     start: u64,
@@ -177,8 +176,9 @@ struct Backwards {
 }
 
 impl Backwards {
-    fn open(file: JournalFile) -> io::Result<Self> {
-        let mut this = Self { path: file.path, start: file.bytes, block: Vec::new(), at: file.opened };
+    pub(super) fn open(file: &JournalFile) -> io::Result<Self> {
+        let mut this =
+            Self { path: file.path.clone(), start: file.bytes, block: Vec::new(), at: file.opened };
         // What stands after the last line break is being written, or was when its process died.
         loop {
             if let Some(end) = this.block.iter().rposition(|byte| *byte == b'\n') {
@@ -193,7 +193,7 @@ impl Backwards {
         }
     }
 
-    fn line_before(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn line_before(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(at) = self.block.iter().rposition(|byte| *byte == b'\n') {
                 let line = self.block.split_off(at + 1);

@@ -307,7 +307,7 @@ pub(super) fn is_ldap(text: &[u8]) -> bool {
         })
         || text.starts_with(b"*)(")
         || text.len() < 40 && [&b"*)"[..], b"*()"].iter().any(|start| text.starts_with(start))
-        || has(text, b"*))") && text.len() < 40
+        || text.len() < 40 && has(text, b"*))")
 }
 
 /// `axis::` of XPath with a node behind it.

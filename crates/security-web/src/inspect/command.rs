@@ -54,11 +54,6 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
     let is_path = name.len() < word.len();
     let opener = text[start];
-    if matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r')
-        && (!is_path && is_told_of(text, start, name, cursor.at) || is_in_code(text, start))
-    {
-        return false;
-    }
     // A row of a table of Markdown.
     if opener == b'|' && has(&text[..text.len().min(4 * WINDOW)], b"|-") {
         return false;
@@ -84,7 +79,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         .trim_ascii_start()
         .first()
         .is_none_or(|byte| matches!(byte, b'`' | b')' | b';' | b'|' | b'&' | b'#' | b'>' | b'"' | b'\''));
-    match kind(name) {
+    let is_found = match kind(name) {
         Some(found @ (Kind::Plain | Kind::WrittenOf)) => {
             let is_end = |byte: &u8| {
                 !is_word(*byte) && !matches!(byte, b'.' | b'=' | b':' | b',' | b'!' | b'?' | b'-')
@@ -100,9 +95,6 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
                     || !is_list && stands_alone)
         }
         Some(Kind::Word) => {
-            if closes_a_tag(rest) {
-                return false;
-            }
             let takes_text = matches!(
                 name,
                 b"echo" | b"sed" | b"eval" | b"exec" | b"expr" | b"trap" | b"alias" | b"test" | b"sleep"
@@ -113,16 +105,19 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
                     | (b"route", [b'p', b'r', ..])
                     | (b"net", [b'u' | b'v' | b's' | b'l', ..])
             );
-            if is_path
+            if closes_a_tag(rest) {
+                false
+            } else if is_path
                 || is_argument(rest, takes_text, false)
                 || is_pair
                 || is_substitution && takes_text && rest.first() == Some(&b' ')
             {
-                return !matches!(rest.first(), Some(b'=' | b':' | b',')) && !is_long_flag(rest, name);
+                !matches!(rest.first(), Some(b'=' | b':' | b',')) && !is_long_flag(rest, name)
+            } else {
+                let is_sure =
+                    matches!(name, b"id" | b"dir" | b"env" | b"hostname") || is_strict && opener != b'&';
+                is_last && !is_list && (is_sure || leaves_a_value(text, start))
             }
-            let is_sure =
-                matches!(name, b"id" | b"dir" | b"env" | b"hostname") || is_strict && opener != b'&';
-            is_last && !is_list && (is_sure || leaves_a_value(text, start))
         }
         // Any name with a flag, where it leaves a value or is run for its output.
         None => {
@@ -131,7 +126,13 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
             let leaves = matches!(opener, b';' | b'&') && leaves_a_value(text, start);
             name.len() > 1 && has_flag && (is_substitution || leaves)
         }
-    }
+    };
+    // Asked last: most words behind a semicolon are no command's name.
+    let is_told = || {
+        matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r')
+            && (!is_path && is_told_of(text, start, name, cursor.at) || is_in_code(text, start))
+    };
+    is_found && !is_told()
 }
 
 /// `a=id;$a`: a variable that was set just before, and is run.
@@ -188,7 +189,7 @@ fn closes_a_tag(rest: &[u8]) -> bool {
 pub(super) fn is_whole_command(text: &[u8]) -> bool {
     const FOLDERS: [&[u8]; 5] = [b"/bin/", b"/usr/bin/", b"/sbin/", b"/usr/sbin/", b"/usr/local/bin/"];
     const MOST_WORDS: usize = 8;
-    if text.split(|byte| *byte == b' ').nth(MOST_WORDS).is_some() {
+    if memchr::memchr_iter(b' ', text).nth(MOST_WORDS - 1).is_some() {
         return false;
     }
     let mut cursor = Cursor::new(text, 0);

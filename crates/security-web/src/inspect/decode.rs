@@ -12,18 +12,21 @@ use super::{
 /// How often a value is decoded before it is held to be hiding something.
 const ROUNDS: usize = 4;
 
-/// Decodes until nothing changes; gives `false` when it still would after four rounds.
-pub(super) fn decode(input: &[u8], out: &mut Vec<u8>, spare: &mut Vec<u8>) -> bool {
+/// Decodes until nothing changes; gives the signs of the result, and `false` when it would still change after four
+/// rounds.
+pub(super) fn decode(input: &[u8], out: &mut Vec<u8>, spare: &mut Vec<u8>) -> (Signs, bool) {
     if !decode_once(input, out) {
-        return true;
+        return (Signs::of(out), true);
     }
     for _ in 1..ROUNDS {
-        if !decode_once(out, spare) {
-            return true;
+        // Most values are decoded once, and have nothing then that another round would begin with.
+        let signs = Signs::of(out);
+        if !signs.has(CODED) || !decode_once(out, spare) {
+            return (signs, true);
         }
         std::mem::swap(out, spare);
     }
-    !decode_once(out, spare)
+    (Signs::of(out), !decode_once(out, spare))
 }
 
 /// One round over everything at once. The result is never longer than the input.
@@ -31,9 +34,16 @@ fn decode_once(input: &[u8], out: &mut Vec<u8>) -> bool {
     out.clear();
     let mut changed = false;
     let mut at = 0;
+    let is_ascii = input.is_ascii();
     loop {
         let rest = &input[at..];
-        let plain = rest.iter().position(|byte| CODED.has_byte(*byte)).unwrap_or(rest.len());
+        // Codes stand close together or far apart.
+        let near = rest.iter().take(16).position(|byte| CODED.has_byte(*byte));
+        let next = near.or_else(|| match rest.get(16..)? {
+            far if is_ascii => memchr::memchr3(b'%', b'&', b'\\', far).map(|at| at + 16),
+            far => far.iter().position(|byte| CODED.has_byte(*byte)).map(|at| at + 16),
+        });
+        let plain = next.unwrap_or(rest.len());
         out.extend_from_slice(&rest[..plain]);
         at += plain;
         let rest = &rest[plain..];
@@ -280,7 +290,7 @@ mod tests {
 
     fn decoded(input: &[u8]) -> (Vec<u8>, bool) {
         let (mut out, mut spare) = (Vec::new(), Vec::new());
-        let is_done = decode(input, &mut out, &mut spare);
+        let (_, is_done) = decode(input, &mut out, &mut spare);
         (out, is_done)
     }
 

@@ -31,6 +31,7 @@ mod ssrf;
 mod tokenised;
 mod value;
 mod walk;
+mod work;
 mod written;
 mod xml;
 

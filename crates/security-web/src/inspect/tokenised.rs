@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use libinjectionrs::{SqliFlags, SqliState, XssDetector, xss::Html5Flags};
 
-use super::{script, sql_shape};
+use super::{script, sql_shape, work::Work};
 
 /// How much of a value the detectors read: they judge by its beginning, and are linear, but not free.
-const LONGEST: usize = 4 << 10;
+pub(super) const LONGEST: usize = 4 << 10;
 
 /// What the SQL tokeniser says of a value.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,10 +20,13 @@ pub(super) enum Sql {
 
 /// Judges a value. The tokeniser is asked last: what tells an attack from a sentence is far cheaper, and without it the
 /// answer counts from level 2 on alone (`is_weak_wanted`).
-pub(super) fn sql(decoded: &[u8], is_weak_wanted: bool) -> Sql {
+pub(super) fn sql(decoded: &[u8], is_weak_wanted: bool, work: &mut Work) -> Sql {
     let value = &decoded[..decoded.len().min(LONGEST)];
     let is_strong = sql_shape::is_suspicious(value);
-    if !is_strong && !is_weak_wanted || !SqliState::new(value, SqliFlags::FLAG_NONE).detect() {
+    if !is_strong && !is_weak_wanted
+        || !work.tokenise(value.len())
+        || !SqliState::new(value, SqliFlags::FLAG_NONE).detect()
+    {
         return Sql::Innocent;
     }
     if is_strong { Sql::Strong } else { Sql::Weak }

@@ -1,6 +1,6 @@
 //! One value: decoded, normalised, scanned, and what was found in it.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use super::{
     base64, checks, command, decode, glob, lines, patterns,
@@ -14,6 +14,7 @@ use super::{
     },
     sql, ssrf, tokenised,
     tokenised::Sql,
+    work::Work,
 };
 
 /// Buffers that are used again from value to value.
@@ -23,9 +24,17 @@ pub(super) struct Scratch {
     spare: Vec<u8>,
     /// The normal form of the latest value that something was found in.
     pub(super) normal: Vec<u8>,
+    /// What the request may still cost.
+    pub(super) work: Work,
+    /// Whether each rule counts wherever it hits, so that one of a kind is enough.
+    counts_all: bool,
 }
 
 impl Scratch {
+    pub(super) fn new(counts_all: bool) -> Self {
+        Self { work: Work::new(), counts_all, ..Self::default() }
+    }
+
     /// Holds a text for the evidence of what was found in it.
     pub(super) fn keep(&mut self, text: &[u8]) {
         self.normal.clear();
@@ -42,25 +51,36 @@ pub(super) fn look(raw: &[u8], place: &Place<'_>, paranoia: u8, scratch: &mut Sc
     if !signs.has(NO_WORD) && raw.len() < base64::SHORTEST {
         return;
     }
-    let Scratch { decoded, spare, normal } = scratch;
+    let Scratch { decoded, spare, normal, work, counts_all } = scratch;
+    work.add(raw.len());
     let text = if signs.has(CODED) {
-        if !decode::decode(raw, decoded, spare) {
+        let is_done;
+        (signs, is_done) = decode::decode(raw, decoded, spare);
+        if !is_done {
             hits.push((&rules::ENCODED_TOO_OFTEN, 0, 0));
         }
-        signs = Signs::of(decoded);
         decoded.as_slice()
     } else {
         raw
     };
+    let mut buffers = Buffers { kept: normal, spare, work, counts_all: *counts_all };
     if signs.has(NO_WORD) {
-        look_at_decoded(text, signs, place, paranoia, normal, spare, hits);
+        look_at_decoded(text, signs, place, paranoia, &mut buffers, hits);
     }
     look_at_objects(raw, text, hits);
-    if hits.is_empty() && base64::decode_text(text, spare) {
-        let hidden = std::mem::take(spare);
-        decode::decode(&hidden, decoded, spare);
-        look_at_decoded(decoded, Signs::of(decoded), place, paranoia, normal, spare, hits);
+    if hits.is_empty() && base64::decode_text(text, buffers.spare) {
+        let hidden = std::mem::take(buffers.spare);
+        let (signs, _) = decode::decode(&hidden, decoded, buffers.spare);
+        look_at_decoded(decoded, signs, place, paranoia, &mut buffers, hits);
     }
+}
+
+/// What of the scratch the look at a decoded text needs.
+struct Buffers<'a> {
+    kept: &'a mut Vec<u8>,
+    spare: &'a mut Vec<u8>,
+    work: &'a mut Work,
+    counts_all: bool,
 }
 
 fn look_at_decoded(
@@ -68,16 +88,18 @@ fn look_at_decoded(
     signs: Signs,
     place: &Place<'_>,
     paranoia: u8,
-    kept: &mut Vec<u8>,
-    spare: &mut Vec<u8>,
+    buffers: &mut Buffers<'_>,
     hits: &mut Vec<Hit>,
 ) {
+    let Buffers { kept, spare, work, counts_all } = buffers;
     let is_normal = decode::is_normal(decoded, signs);
     if !is_normal {
         decode::normalise(decoded, kept);
     }
     let normal = if is_normal { decoded } else { kept.as_slice() };
     let has_grammar = place.has_header_grammar();
+    // A tokeniser has nothing to add where its kind of attack was found and counts.
+    let (has_sql, has_xss) = (Cell::new(false), Cell::new(false));
     // Asked only where something was found.
     let (is_text, is_long_text) = (OnceCell::new(), OnceCell::new());
     let mut note = |rule: &'static Rule, start: usize, end: usize| {
@@ -93,18 +115,23 @@ fn look_at_decoded(
             n_words => *is_long_text.get_or_init(|| prose::is_text(decoded, n_words)),
         };
         if !is_told {
+            let has = if rule.category == "xss" { &has_xss } else { &has_sql };
+            has.set(
+                has.get()
+                    || *counts_all && matches!(rule.category, "xss" | "sql-injection") && rule.score >= 5,
+            );
             hits.push((rule, start, end));
         }
     };
-    patterns::scan(normal, signs, paranoia, &mut note);
+    patterns::scan(normal, signs, paranoia, work, &mut note);
     let all = normal.len();
     // Of a path, its last segment is what an application takes for a value.
-    let (expression, its_signs) = match decoded.rsplit(|byte| *byte == b'/').next() {
-        Some(segment) if place.part == Part::Path => (segment, Signs::of(segment)),
-        _ => (decoded, signs),
+    let (expression, its_signs) = match memchr::memrchr(b'/', decoded).filter(|_| place.part == Part::Path) {
+        Some(slash) => (&decoded[slash + 1..], Signs::of(&decoded[slash + 1..])),
+        None => (decoded, signs),
     };
-    if !has_grammar && may_be_sql(expression, its_signs, paranoia) {
-        match tokenised::sql(expression, paranoia > 1) {
+    if !has_sql.get() && !has_grammar && may_be_sql(expression, its_signs, paranoia) {
+        match tokenised::sql(expression, paranoia > 1, work) {
             Sql::Strong => note(&rules::SQL_TOKENS, 0, all),
             Sql::Weak => note(&rules::SQL_TOKENS_WEAK, 0, all),
             Sql::Innocent => {}
@@ -125,7 +152,10 @@ fn look_at_decoded(
         if let Some((start, end)) = script::event(normal) {
             note(&rules::XSS_EVENT, start, end);
         }
-        if tokenised::html(decoded, signs.has(ANGLE) || super::cursor::has(normal, b" on")) {
+        if !has_xss.get()
+            && work.tokenise(decoded.len().min(tokenised::LONGEST))
+            && tokenised::html(decoded, signs.has(ANGLE) || super::cursor::has(normal, b" on"))
+        {
             note(&rules::XSS_TOKENS, 0, all);
         }
     }
@@ -164,8 +194,9 @@ fn look_at_decoded(
         } else {
             normal
         };
-        if let Some((start, end)) =
-            command::openers(text).find(|(start, end)| command::is_command(text, *start, *end))
+        if let Some((start, end)) = command::openers(text)
+            .take_while(|_| work.check())
+            .find(|(start, end)| command::is_command(text, *start, *end))
         {
             let is_substitution = matches!(text[start], b'$' | b'`' | b'<' | b'>');
             let rule = if is_substitution { &rules::COMMAND_SUBSTITUTION } else { &rules::COMMAND_CHAIN };
@@ -293,6 +324,29 @@ fn look_at_objects(raw: &[u8], decoded: &[u8], hits: &mut Vec<Hit>) {
             .any(|text| text.first() == mark.first() && text.starts_with(mark) && long(text, mark));
         if is_there && !hits.iter().any(|hit| hit.0 == rule) {
             hits.push((rule, 0, mark.len()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::walk::tests::GENERATORS, *};
+
+    /// What a value of one unit repeated asks for, without a budget.
+    fn spent(unit: &str, bytes: usize) -> usize {
+        let value: Vec<u8> = unit.bytes().cycle().take(bytes).collect();
+        let mut scratch = Scratch::new(false);
+        scratch.work.add(usize::MAX / 2);
+        look(&value, &Place::new(Part::Body, ""), 4, &mut scratch, &mut Vec::new());
+        scratch.work.spent
+    }
+
+    #[test]
+    fn checks_grow_with_the_bytes() {
+        for unit in GENERATORS {
+            let (short, long) = (spent(unit, 16 << 10), spent(unit, 128 << 10));
+            assert!(long <= 8 * short + 400, "{unit:?}: {short} checks of 16 KiB, {long} of 128 KiB");
+            assert!(long <= (128 << 10) * 8, "{unit:?}: {long} checks");
         }
     }
 }

@@ -36,26 +36,8 @@ pub fn inspect(policy: &InspectionPolicy, request: &RequestView<'_>) -> Inspecti
     if policy.mode == InspectionMode::Off {
         return Inspection::default();
     }
-    let mut walk = Walk {
-        policy,
-        exclusions: policy.exclude.iter().filter(|exclusion| exclusion.covers(request.path)).collect(),
-        scratch: Scratch::default(),
-        hits: Vec::new(),
-        plain: Vec::new(),
-        bytes_left: policy.max_bytes,
-        values_left: policy.max_parameters,
-        found: Inspection::default(),
-    };
-    walk.path(request.path);
-    walk.pairs(Part::Query, request.query.as_bytes(), b'&');
-    for (name, value) in request.headers {
-        walk.header(name, value);
-    }
-    if let Some(body) = request.body.filter(|body| !body.is_empty()) {
-        let content_type = request.header("content-type").map(String::from_utf8_lossy);
-        walk.body(body, &content_type.unwrap_or_default());
-    }
-    walk.found.is_denied = policy.mode == InspectionMode::Deny && walk.found.score >= policy.threshold.max(1);
+    let mut walk = Walk::new(policy, request);
+    walk.request(request);
     walk.found
 }
 
@@ -70,14 +52,41 @@ struct Walk<'a> {
     found: Inspection,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(policy: &'a InspectionPolicy, request: &RequestView<'_>) -> Self {
+        Self {
+            policy,
+            exclusions: policy.exclude.iter().filter(|exclusion| exclusion.covers(request.path)).collect(),
+            scratch: Scratch::new(policy.exclude.is_empty() && policy.report.is_empty()),
+            hits: Vec::new(),
+            plain: Vec::new(),
+            bytes_left: policy.max_bytes,
+            values_left: policy.max_parameters,
+            found: Inspection::default(),
+        }
+    }
+
+    fn request(&mut self, request: &RequestView<'_>) {
+        self.path(request.path);
+        self.pairs(Part::Query, request.query.as_bytes(), b'&');
+        for (name, value) in request.headers {
+            self.header(name, value);
+        }
+        if let Some(body) = request.body.filter(|body| !body.is_empty()) {
+            let content_type = request.header("content-type").map(String::from_utf8_lossy);
+            self.body(body, &content_type.unwrap_or_default());
+        }
+        self.found.is_denied =
+            self.policy.mode == InspectionMode::Deny && self.found.score >= self.policy.threshold.max(1);
+    }
+
     fn value(&mut self, place: Place<'_>, value: &[u8]) {
         self.value_at(&place, value, String::new);
     }
 
     /// One value; `pointer` names the place of a JSON value and is asked only when there is something to say.
     fn value_at(&mut self, place: &Place<'_>, value: &[u8], pointer: impl FnOnce() -> String) {
-        if value.is_empty() {
+        if value.is_empty() || self.is_settled() {
             return;
         }
         if self.values_left == 0 {
@@ -96,6 +105,15 @@ impl Walk<'_> {
         if seen.len() < value.len() {
             self.limit(&rules::LIMIT_BYTES, place, "more bytes than the budget has");
         }
+        if self.scratch.work.is_over {
+            self.limit(&rules::LIMIT, place, "more that looks like an attack than the budget has");
+            self.values_left = 0;
+        }
+    }
+
+    /// Whether nothing that is still to be read changes what is done with the request or said of it.
+    fn is_settled(&self) -> bool {
+        self.found.score >= self.policy.threshold.max(1) && self.found.reasons.len() >= MOST_REASONS
     }
 
     /// The hits of one place become reasons and a score.
@@ -161,7 +179,13 @@ impl Walk<'_> {
 
     /// `name=value` pairs: a query, an urlencoded form, a cookie header.
     fn pairs(&mut self, part: Part, text: &[u8], separator: u8) {
-        for pair in text.split(|byte| *byte == separator) {
+        let mut rest = Some(text);
+        while let Some(left) = rest {
+            let pair;
+            (pair, rest) = match memchr::memchr(separator, left) {
+                Some(at) => (&left[..at], Some(&left[at + 1..])),
+                None => (left, None),
+            };
             let pair = if part == Part::Cookie { pair.trim_ascii() } else { pair };
             let at = memchr::memchr(b'=', pair).unwrap_or(pair.len());
             let (name, value) = (&pair[..at], pair.get(at + 1..).unwrap_or_default());
@@ -172,6 +196,9 @@ impl Walk<'_> {
                     &Place::new(part, ""),
                     "more parameters than the budget has",
                 );
+            }
+            if self.is_settled() {
+                return;
             }
             let place = Place::new(part, &plain_name);
             let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -190,9 +217,10 @@ impl Walk<'_> {
         }
         let mut plain = std::mem::take(&mut self.plain);
         plain.clear();
-        plain.extend(
-            value.iter().take(self.bytes_left + 1).map(|byte| if *byte == b'+' { b' ' } else { *byte }),
-        );
+        plain.extend_from_slice(&value[..value.len().min(self.bytes_left + 1)]);
+        for byte in &mut plain {
+            *byte = if *byte == b'+' { b' ' } else { *byte };
+        }
         self.value(place, &plain);
         self.plain = plain;
     }
@@ -285,6 +313,9 @@ impl Walk<'_> {
                     break;
                 }
             };
+            if self.is_settled() {
+                break;
+            }
             if self.values_left == 0 {
                 self.limit(&rules::LIMIT, &place, "more parameters than the budget has");
                 break;
@@ -380,5 +411,97 @@ impl Walk<'_> {
             self.scratch.keep(b"");
             self.settle(&place);
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// One piece of text repeated until it is long: what is meant to be slow.
+    pub(in crate::inspect) const GENERATORS: [&str; 40] = [
+        "'",
+        "\"",
+        "`",
+        "(",
+        ")",
+        "((",
+        "/*",
+        "/**/",
+        "/*!",
+        "<",
+        "<!--",
+        "<a ",
+        "<![CDATA[",
+        "%",
+        "%25",
+        "&#0000000000000000",
+        "\\",
+        "\\u005c",
+        "../",
+        "..%2f",
+        "{{",
+        "{{a((",
+        "${",
+        "${${",
+        "{%",
+        " or 1",
+        " and",
+        "' or ",
+        "; ",
+        ";a",
+        "|c'a't ",
+        "&&",
+        "\n;",
+        "$(",
+        "alert",
+        "document.",
+        "on=",
+        "UNCiIgIiAi",
+        ";ls x y z",
+        "(select",
+    ];
+
+    fn found(content_type: &str, body: &[u8]) -> (Inspection, usize, usize) {
+        let policy = InspectionPolicy::default();
+        let headers = [("content-type", content_type.as_bytes())];
+        let request =
+            RequestView { path: "/", headers: &headers, body: Some(body), ..RequestView::default() };
+        let mut walk = Walk::new(&policy, &request);
+        walk.request(&request);
+        (walk.found, walk.scratch.work.spent, policy.max_bytes)
+    }
+
+    #[test]
+    fn no_document_makes_more_work_than_the_budget() {
+        for unit in GENERATORS {
+            for n_strings in [1, 600] {
+                let text = unit.repeat((80 << 10) / n_strings / unit.len());
+                let documents = [
+                    ("application/json", serde_json::json!(vec![text.as_str(); n_strings]).to_string()),
+                    (
+                        "application/x-www-form-urlencoded",
+                        format!("a={}&", text.replace('&', "%26")).repeat(n_strings),
+                    ),
+                    ("text/plain", text.repeat(n_strings)),
+                ];
+                for (content_type, body) in &documents {
+                    let (found, spent, max_bytes) = found(content_type, body.as_bytes());
+                    assert!(spent <= 2048 + max_bytes / 4 + 2000, "{unit:?} {content_type}: {spent} checks");
+                    assert!(found.reasons.len() <= MOST_REASONS + 3, "{unit:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_too_much_is_a_reason() {
+        let (found, ..) = found("text/plain", "{{a((".repeat(30_000).as_bytes());
+        assert!(found.is_denied && found.reasons.iter().any(|reason| reason.id == rules::LIMIT.id));
+        let (found, spent, _) = super::tests::found(
+            "text/plain",
+            "let a = b || c; if (a > 1 && self.x) { document.title = 'x'; }\n".repeat(3000).as_bytes(),
+        );
+        assert!(!found.is_denied && spent > 2048, "{spent} {:?}", found.reasons);
     }
 }

@@ -111,6 +111,7 @@ impl Engine {
                 return Ok(Presented::Known(Cow::Owned(id.into()), verdict, key));
             }
         }
+        let mut wrong = Presented::Nobodys;
         for route in routes {
             let Some(lookup) = route.lookup(&self.pepper, presented) else { continue };
             let Some(id) = self.files.store.foreign_key(&lookup)? else { continue };
@@ -123,12 +124,15 @@ impl Engine {
             let Some(key) = self.rehashed(key, presented, digest)? else { return Ok(Presented::Busy) };
             let verdict = key.judge(digest, asked.now, asked.scopes, asked.client);
             let right = verdict.reason != KeyReason::Unknown;
-            if right || verdict.superseded {
-                texts.remember(digest, &id, *digest);
+            if !right && !verdict.superseded {
+                // Another key's prefix may go on where this one's ends.
+                wrong = Presented::Known(Cow::Owned(id), verdict, None);
+                continue;
             }
+            texts.remember(digest, &id, *digest);
             return Ok(Presented::Known(Cow::Owned(id), verdict, right.then(|| seen((&key).into()))));
         }
-        Ok(Presented::Nobodys)
+        Ok(wrong)
     }
 
     /// The key with the presented text's digest in place of its foreign hash, if it has passed that; `None` when too
@@ -217,6 +221,8 @@ struct Import<'e> {
     request_id: String,
     routes: Vec<ForeignRoute>,
     batch: Vec<(ImportedKey, HistoryEntry)>,
+    /// The numbers of the batch's records.
+    numbers: Vec<usize>,
     seen: usize,
     report: KeyImportReport,
 }
@@ -232,6 +238,7 @@ impl<'e> Import<'e> {
             request_id: generate_request_id(),
             routes: engine.files.store.foreign_routes()?,
             batch: Vec::new(),
+            numbers: Vec::new(),
             seen: 0,
             report: KeyImportReport::default(),
         })
@@ -248,16 +255,21 @@ impl<'e> Import<'e> {
                 let details = json!({"name": imported.key.name, "owner": imported.key.owner});
                 let line = line(&imported.key, CredentialEvent::Imported, &self.request_id, &details);
                 self.batch.push((imported, line));
+                self.numbers.push(self.seen);
                 return if self.batch.len() >= BATCH { self.store() } else { Ok(()) };
             }
             Ok(_) => format!("key_prefix: {MOST_PREFIX_LENGTHS} other lengths are in use; no more are taken"),
             Err(error) => error.to_string(),
         };
+        self.reject(self.seen, reason);
+        Ok(())
+    }
+
+    fn reject(&mut self, record: usize, reason: String) {
         self.report.rejected += 1;
         if self.report.rejections.len() < LISTED_REJECTIONS {
-            self.report.rejections.push(KeyRejection { record: self.seen, reason });
+            self.report.rejections.push(KeyRejection { record, reason });
         }
-        Ok(())
     }
 
     fn has_room_for(&mut self, route: ForeignRoute) -> bool {
@@ -274,15 +286,19 @@ impl<'e> Import<'e> {
 
     fn store(&mut self) -> Result<()> {
         let batch = std::mem::take(&mut self.batch);
+        let numbers = std::mem::take(&mut self.numbers);
         if batch.is_empty() {
             return Ok(());
         }
         let details = json!({"keys": batch.len(), "first_name": batch[0].0.key.name});
-        let stored = self.engine.audited("keys_imported", &self.request_id, details, || {
+        let saved = self.engine.audited("keys_imported", &self.request_id, details, || {
             Ok(self.engine.files.store.save_foreign_keys(&batch)?)
         })?;
-        self.report.imported += stored;
-        self.report.present += batch.len() - stored;
+        self.report.imported += saved.stored;
+        self.report.present += batch.len() - saved.stored - saved.others.len();
+        for at in saved.others {
+            self.reject(numbers[at], "key_prefix: another key was imported that begins with it".to_owned());
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use security_credentials::{Finding, Outcome, UsageRecord};
+use security_credentials::{Outcome, UsageRecord};
 use security_store::Stream;
 use serde_json::{Map, Value};
 
@@ -128,25 +128,6 @@ impl Engine {
     pub fn recent_usage(&self, limit: usize) -> Result<Vec<Value>> {
         let records = self.files.journal.newest(Stream::Usage, limit, &mut |_| true)?;
         Ok(records.into_iter().map(usage_view).collect())
-    }
-
-    /// Looks for suspicious use over the records of the window that the thresholds name, worst first.
-    /// # Errors
-    /// When the journal cannot be read.
-    pub fn suspicious_activity(&self) -> Result<Vec<Finding>> {
-        let thresholds = &self.settings.suspicion;
-        let mut records: Vec<UsageRecord> = Vec::new();
-        self.files.journal.each_newest_first(Stream::Usage, &mut |record: Value| {
-            // What the detectors do not look at is not held: callers and clients choose its size.
-            records.extend(serde_json::from_value::<UsageRecord>(record).map(|record| UsageRecord {
-                user_agent: None,
-                error: None,
-                options: record.options.into_iter().filter(|(name, _)| name == "canary").collect(),
-                ..record
-            }));
-            records.len() < thresholds.max_records
-        })?;
-        Ok(security_credentials::analyse(records, thresholds, self.limit_seed, world::now()))
     }
 }
 

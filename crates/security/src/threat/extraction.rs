@@ -140,11 +140,14 @@ impl Finder {
     /// each distinct indicator stays in memory.
     /// # Errors
     /// When the first bytes cannot be read.
-    pub fn stream<'r>(self, reader: impl Read + Send + 'r) -> io::Result<FoundStream<'r>> {
+    pub fn stream<R: Read>(self, reader: R) -> io::Result<FoundStream<R>> {
         let mut reader = BufReader::with_capacity(256 << 10, reader);
         let is_packed = reader.fill_buf()?.starts_with(&GZIP);
-        let reader: Box<dyn Read + Send + 'r> =
-            if is_packed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+        let reader = if is_packed {
+            Content::Packed(Box::new(MultiGzDecoder::new(reader)))
+        } else {
+            Content::Plain(reader)
+        };
         Ok(FoundStream {
             reader,
             piece: PIECE,
@@ -193,9 +196,24 @@ impl Engine {
     }
 }
 
+/// A stream as it is, or unpacked.
+enum Content<R> {
+    Plain(BufReader<R>),
+    Packed(Box<MultiGzDecoder<BufReader<R>>>),
+}
+
+impl<R: Read> Read for Content<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(reader) => reader.read(buffer),
+            Self::Packed(reader) => reader.read(buffer),
+        }
+    }
+}
+
 /// The indicators in a stream; see [`Finder::stream`]. After an error it has ended.
-pub struct FoundStream<'r> {
-    reader: Box<dyn Read + Send + 'r>,
+pub struct FoundStream<R> {
+    reader: Content<R>,
     finder: Finder,
     piece: usize,
     longest_line: usize,
@@ -213,13 +231,13 @@ pub struct FoundStream<'r> {
     waiting: VecDeque<ExtractedIoc>,
 }
 
-impl std::fmt::Debug for FoundStream<'_> {
+impl<R> std::fmt::Debug for FoundStream<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FoundStream").field("read", &self.bytes_read()).finish_non_exhaustive()
+        f.debug_struct("FoundStream").field("gone", &self.gone).finish_non_exhaustive()
     }
 }
 
-impl Iterator for FoundStream<'_> {
+impl<R: Read> Iterator for FoundStream<R> {
     type Item = io::Result<ExtractedIoc>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -242,7 +260,7 @@ impl Iterator for FoundStream<'_> {
     }
 }
 
-impl FoundStream<'_> {
+impl<R: Read> FoundStream<R> {
     /// Bytes read so far, unpacked ones where it was packed.
     pub fn bytes_read(&self) -> usize {
         self.gone + self.text.len() + self.undecoded.len()

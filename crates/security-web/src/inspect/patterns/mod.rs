@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use super::{rules::Rule, signs::Signs};
+use super::{rules::Rule, signs::Signs, work::Work};
 
 /// What a hit needs besides being there: the normalised text, the hit's start and its end.
 type Check = fn(&[u8], usize, usize) -> bool;
@@ -20,15 +20,21 @@ struct Family {
     words: &'static [&'static str],
     /// Signs of which a text must have one before the check is worth its time; none if empty.
     needs: Signs,
+    /// How many units of work a check is.
+    cost: u8,
 }
 
 impl Family {
     const fn new(rule: &'static Rule, check: Check, words: &'static [&'static str]) -> Self {
-        Self { rule, check, words, needs: Signs::NONE }
+        Self { rule, check, words, needs: Signs::NONE, cost: 1 }
     }
 
     const fn needing(self, needs: Signs) -> Self {
         Self { needs, ..self }
+    }
+
+    const fn costing(self, cost: u8) -> Self {
+        Self { cost, ..self }
     }
 }
 
@@ -64,11 +70,12 @@ static AUTOMATON: LazyLock<Automaton> = LazyLock::new(|| {
 });
 
 /// Calls `found` for each rule that a hit of the automaton leads to; a family that has proved itself is not
-/// asked again.
+/// asked again. Stops where there is no work left.
 pub(super) fn scan(
     text: &[u8],
     signs: Signs,
     paranoia: u8,
+    work: &mut Work,
     mut found: impl FnMut(&'static Rule, usize, usize),
 ) {
     let automaton = &*AUTOMATON;
@@ -81,6 +88,8 @@ pub(super) fn scan(
         let family = automaton.families[usize::from(at)];
         if family.rule.paranoia > paranoia || !signs.allow(family.needs) {
             done |= 1 << at;
+        } else if !work.check_of(family.cost) {
+            return;
         } else if (family.check)(text, hit.start(), hit.end()) {
             done |= 1 << at;
             found(family.rule, hit.start(), hit.end());
