@@ -187,6 +187,21 @@ fn a_byte_order_mark_makes_no_document_a_form() {
 }
 
 #[test]
+fn texts_on_both_sides_of_what_is_no_text_are_one() {
+    for text in [
+        "&lt;script>a<!-- x -->lert(1)&lt;/script>",
+        "&lt;script>a<?x y?>lert(1)&lt;/script>",
+        "&lt;scr<![CDATA[ipt>alert(1)</scr]]>ipt>",
+        "&lt;scr<!-- > --><!-- < --><![CDATA[ipt>alert(1)</script>]]>",
+    ] {
+        let document = format!("<?xml version=\"1.0\"?><a>{text}</a>");
+        assert!(!passes_as("application/xml", document), "{text}");
+    }
+    let fine = "<?xml version=\"1.0\"?><a>fine <!-- words --> and <![CDATA[a < b && c]]> more</a>";
+    assert!(passes_as("application/xml", fine));
+}
+
+#[test]
 fn the_encoding_that_a_document_declares_is_one_that_can_be_read() {
     for encoding in ["utf-7", "cp037", "IBM500"] {
         let document = format!("<?xml version='1.0' encoding='{encoding}'?><a>fine</a>");
