@@ -330,6 +330,19 @@ impl<'a> Walk<'a> {
     /// Texts and attributes are values of their own; declarations and names are looked at as they stand.
     fn xml(&mut self, body: &[u8]) {
         let seen = &body[..body.len().min(self.bytes_left)];
+        if let Some(joined) = xml::joined(seen) {
+            // Readers see the text on both sides of a comment as one.
+            let (bytes_left, values_left) = (self.bytes_left, self.values_left);
+            self.xml_pieces(&joined, &joined);
+            self.bytes_left = bytes_left;
+            if self.values_left > 0 {
+                self.values_left = values_left;
+            }
+        }
+        self.xml_pieces(seen, body);
+    }
+
+    fn xml_pieces(&mut self, seen: &[u8], body: &[u8]) {
         for piece in xml::Reader::new(seen) {
             if self.values_left == 0 {
                 return self.limit(
