@@ -120,11 +120,6 @@ $(PEERS)/%/.ready: benches/peers/%.txt
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(EXTRACTORS)/.ready: benches/peers/extract-requirements.txt
-	@mkdir -p $(dir $(EXTRACTORS)) && $(PYTHON) -m venv $(EXTRACTORS)
-	$(EXTRACTORS)/bin/python -m pip install --quiet --disable-pip-version-check -r benches/peers/extract-requirements.txt
-	@touch $@
-
 $(VENV)/.bench: benches/requirements.txt $(VENV)/bin/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
 	@touch $@
