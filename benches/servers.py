@@ -7,6 +7,7 @@ on who else uses the machine.
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
@@ -68,6 +69,8 @@ class Server:
         if "Non-2xx" in told or "Socket errors" in told:
             raise SystemExit(told)
         requests = int(_found(r"(\d+) requests in", told))
+        if requests == 0:
+            raise SystemExit(f"nothing was answered:\n{told}")
         return Round(float(_found(r"Requests/sec:\s+([\d.]+)", told)), (self.cpu_seconds() - before) * 1e6 / requests)
 
 
@@ -112,7 +115,12 @@ def started(server: str, kind: str) -> Iterator[Server]:
                 deadline = time.monotonic() + 60
                 while True:
                     try:
-                        socket.create_connection(("127.0.0.1", port), 5).close()
+                        # gunicorn listens before a worker is there to answer.
+                        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                        connection.request("GET", "/api/order", headers={"X-API-Key": KEY})
+                        if connection.getresponse().status != 200:
+                            raise SystemExit(f"{server}, {kind}: the request was refused")
+                        connection.close()
                         break
                     except OSError:
                         if time.monotonic() > deadline or process.poll() is not None:

@@ -235,10 +235,12 @@ class GunicornPreloaded(Withstands, NginxCase):
     server, app = "gunicorn-preload", "over_wsgi"
 
 
-class Uvicorn(Withstands, NginxCase):
-    server, app = "uvicorn", "over_asgi"
+class HasPatience:
+    """On an event loop the wait for a body is ours to end."""
 
-    def test_a_body_that_never_comes(self) -> None:
+    direct: int
+
+    def test_a_body_that_never_comes(self: Any) -> None:
         head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         started = time.monotonic()
         with self.connect(self.direct) as connection:
@@ -249,12 +251,16 @@ class Uvicorn(Withstands, NginxCase):
         self.assertLess(time.monotonic() - started, 20)
 
 
+class Uvicorn(Withstands, HasPatience, NginxCase):
+    server, app = "uvicorn", "over_asgi"
+
+
 class GranianWsgi(Withstands, NginxCase):
     server, app = "granian-wsgi", "over_wsgi"
     keeps_underscores = True
 
 
-class GranianAsgi(Withstands, NginxCase):
+class GranianAsgi(Withstands, HasPatience, NginxCase):
     server, app = "granian-asgi", "over_asgi"
 
 

@@ -16,12 +16,22 @@ pub(crate) fn encode_all(bytes: &[u8]) -> String {
 /// The digits of 32 bytes, as ASCII.
 pub(crate) fn digits(bytes: &[u8; 32]) -> [u8; 64] {
     let mut digits = [0; 64];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
-        pair[0] = DIGITS[usize::from(byte >> 4)];
-        pair[1] = DIGITS[usize::from(byte & 15)];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        *pair = PAIRS[usize::from(*byte)];
     }
     digits
 }
+
+/// The two digits of each byte.
+static PAIRS: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 /// The bytes of exactly 64 lower-case digits; one value has one text, so that texts can be compared.
 pub(crate) fn decode(text: &str) -> Option<[u8; 32]> {

@@ -7,6 +7,19 @@ use uuid::Uuid;
 
 use crate::{KeyReason, token};
 
+/// What stands between a use's time and its reason, as bytes.
+macro_rules! facts {
+    ($kind:literal, $outcome:literal) => {
+        concat!(
+            "\",\"credential_type\":\"",
+            $kind,
+            "\",\"component\":\"unknown\",\"operation\":\"verify\",\"outcome\":\"",
+            $outcome
+        )
+        .as_bytes()
+    };
+}
+
 /// A check of an API key, small enough to be queued as it is and written later. Its line is that of the
 /// [`crate::UsageRecord`] with the same facts, the component `unknown` and the operation `verify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,18 +101,19 @@ impl KeyUse {
     /// Appends the record's JSON, an object on one line.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
+        out.reserve(Self::MAX_LENGTH);
         out.extend_from_slice(b"{\"request_id\":\"");
         out.extend_from_slice(self.request_id.hyphenated().encode_lower(&mut id).as_bytes());
         out.extend_from_slice(b"\",\"at\":\"");
         out.extend_from_slice(self.at.encode(&mut [0; Timestamp::TEXT]).as_bytes());
-        out.extend_from_slice(b"\",\"credential_type\":\"");
-        out.extend_from_slice(self.credential_type().as_bytes());
-        out.extend_from_slice(b"\",\"component\":\"");
-        out.extend_from_slice(Self::COMPONENT.as_bytes());
-        out.extend_from_slice(b"\",\"operation\":\"");
-        out.extend_from_slice(Self::OPERATION.as_bytes());
-        out.extend_from_slice(b"\",\"outcome\":\"");
-        out.extend_from_slice(if self.note.is_accepted() { b"success" } else { b"failure" });
+        // The credential's type, the component, the operation and how it ended in one piece: a few ends are all that a
+        // hundred thousand lines a second differ in.
+        out.extend_from_slice(match (self.of_document, self.note.is_accepted()) {
+            (false, true) => facts!("ISSUED_KEY", "success"),
+            (false, false) => facts!("ISSUED_KEY", "failure"),
+            (true, true) => facts!("API_KEY", "success"),
+            (true, false) => facts!("API_KEY", "failure"),
+        });
         if let Some(reason) = self.note.reason() {
             out.extend_from_slice(b"\",\"reason\":\"");
             out.extend_from_slice(reason.as_bytes());

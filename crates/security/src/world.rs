@@ -74,6 +74,28 @@ pub(crate) fn uuid() -> uuid::Uuid {
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
+/// What a refusal takes, from the clock that it was judged by on: longer than any of them needs.
+const REFUSAL_MICROS: i64 = 4;
+
+/// Waits until a refusal that began then has taken as long as every other one, so that its time does not tell why.
+///
+/// A refusal that took longer, as it had to ask the store, is rounded up to a multiple. After a millisecond, or when the
+/// clock was set meanwhile, there is nothing to be hidden any more.
+pub(crate) fn level_refusal(begun: Timestamp) {
+    // The wait ends when the clock is read the first time after the end. How much later that is must not hang together
+    // with when the waiting began, so it begins at random within some readings of the clock.
+    for step in 0..uuid().as_bytes()[0] {
+        std::hint::black_box(step);
+    }
+    let taken = || now().as_micros() - begun.as_micros();
+    let so_far = taken();
+    if !(0..1000).contains(&so_far) {
+        return;
+    }
+    let end = (so_far / REFUSAL_MICROS + 1) * REFUSAL_MICROS;
+    while (0..end).contains(&taken()) {}
+}
+
 /// The account that the process runs as and its program: `uid 1000, python3.11`.
 pub(crate) fn actor() -> String {
     // The process's own entry belongs to whom it runs as; elsewhere a folder of its own would have to be made.

@@ -37,7 +37,7 @@ fn one_command_serves_it() {
     );
     let allowed = ask(address, "GET /reports HTTP/1.1\r\nX-API-Key: the-key-of-this-test-6f1c09");
     assert!(allowed.starts_with("HTTP/1.1 200 OK"), "{allowed}");
-    let attack = ask(address, "GET /?q=<script>alert(1)</script>");
+    let attack = ask(address, "GET /?q=%3Cscript%3Ealert(1)%3C/script%3E");
     assert!(attack.starts_with("HTTP/1.1 403 "), "{attack}");
     assert!(folder.path().join("data/credentials").is_dir(), "the data lie where it was started");
 }

@@ -20,18 +20,38 @@ __all__ = ["Refused", "SecurityMiddleware", "install", "require_api_key"]
 
 
 # Only what the OpenAPI document says; the engine looks for the key itself. FastAPI's own would not take a WebSocket.
-class _Header(APIKeyHeader):
-    async def __call__(self, connection: HTTPConnection) -> None:
-        return None
-
-
 class _Bearer(HTTPBearer):
     async def __call__(self, connection: HTTPConnection) -> None:
         return None
 
 
-_HEADER = _Header(name="X-API-Key", scheme_name="ApiKey", auto_error=False)
 _BEARER = _Bearer(scheme_name="ApiKeyBearer", auto_error=False)
+
+
+class _ApiKey(APIKeyHeader):
+    """The dependency and, in the document, one of the two schemes: FastAPI takes its time over each dependency."""
+
+    def __init__(self, scopes: tuple[str, ...]) -> None:
+        super().__init__(name="X-API-Key", scheme_name="ApiKey", auto_error=False)
+        self.scopes = scopes
+
+    async def __call__(  # type: ignore[override]
+        self, connection: HTTPConnection, _bearer: None = Security(_BEARER)
+    ) -> Mapping[str, Any] | None:
+        state = state_of(connection.scope)
+        if state is not None:
+            refusal = state.require(self.scopes)
+            if refusal is not None:
+                raise Refused(refusal)
+            return state.api_key
+        state = _security.begin_request_asgi(dict(connection.scope))
+        refusal = state.refusal() or state.require(self.scopes)
+        if refusal is not None and connection.scope["type"] == "websocket":
+            raise WebSocketException(1008)
+        if refusal is not None:
+            raise HTTPException(refusal["status"], refusal["body"], dict(refusal["headers"]))
+        hold(connection.scope, state)
+        return state.api_key
 
 
 def install(app: FastAPI, policy: Mapping[str, Any] | None = None) -> FastAPI:
@@ -74,29 +94,7 @@ def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Ma
     :param scopes: the scopes (``str``) a key must have, all of them.
     :raises TypeError: if ``scopes`` is a single ``str`` or holds something else than ``str``.
     """
-    needed = as_scopes(scopes)
-
-    async def api_key(
-        connection: HTTPConnection,
-        _header: None = Security(_HEADER),
-        _bearer: None = Security(_BEARER),
-    ) -> Mapping[str, Any] | None:
-        state = state_of(connection.scope)
-        if state is not None:
-            refusal = state.require(needed)
-            if refusal is not None:
-                raise Refused(refusal)
-            return state.api_key
-        state = _security.begin_request_asgi(dict(connection.scope))
-        refusal = state.refusal() or state.require(needed)
-        if refusal is not None and connection.scope["type"] == "websocket":
-            raise WebSocketException(1008)
-        if refusal is not None:
-            raise HTTPException(refusal["status"], refusal["body"], dict(refusal["headers"]))
-        hold(connection.scope, state)
-        return state.api_key
-
-    return api_key
+    return _ApiKey(as_scopes(scopes))
 
 
 def _respond(answer: Answer, more: Mapping[str, str] | None = None) -> Response:

@@ -36,7 +36,7 @@ pub(super) fn upsert(transaction: &Transaction<'_>, words: &[NewIoc]) -> Result<
     let mut done = Upserted::default();
     let mut changes = changes(transaction, words, &mut done)?;
     // What has a row first, by row, so that all rows rise.
-    changes.sort_unstable_by_key(|change| (change.row.is_none(), change.row, change.first));
+    changes.sort_by_cached_key(|change| (change.row.is_none(), change.row, change.first));
     let before = revision(transaction)?.0;
     let (revision, added) = store(transaction, &mut changes, before)?;
     index(transaction, &changes)?;

@@ -169,6 +169,17 @@ impl Database {
         outcome.map_err(|trouble| trouble.at(&self.path))
     }
 
+    /// Gives the writer's page memory back, if nobody writes at this moment.
+    pub(super) fn give_memory_back(&self) {
+        let Some(_pass) = self.gate.enter() else { return };
+        if let Ok(slot) = self.writer.try_lock()
+            && let Some(connection) = slot.as_ref()
+            && let Err(error) = connection.execute_batch("PRAGMA shrink_memory")
+        {
+            tracing::warn!(path = %self.path.display(), %error, "a store's memory was not given back");
+        }
+    }
+
     /// Moves the write-ahead log into the file and empties it, so that nothing removed lingers there.
     pub(super) fn empty_log(&self) -> Result<(), StoreFault> {
         let done = self.with_writer(|connection| {

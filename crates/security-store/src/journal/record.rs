@@ -90,10 +90,32 @@ pub(super) fn checked_body(body: Vec<u8>) -> Result<Vec<u8>, StoreFault> {
     if !object || body.contains(&b'\n') {
         return Err(refused("it is no JSON object on one line"));
     }
+    let body = plain(body);
     if body.len() > MAX_RECORD {
         return Err(refused("it is larger than a mebibyte"));
     }
     Ok(body)
+}
+
+/// JSON without the characters that end a line for some readers, or that a terminal obeys, and which JSON lets stand:
+/// delete, the controls of Latin-1, the separators of lines and paragraphs, and what turns the direction of writing.
+fn plain(body: Vec<u8>) -> Vec<u8> {
+    if memchr::memchr3(0x7f, 0xc2, 0xe2, &body).is_none() {
+        return body;
+    }
+    let is_odd = |character: char| matches!(character, '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let Ok(text) = std::str::from_utf8(&body) else { return body };
+    if !text.contains(is_odd) {
+        return body;
+    }
+    let mut plain = String::with_capacity(text.len() + 64);
+    for character in text.chars() {
+        match is_odd(character) {
+            true => plain.push_str(&format!("\\u{:04x}", u32::from(character))),
+            false => plain.push(character),
+        }
+    }
+    plain.into_bytes()
 }
 
 /// A record that waits to be written.
@@ -210,6 +232,16 @@ mod tests {
             prop_assert_eq!(ChainLink::start("x").next(&covered), link);
             let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
             prop_assert_eq!(value["text"].as_str(), Some(&*text));
+        }
+
+        #[test]
+        fn no_text_ends_a_line_or_moves_a_terminal(text in "[a\u{7f}-\u{a0}\u{2000}-\u{2070}\\\\\"é]{0,20}") {
+            let body = body_of(&serde_json::json!({"text": text, &text: 1})).unwrap();
+            let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            prop_assert_eq!(value["text"].as_str(), Some(&*text));
+            let body = String::from_utf8(body).unwrap();
+            let moves = |found: char| found.is_control() || matches!(found, '\u{2028}' | '\u{2029}' | '\u{202e}' | '\u{2066}');
+            prop_assert!(!body.contains(moves), "{:?}", body);
         }
 
         #[test]

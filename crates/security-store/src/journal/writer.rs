@@ -49,8 +49,20 @@ struct Faults {
 #[derive(Debug)]
 struct Queued {
     body: Body,
-    /// Where somebody waits for the record to be durable.
-    outcome: Option<Arc<OnceLock<Result<(), StoreFault>>>>,
+    outcome: Waiting,
+}
+
+/// Where somebody waits for a record to be durable; for most of them nobody does.
+type Waiting = Option<Arc<OnceLock<Result<(), StoreFault>>>>;
+
+/// Lines made of a queue's records, to be written in one go. What a record said is in its line: beside the text only
+/// who waits for it is kept.
+#[derive(Debug, Default)]
+struct Batch {
+    text: Vec<u8>,
+    /// Where the text may be cut, and the number and link that the file then ends with.
+    ends: Vec<(usize, u64, ChainLink)>,
+    waiting: Vec<Waiting>,
 }
 
 /// The file being written, and the one before.
@@ -59,6 +71,8 @@ struct Files {
     current: Option<OpenFile>,
     previous: Option<Finished>,
     count: u64,
+    /// Kept from one time to the next: pages that are fresh each time cost as much as what is written into them.
+    batch: Batch,
 }
 
 #[derive(Debug)]
@@ -206,17 +220,19 @@ impl Lane {
         let mut left = self.depth();
         let mut unsynced = Vec::new();
         while left > 0 {
-            let mut batch = Vec::new();
             let mut bytes = 0;
-            while left > 0 && bytes < BATCH_BYTES {
+            let mut next = || {
+                if left == 0 || bytes >= BATCH_BYTES {
+                    return None;
+                }
                 left -= 1;
-                let Some(queued) = self.queue().pop() else { break };
+                let queued = self.queue().pop()?;
                 bytes += queued.body.length();
-                batch.push(queued);
-            }
-            let (written, refused) = files.write(&batch, self.stream, folder, options);
-            let rest = batch.split_off(written);
-            unsynced.append(&mut batch);
+                Some(queued)
+            };
+            let (mut waiting, written, refused) = files.write(&mut next, self.stream, folder, options);
+            let rest = waiting.split_off(written);
+            unsynced.append(&mut waiting);
             if let Some(fault) = refused {
                 self.settle(rest, &Err(fault));
             }
@@ -230,18 +246,18 @@ impl Lane {
         }
     }
 
-    fn sync(&self, files: &mut Files, records: Vec<Queued>) {
+    fn sync(&self, files: &mut Files, records: Vec<Waiting>) {
         let synced = files.sync();
         self.settle(records, &synced);
     }
 
-    fn settle(&self, records: Vec<Queued>, outcome: &Result<(), StoreFault>) {
+    fn settle(&self, records: Vec<Waiting>, outcome: &Result<(), StoreFault>) {
         let mut lost = 0;
         if outcome.is_ok() {
             self.written.fetch_add(records.len() as u64, Ordering::Relaxed);
         }
         for record in records {
-            match record.outcome {
+            match record {
                 // Whoever waits for this has the other handle, and nobody else sets it.
                 Some(waiting) => drop(waiting.set(outcome.clone())),
                 None => lost += u64::from(outcome.is_err()),
@@ -254,42 +270,65 @@ impl Lane {
 }
 
 impl Files {
-    /// Writes records; says how many of them are whole in the file, and why it stopped there.
+    /// Writes the records that come; gives who waits for each, how many of them are whole in the file, and why it
+    /// stopped there.
     fn write(
         &mut self,
-        batch: &[Queued],
+        next: &mut dyn FnMut() -> Option<Queued>,
+        stream: Stream,
+        folder: &Path,
+        options: &JournalOptions,
+    ) -> (Vec<Waiting>, usize, Option<StoreFault>) {
+        let mut batch = std::mem::take(&mut self.batch);
+        let done = self.write_batch(&mut batch, next, stream, folder, options);
+        let waiting = std::mem::take(&mut batch.waiting);
+        if batch.text.capacity() <= 2 * BATCH_BYTES {
+            self.batch = batch;
+        }
+        (waiting, done.0, done.1)
+    }
+
+    fn write_batch(
+        &mut self,
+        batch: &mut Batch,
+        next: &mut dyn FnMut() -> Option<Queued>,
         stream: Stream,
         folder: &Path,
         options: &JournalOptions,
     ) -> (usize, Option<StoreFault>) {
+        let Batch { text, ends, waiting } = batch;
         let (open, previous) = match self.ready(stream, folder, options) {
             Ok(ready) => ready,
-            Err(error) => return (0, Some(fault::from_io(&error, folder))),
+            Err(error) => {
+                waiting.extend(std::iter::from_fn(next).map(|queued| queued.outcome));
+                return (0, Some(fault::from_io(&error, folder)));
+            }
         };
-        let mut text = Vec::with_capacity(batch.iter().map(|queued| queued.body.length() + 200).sum());
+        text.clear();
+        ends.clear();
         let (mut seq, mut link) = (open.end.seq, open.end.link);
-        // Where the text may be cut, and the number and link that the file then ends with.
-        let mut ends = vec![(0, seq, link)];
+        ends.push((0, seq, link));
         if open.bytes == 0 {
             let previous = previous.map(|it| json!({"file": it.name, "seq": it.seq, "chain": it.link}));
             let header =
                 json!({"journal": 1, "stream": stream, "opened_at": open.opened, "previous": previous});
             let header = header.to_string();
-            link = record::write_line(&mut text, seq, link, |out| out.extend_from_slice(header.as_bytes()));
+            link = record::write_line(text, seq, link, |out| out.extend_from_slice(header.as_bytes()));
             ends.push((text.len(), seq, link));
         }
         let first = ends.len();
-        for queued in batch {
+        while let Some(Queued { body, outcome }) = next() {
             seq += 1;
-            link = record::write_line(&mut text, seq, link, |out| queued.body.write(out));
+            link = record::write_line(text, seq, link, |out| body.write(out));
             ends.push((text.len(), seq, link));
+            waiting.push(outcome);
         }
-        let (taken, refused) = write_as_far_as_possible(&mut open.file, &text);
+        let (taken, refused) = write_as_far_as_possible(&mut open.file, text);
         let last = ends.iter().rposition(|(at, ..)| *at <= taken).unwrap_or(0);
         let (whole, seq, link) = ends[last];
         (open.end.seq, open.end.link) = (seq, link);
         open.bytes += whole as u64;
-        let Some(error) = refused else { return (batch.len(), None) };
+        let Some(error) = refused else { return (waiting.len(), None) };
         // The torn line is taken off, best effort: if it stays, readers know a line without its break.
         if let Err(error) = open.file.set_len(open.bytes) {
             tracing::debug!(%error, "a torn line stays in the journal");

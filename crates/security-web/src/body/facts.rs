@@ -1,8 +1,10 @@
 //! What a body says, as facts for rules: JSON as it is, a form's fields by their names, any other text as text.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, map::Entry};
 
-use super::{BodyPrefix, begins_like_text, in_utf8, is_text, media_type};
+use super::{BodyPrefix, begins_like_text, is_document, is_text, media_type, named_orders, seen_order};
 
 /// The longest text that is kept of a body without fields, in bytes.
 const LONGEST_TEXT: usize = 8 << 10;
@@ -12,15 +14,30 @@ impl BodyPrefix {
     /// than what was gathered. JSON that is cut off, or nested deeper than 128 levels, is text of 8 KiB.
     pub fn facts(&self) -> Option<Value> {
         let bytes = self.decoded().ok()?;
-        let text = in_utf8(&bytes, &self.content_type).ok()?;
         let media = media_type(&self.content_type);
-        if media == "application/x-www-form-urlencoded" && !begins_like_text(&text) {
-            return Some(form(&text)).filter(|fields| fields.as_object().is_some_and(|map| !map.is_empty()));
+        let wide = match media.as_str() {
+            media if is_document(media, &bytes) => seen_order(&bytes),
+            // Readers of forms know no wide characters, whatever is named.
+            "application/x-www-form-urlencoded" | "multipart/form-data" => None,
+            _ => named_orders(&self.content_type).ok()?.first().copied(),
+        };
+        let text = match wide {
+            Some(wide) => Cow::Owned(wide.in_utf8(&bytes)),
+            None => bytes,
+        };
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+        let is_form = media == "application/x-www-form-urlencoded";
+        if is_form && !begins_like_text(text) {
+            return Some(form(text)).filter(|fields| fields.as_object().is_some_and(|map| !map.is_empty()));
         }
-        if !is_text(&media) && !begins_like_text(&text) {
+        if !is_text(&media) && !begins_like_text(text) {
             return None;
         }
-        let facts: Value = serde_json::from_slice(&text).unwrap_or_else(|_| {
+        let facts: Value = serde_json::from_slice(text).unwrap_or_else(|_| {
+            if is_form {
+                // Its first name begins like JSON, and that is all.
+                return form(text);
+            }
             let start = &text[..text.len().min(LONGEST_TEXT)];
             String::from_utf8_lossy(start).into_owned().into()
         });
@@ -101,6 +118,12 @@ mod tests {
             ),
             (FORM, b"a=%ff", json!({"a": "\u{fffd}"})),
             (FORM, br#"{"a": 1}"#, json!({"a": 1})),
+            // No JSON, however it begins; and a mark, or a charset that nobody asks for, changes nothing.
+            (FORM, b"{=1&a=2", json!({"{": "1", "a": "2"})),
+            ("application/x-www-form-urlencoded; charset=utf-16", b"a=2", json!({"a": "2"})),
+            ("application/json; charset=utf-16", b"{\"a\": 1}", json!({"a": 1})),
+            ("application/json", b"\xef\xbb\xbf{\"a\": 1}", json!({"a": 1})),
+            (FORM, b"a\0=1&b=2", json!({"a\0": "1", "b": "2"})),
             ("application/json", b"{\"a\": ", json!("{\"a\": ")),
             ("text/plain", b"words", json!("words")),
             ("application/json; charset=utf-16le", b"[\x001\x00]\x00", json!([1])),

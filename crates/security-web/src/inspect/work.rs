@@ -6,8 +6,8 @@
 
 /// Checks that every request has.
 const BASE: usize = 2048;
-/// One more for so many bytes: texts, programs and markup need far fewer.
-const BYTES_A_CHECK: usize = 8;
+/// One more for so many bytes: programs, the densest of texts, need half as many.
+const BYTES_A_CHECK: usize = 4;
 /// What a run of a tokeniser counts for, and one more for so many bytes of it.
 const TOKENISER: usize = 40;
 const BYTES_TOKENISED: usize = 32;
@@ -33,6 +33,11 @@ impl Work {
     /// Whether there was one check left.
     pub(super) fn check(&mut self) -> bool {
         self.spend(1)
+    }
+
+    /// Whether there was a check left that costs as much as several.
+    pub(super) fn check_of(&mut self, cost: u8) -> bool {
+        self.spend(usize::from(cost))
     }
 
     /// Whether a tokeniser may read so many bytes.

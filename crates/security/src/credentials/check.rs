@@ -54,6 +54,14 @@ struct Judged<'p, T> {
 }
 
 impl<T> Judged<'_, T> {
+    /// Lets a refusal take as long as any other one. A text that is no token of ours, or one with a typo, is told by
+    /// its looks, and its refusal ends when it ends.
+    fn level(&self) {
+        if self.reason != KeyReason::Ok && self.named.is_some() {
+            world::level_refusal(self.at);
+        }
+    }
+
     /// It is judged as the document's `API_KEY`.
     fn settle(&mut self, verdict: Verdict) {
         self.of_document = true;
@@ -110,6 +118,7 @@ impl Engine {
         let client = context.client_address();
         let judged = self.judge_api_key(presented, &[], client, |_| ())?;
         self.record_check(&judged, client, context);
+        judged.level();
         Ok(judged.reason == KeyReason::Ok)
     }
 
@@ -157,6 +166,7 @@ impl Engine {
         let client = context.client_address();
         let judged = self.judge_api_key(presented, scopes, client, |key| key.into())?;
         let request_id = self.record_check(&judged, client, context);
+        judged.level();
         let has_own_limit = judged.key.as_ref().is_some_and(|key| key.rate_limit.is_some());
         let key = judged.key.and_then(|key| Some((judged.named?, key.wanted)));
         Ok(KeyAnswer {

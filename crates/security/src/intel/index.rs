@@ -327,6 +327,7 @@ impl Engine {
     /// After an import or a removal in bulk: makes a new file now if enough has changed, so that nobody who starts
     /// later has to. What keeps it from being made is logged; what was stored is stored.
     pub(super) fn index_what_changed(&self) {
+        self.files.store.end_of_bulk();
         let make = || -> Result<()> {
             let file = self.named_index(None)?;
             let (made_at, entries) = file.map_or((0, 0), |file| (file.revision(), file.len()));

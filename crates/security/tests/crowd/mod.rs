@@ -7,7 +7,7 @@ use security_credentials::{CredentialEvent, HistoryEntry, IssuedKey, KeyDraft, K
 use security_store::EmbeddedStore;
 
 /// Keys of one transaction.
-const BATCH: usize = 5000;
+const BATCH: usize = 50_000;
 
 struct Silent;
 
@@ -39,11 +39,15 @@ pub(crate) fn make(folder: &Path, count: usize, seed: u64, every: usize) -> Vec<
     let pepper = Pepper::new(&Secret::new(pepper)).unwrap();
     let store = store(folder);
     let mut chance = Steps(seed);
+    let mut made: Vec<(usize, Token)> =
+        (0..count).map(|number| (number, Token::generate("sk", &mut chance).unwrap())).collect();
+    // In the order of the store's own pages: millions at random would each bring a page in and out.
+    made.sort_unstable_by(|(_, a), (_, b)| a.id.cmp(&b.id));
     let mut tokens = Vec::new();
-    for from in (0..count).step_by(BATCH) {
+    let mut made = made.into_iter().peekable();
+    while made.peek().is_some() {
         let mut keys = Vec::new();
-        for number in from..count.min(from + BATCH) {
-            let token = Token::generate("sk", &mut chance).unwrap();
+        for (number, token) in made.by_ref().take(BATCH) {
             let draft = KeyDraft {
                 scopes: vec!["read".into(), format!("tenant:{}", number % 50)],
                 owner: Some("crowd".into()),
@@ -61,11 +65,12 @@ pub(crate) fn make(folder: &Path, count: usize, seed: u64, every: usize) -> Vec<
             };
             keys.push((IssuedKey::issue(draft, &token.id, digest, Timestamp::EPOCH).unwrap(), line));
             if number % every == 0 {
-                tokens.push((token.id, token.secret));
+                tokens.push((number, token));
             }
         }
         assert_eq!(store.save_new_issued_keys(&keys).unwrap(), keys.len());
         assert_eq!(store.save_new_issued_keys(&keys[..1]).unwrap(), 0, "ids that are taken stay as they are");
     }
-    tokens
+    tokens.sort_unstable_by_key(|(number, _)| *number);
+    tokens.into_iter().map(|(_, token)| (token.id, token.secret)).collect()
 }

@@ -20,15 +20,21 @@ struct Family {
     words: &'static [&'static str],
     /// Signs of which a text must have one before the check is worth its time; none if empty.
     needs: Signs,
+    /// How many units of work a check is.
+    cost: u8,
 }
 
 impl Family {
     const fn new(rule: &'static Rule, check: Check, words: &'static [&'static str]) -> Self {
-        Self { rule, check, words, needs: Signs::NONE }
+        Self { rule, check, words, needs: Signs::NONE, cost: 1 }
     }
 
     const fn needing(self, needs: Signs) -> Self {
         Self { needs, ..self }
+    }
+
+    const fn costing(self, cost: u8) -> Self {
+        Self { cost, ..self }
     }
 }
 
@@ -82,7 +88,7 @@ pub(super) fn scan(
         let family = automaton.families[usize::from(at)];
         if family.rule.paranoia > paranoia || !signs.allow(family.needs) {
             done |= 1 << at;
-        } else if !work.check() {
+        } else if !work.check_of(family.cost) {
             return;
         } else if (family.check)(text, hit.start(), hit.end()) {
             done |= 1 << at;

@@ -5,6 +5,9 @@ use super::{
     Family, always,
 };
 
+/// What is inside of a template is read by an automaton of its own.
+const TEMPLATE: u8 = 4;
+
 pub(super) const SERVER: &[Family] = &[
     Family::new(&rules::PATH_TRAVERSAL, checks::is_traversal, &["../", "..\\", "..;/", "..../", "....\\"]),
     Family::new(&rules::PATH_DOTS, checks::is_parent, &["../", "..\\"]),
@@ -275,8 +278,9 @@ pub(super) const SERVER: &[Family] = &[
         &rules::TEMPLATE_EXPRESSION,
         checks::is_template,
         &["{{", "${", "#{", "*{", "@{", "%{", "<%", "[[${", "~{", "$!{", "@(", "[="],
-    ),
-    Family::new(&rules::TEMPLATE_DIRECTIVE, checks::is_directive, &["{%"]),
+    )
+    .costing(TEMPLATE),
+    Family::new(&rules::TEMPLATE_DIRECTIVE, checks::is_directive, &["{%"]).costing(TEMPLATE),
     Family::new(
         &rules::TEMPLATE_DIRECTIVE,
         always,

@@ -1,8 +1,9 @@
 //! The keys that changed since the key table was made; all keys where there is no table.
 
-use std::{hint::black_box, sync::Arc};
+use std::{hint::black_box, net::IpAddr, sync::Arc};
 
-use security_credentials::IssuedKey;
+use security_core::Timestamp;
+use security_credentials::{Digest, IssuedKey, KeyVerdict};
 
 /// So many changes are put into their places one by one; more are sorted in together.
 const FEW: usize = 64;
@@ -35,8 +36,19 @@ pub(super) struct Near<'d> {
 
 impl<'d> Near<'d> {
     /// The key, if it is the one that was looked for.
-    pub(super) fn found(self) -> Option<&'d Arc<IssuedKey>> {
+    pub(super) fn found(&self) -> Option<&'d Arc<IssuedKey>> {
         self.is_it.then_some(self.key)
+    }
+
+    /// What the key says to a token, whosever that is.
+    pub(super) fn judge(
+        &self,
+        digest: &Digest,
+        now: Timestamp,
+        scopes: &[&str],
+        client: Option<IpAddr>,
+    ) -> KeyVerdict {
+        self.key.judge(digest, now, scopes, client)
     }
 }
 
@@ -89,8 +101,7 @@ impl Delta {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use security_core::Timestamp;
-    use security_credentials::{Digest, KeyDraft};
+    use security_credentials::KeyDraft;
     use std::collections::BTreeMap;
 
     fn key(number: u32, name: u32) -> IssuedKey {
@@ -111,7 +122,7 @@ mod tests {
                 prop_assert_eq!(delta.len(), peer.len());
                 for number in 0..301 {
                     let id = format!("{number:017}");
-                    let found = delta.near(&id).and_then(Near::found).map(|key| key.name.clone());
+                    let found = delta.near(&id).as_ref().and_then(Near::found).map(|key| key.name.clone());
                     prop_assert_eq!(found, peer.get(&number).map(|name| format!("n{name}")));
                     prop_assert_eq!(delta.contains(&id), peer.contains_key(&number));
                 }
