@@ -37,7 +37,7 @@ import contextlib, io, json, os, time
 import flask, security
 
 YEAR = 31_556_952
-TO_9999 = int(253_370_764_800 - time.time())
+TO_9999 = int(253_370_764_800 - time.time()) + 86_400
 told = {}
 
 def ahead(seconds):

@@ -211,7 +211,7 @@ fn an_openioc_document_is_a_feed() {
     place.write("a.ioc", &document);
     let report = place.run(&["ioc", "import", "a.ioc", "--json"]).exits(0).record();
     assert_eq!((&report["format"], &report["added"]), (&json!("openioc"), &json!(1)));
-    place.write("bomb.ioc", &format!("<!DOCTYPE ioc [<!ENTITY a \"x\">]>{document}"));
+    place.write("bomb.ioc", format!("<!DOCTYPE ioc [<!ENTITY a \"x\">]>{document}"));
     place.run(&["ioc", "import", "bomb.ioc"]).exits(1);
 }
 

@@ -13,6 +13,11 @@ pub struct RotationLock {
 }
 
 impl RotationLock {
+    /// Whether anybody ever rotated a credential of this data directory; one look, and no store is opened for it.
+    pub fn was_ever_taken(data_dir: &Path, credential: &str) -> bool {
+        data_dir.join("credentials").join(format!(".rotation-{credential}.lock")).exists()
+    }
+
     /// Takes the lock of a credential of a data directory; `None` while somebody has it.
     /// # Errors
     /// When its file cannot be made or opened.

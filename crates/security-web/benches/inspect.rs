@@ -39,6 +39,14 @@ fn main() {
         let each = best(|| refused_body(content_type, &body));
         println!("{name:16} {:9.0}", body.len() as f64 / each / 1e6);
     }
+    println!("\nbodies of 256 KiB, with the budgets of a new policy     ms   reasons");
+    for (name, content_type, body) in holds() {
+        let headers = [("content-type", content_type.as_bytes())];
+        let request =
+            RequestView { path: "/", headers: &headers, body: Some(&body), ..RequestView::default() };
+        let look = || inspect(&InspectionPolicy::default(), &request);
+        println!("{name:50} {:8.2} {:6}", best(look) * 1e3, look().reasons.len());
+    }
     println!("\nns a byte, by size of one value      4 KiB   64 KiB    1 MiB   growth from 64 KiB to 1 MiB");
     for (name, unit) in GENERATORS {
         let figures: Vec<f64> = [4usize, 64, 1024]
@@ -134,6 +142,31 @@ fn bodies() -> [(&'static str, &'static str, Vec<u8>); 6] {
             serde_json::json!({"html": filled(&html)}).to_string().into_bytes(),
         ),
     ]
+}
+
+/// Documents that hold a thread for as long as they can.
+fn holds() -> Vec<(String, &'static str, Vec<u8>)> {
+    const SIZE: usize = 256 << 10;
+    const JSON: &str = "application/json";
+    let strings = |value: &str| {
+        let item = serde_json::json!(value).to_string() + ",";
+        format!("[{}0]", item.repeat((SIZE - 4) / item.len())).into_bytes()
+    };
+    let mut holds: Vec<(String, &'static str, Vec<u8>)> = [
+        ("attacks of SQL", "1' union select username, password from users where 1=1-- x"),
+        ("long attacks of SQL", "1' and (select ascii(substr(password,1,1)) from users limit 1)>64 and 'a'='a' or extractvalue(1,concat(0x7e,user()))-- and some more text"),
+        ("attacks of XSS", "<img src=x onerror=alert(document.cookie)>"),
+        ("suspicious, and no attack", "it's user's or '5' and the like, by name; (or not) = x, or y -- well, 'perhaps' or \"not\" group"),
+        ("half an attack", "' or name and a - b and order by c like d or e '"),
+        ("base64", "PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0PiB4IHggeCB4IHggeCB4IHggeCB4IHg="),
+    ]
+    .into_iter()
+    .map(|(name, value)| (format!("JSON of {name}"), JSON, strings(value)))
+    .collect();
+    for (name, unit) in GENERATORS {
+        holds.push((name.into(), "text/plain", unit.bytes().cycle().take(SIZE).collect()));
+    }
+    holds
 }
 
 /// One value repeated until it is long: what is meant to be slow.

@@ -158,6 +158,7 @@ fn reasons_say_where_and_show_no_secrets() {
         assert!(query(&format!("{name}=1")).is_denied, "{name}");
     }
     let found = header("Cookie", b"sid=%3Cscript%3Ex%3C/script%3E");
+    assert!(found.is_denied);
     assert!(found.reasons.iter().all(|reason| reason.where_ == "cookie:sid" && reason.evidence == "****"));
     let found = look(RequestView { path: "/files/%2e%2e/%2e%2e/etc/x", ..RequestView::default() });
     assert_eq!((found.reasons[0].where_.as_str(), found.is_denied), ("path", true));

@@ -183,7 +183,22 @@ fn a_byte_order_mark_makes_no_document_a_form() {
         let document = "\u{feff}<a b='x'>' O&#82; &#49;=&#49;&#32;--</a>";
         assert!(!passes_as(content_type, document), "{content_type}");
     }
-    assert!(!passes_as("", format!("\u{feff}{{\"a=b\": \"\\u003cscript>alert(1)</script>\"}}")));
+    assert!(!passes_as("", "\u{feff}{\"a=b\": \"\\u003cscript>alert(1)</script>\"}"));
+}
+
+#[test]
+fn texts_on_both_sides_of_what_is_no_text_are_one() {
+    for text in [
+        "&lt;script>a<!-- x -->lert(1)&lt;/script>",
+        "&lt;script>a<?x y?>lert(1)&lt;/script>",
+        "&lt;scr<![CDATA[ipt>alert(1)</scr]]>ipt>",
+        "&lt;scr<!-- > --><!-- < --><![CDATA[ipt>alert(1)</script>]]>",
+    ] {
+        let document = format!("<?xml version=\"1.0\"?><a>{text}</a>");
+        assert!(!passes_as("application/xml", document), "{text}");
+    }
+    let fine = "<?xml version=\"1.0\"?><a>fine <!-- words --> and <![CDATA[a < b && c]]> more</a>";
+    assert!(passes_as("application/xml", fine));
 }
 
 #[test]

@@ -83,8 +83,9 @@ const REFUSAL_MICROS: i64 = 4;
 /// clock was set meanwhile, there is nothing to be hidden any more.
 pub(crate) fn level_refusal(begun: Timestamp) {
     // The wait ends when the clock is read the first time after the end. How much later that is must not hang together
-    // with when the waiting began, so it begins at random within some readings of the clock.
-    for step in 0..uuid().as_bytes()[0] {
+    // with when the waiting began, so it begins at random within some forty readings of the clock.
+    let [low, high, ..] = *uuid().as_bytes();
+    for step in 0..u16::from_le_bytes([low, high & 0x0f]) {
         std::hint::black_box(step);
     }
     let taken = || now().as_micros() - begun.as_micros();

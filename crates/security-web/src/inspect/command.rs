@@ -189,7 +189,7 @@ fn closes_a_tag(rest: &[u8]) -> bool {
 pub(super) fn is_whole_command(text: &[u8]) -> bool {
     const FOLDERS: [&[u8]; 5] = [b"/bin/", b"/usr/bin/", b"/sbin/", b"/usr/sbin/", b"/usr/local/bin/"];
     const MOST_WORDS: usize = 8;
-    if text.split(|byte| *byte == b' ').nth(MOST_WORDS).is_some() {
+    if memchr::memchr_iter(b' ', text).nth(MOST_WORDS - 1).is_some() {
         return false;
     }
     let mut cursor = Cursor::new(text, 0);

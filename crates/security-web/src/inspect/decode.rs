@@ -37,10 +37,12 @@ fn decode_once(input: &[u8], out: &mut Vec<u8>) -> bool {
     let is_ascii = input.is_ascii();
     loop {
         let rest = &input[at..];
-        let next = match is_ascii {
-            true => memchr::memchr3(b'%', b'&', b'\\', rest),
-            false => rest.iter().position(|byte| CODED.has_byte(*byte)),
-        };
+        // Codes stand close together or far apart.
+        let near = rest.iter().take(16).position(|byte| CODED.has_byte(*byte));
+        let next = near.or_else(|| match rest.get(16..)? {
+            far if is_ascii => memchr::memchr3(b'%', b'&', b'\\', far).map(|at| at + 16),
+            far => far.iter().position(|byte| CODED.has_byte(*byte)).map(|at| at + 16),
+        });
         let plain = next.unwrap_or(rest.len());
         out.extend_from_slice(&rest[..plain]);
         at += plain;

@@ -161,7 +161,8 @@ pub(super) fn is_new_html(text: &[u8], _start: usize, end: usize) -> bool {
 /// Whether what stands behind `<script>` may be a script, and not the rest of a sentence about it.
 pub(super) fn has_code(behind: &[u8]) -> bool {
     let end = memchr::memchr(b'<', behind).unwrap_or(behind.len());
-    end > 0 && behind[..end].iter().any(|byte| b"(=`[{;\\&/+%".contains(byte))
+    let is_closed = behind[end..].get(..8).is_some_and(|tag| tag.eq_ignore_ascii_case(b"</script"));
+    end > 0 && (is_closed || behind[..end].iter().any(|byte| b"(=`[{;\\&/+%".contains(byte)))
 }
 
 /// A script element that is more than its name.

@@ -18,9 +18,8 @@ pub(super) fn is_suspicious(value: &[u8]) -> bool {
         let outside = without_quoted(value);
         let words = Words::of(&outside);
         let has_comment = has_pair(&outside, b'-', b'-') || has_pair(&outside, b'/', b'*');
-        if !has_comment && !(words.has_statement || words.has_only_sql || words.joins || words.has_concat)
-            || !has_comment && is_sentence(&outside, &words)
-        {
+        let names_sql = words.has_statement || words.has_only_sql || words.joins || words.has_concat;
+        if !has_comment && (!names_sql || is_sentence(&outside, &words)) {
             return false;
         }
     }

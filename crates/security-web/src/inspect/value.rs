@@ -126,9 +126,9 @@ fn look_at_decoded(
     patterns::scan(normal, signs, paranoia, work, &mut note);
     let all = normal.len();
     // Of a path, its last segment is what an application takes for a value.
-    let (expression, its_signs) = match decoded.rsplit(|byte| *byte == b'/').next() {
-        Some(segment) if place.part == Part::Path => (segment, Signs::of(segment)),
-        _ => (decoded, signs),
+    let (expression, its_signs) = match memchr::memrchr(b'/', decoded).filter(|_| place.part == Part::Path) {
+        Some(slash) => (&decoded[slash + 1..], Signs::of(&decoded[slash + 1..])),
+        None => (decoded, signs),
     };
     if !has_sql.get() && !has_grammar && may_be_sql(expression, its_signs, paranoia) {
         match tokenised::sql(expression, paranoia > 1, work) {

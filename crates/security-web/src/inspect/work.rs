@@ -8,8 +8,10 @@
 const BASE: usize = 2048;
 /// One more for so many bytes: programs, the densest of texts, need half as many.
 const BYTES_A_CHECK: usize = 4;
+/// Checks that every value adds: both tokenisers may read each, so that no list of short texts is too much.
+const A_VALUE: usize = 32;
 /// What a run of a tokeniser counts for, and one more for so many bytes of it.
-const TOKENISER: usize = 40;
+const TOKENISER: usize = 16;
 const BYTES_TOKENISED: usize = 32;
 
 /// The checks that are left; one unit is a look at no more than a few hundred bytes.
@@ -27,7 +29,7 @@ impl Work {
 
     /// What a value of so many bytes adds.
     pub(super) fn add(&mut self, bytes: usize) {
-        self.left += bytes.div_ceil(BYTES_A_CHECK);
+        self.left += A_VALUE + bytes.div_ceil(BYTES_A_CHECK);
     }
 
     /// Whether there was one check left.

@@ -103,6 +103,39 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The document without comments and instructions, and with its CDATA sections as plain text: what stands on both sides
+/// of one is one text. `None` where there are none.
+pub(super) fn joined(text: &[u8]) -> Option<Vec<u8>> {
+    const BETWEEN: [(&[u8], &[u8]); 3] = [(b"<!--", b"-->"), (b"<![CDATA[", b"]]>"), (b"<?", b"?>")];
+    let mut joined = Vec::new();
+    let mut rest = text;
+    while let Some(at) = memchr(b'<', rest) {
+        let (before, tag) = rest.split_at(at);
+        joined.extend_from_slice(before);
+        let Some((open, close)) = BETWEEN.into_iter().find(|(open, _)| tag.starts_with(open)) else {
+            joined.push(b'<');
+            rest = &tag[1..];
+            continue;
+        };
+        let inside = &tag[open.len()..];
+        let end = memmem::find(inside, close).unwrap_or(inside.len());
+        if open == b"<![CDATA[" {
+            for byte in &inside[..end] {
+                match byte {
+                    b'<' => joined.extend_from_slice(b"&lt;"),
+                    b'&' => joined.extend_from_slice(b"&amp;"),
+                    byte => joined.push(*byte),
+                }
+            }
+        }
+        rest = inside.get(end + close.len()..).unwrap_or_default();
+    }
+    joined.extend_from_slice(rest);
+    // The declaration at the beginning joins nothing.
+    let plain = if text.starts_with(b"<?xml") { memmem::find(text, b"?>").map_or(0, |at| at + 2) } else { 0 };
+    (joined.len() + plain != text.len()).then_some(joined)
+}
+
 /// Where a tag's `>` is, outside of quotation marks.
 fn tag_end(rest: &[u8], from: usize) -> usize {
     let mut quote = None;

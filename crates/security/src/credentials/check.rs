@@ -54,14 +54,6 @@ struct Judged<'p, T> {
 }
 
 impl<T> Judged<'_, T> {
-    /// Lets a refusal take as long as any other one. A text that is no token of ours, or one with a typo, is told by
-    /// its looks, and its refusal ends when it ends.
-    fn level(&self) {
-        if self.reason != KeyReason::Ok && self.named.is_some() {
-            world::level_refusal(self.at);
-        }
-    }
-
     /// It is judged as the document's `API_KEY`.
     fn settle(&mut self, verdict: Verdict) {
         self.of_document = true;
@@ -118,7 +110,7 @@ impl Engine {
         let client = context.client_address();
         let judged = self.judge_api_key(presented, &[], client, |_| ())?;
         self.record_check(&judged, client, context);
-        judged.level();
+        level(judged.at, judged.reason, judged.named.is_some());
         Ok(judged.reason == KeyReason::Ok)
     }
 
@@ -166,17 +158,19 @@ impl Engine {
         let client = context.client_address();
         let judged = self.judge_api_key(presented, scopes, client, |key| key.into())?;
         let request_id = self.record_check(&judged, client, context);
-        judged.level();
+        let (at, is_named) = (judged.at, judged.named.is_some());
         let has_own_limit = judged.key.as_ref().is_some_and(|key| key.rate_limit.is_some());
         let key = judged.key.and_then(|key| Some((judged.named?, key.wanted)));
-        Ok(KeyAnswer {
+        let answer = KeyAnswer {
             valid: judged.reason == KeyReason::Ok,
             reason: judged.reason,
             key,
             retry_after: judged.retry_after,
             request_id,
             has_own_limit,
-        })
+        };
+        level(at, answer.reason, is_named);
+        Ok(answer)
     }
 
     /// Judges what was presented; `wanted` says what is wanted of a key whose secret is right.
@@ -362,6 +356,14 @@ impl RequestId {
             Self::Made(id) => id.to_string(),
             Self::Given(text) => text,
         }
+    }
+}
+
+/// Lets a refusal take as long as any other one, as the last thing that is done for it. A text that is no token of
+/// ours, or one with a typo, is told by its looks, and its refusal ends when it ends.
+fn level(begun: Timestamp, reason: KeyReason, is_named: bool) {
+    if reason != KeyReason::Ok && is_named {
+        world::level_refusal(begun);
     }
 }
 

@@ -142,12 +142,17 @@ impl Engine {
     /// resolved by the next rotation.
     pub(crate) fn resolve_rotations(&self) {
         for kind in CredentialKind::ALL {
-            let left_behind =
-                self.documents().is_ok_and(|known| known.record(kind).is_some_and(|it| it.pending.is_some()));
-            if !left_behind {
+            // A start reads nothing for what never was.
+            if !RotationLock::was_ever_taken(self.data_dir(), kind.as_str()) {
                 continue;
             }
-            let resolved = self.rotation_turn(kind).and_then(|_turn| self.give_up(kind));
+            let left_behind =
+                self.files.store.credential(kind).map(|record| record.and_then(|it| it.pending));
+            let resolved = match left_behind {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) => self.rotation_turn(kind).and_then(|_turn| self.give_up(kind)),
+                Err(fault) => Err(fault.into()),
+            };
             match resolved {
                 Ok(()) | Err(Error::RotationUnderWay { .. }) => {}
                 Err(error) => {
