@@ -36,7 +36,7 @@ class _ApiKey(APIKeyHeader):
         self.scopes = scopes
 
     async def __call__(  # type: ignore[override]
-        self, connection: HTTPConnection, _bearer: None = Security(_BEARER)
+        self, connection: HTTPConnection, _bearer: Any = Security(_BEARER)
     ) -> Mapping[str, Any] | None:
         state = state_of(connection.scope)
         if state is not None:
