@@ -77,6 +77,9 @@ pub(crate) fn uuid() -> uuid::Uuid {
 /// What a refusal takes, from the clock that it was judged by on: longer than any of them needs.
 const REFUSAL_MICROS: i64 = 4;
 
+/// Readings of the clock that a refusal waits for at most; one takes some 25 ns, or 200 where the kernel is asked.
+const MOST_READINGS: u32 = 4096;
+
 /// Waits until a refusal that began then has taken as long as every other one, so that its time does not tell why.
 ///
 /// A refusal that took longer, as it had to ask the store, is rounded up to a multiple. After a millisecond, or when the
@@ -94,7 +97,9 @@ pub(crate) fn level_refusal(begun: Timestamp) {
         return;
     }
     let end = (so_far / REFUSAL_MICROS + 1) * REFUSAL_MICROS;
-    while (0..end).contains(&taken()) {}
+    // A clock that stands, as beyond the year 9999, must not hold anybody.
+    let mut readings = 0..MOST_READINGS;
+    while (0..end).contains(&taken()) && readings.next().is_some() {}
 }
 
 /// The account that the process runs as and its program: `uid 1000, python3.11`.
