@@ -212,6 +212,8 @@ fn of_two_at_once_one_wins_and_the_other_is_told_while_checks_go_on() {
     let (mine, other) = (engine(folder.path()), engine(folder.path()));
     let (slow, entered, go_on) = Slow::new();
     std::thread::scope(|scope| {
+        // Ends with this closure, so that what fails below is told and not waited for.
+        let go_on = go_on;
         let first = scope.spawn(|| rotate(&mine, &slow, 0));
         entered.recv().unwrap();
         for engine in [&mine, &other] {
@@ -225,7 +227,7 @@ fn of_two_at_once_one_wins_and_the_other_is_told_while_checks_go_on() {
             assert_eq!(told.code(), "rotation-under-way");
             assert!(accepts(engine, OLD.as_bytes()));
             assert!(engine.status()["credentials"]["DB_PASSWORD"]["rotating_since"].is_string());
-            engine.rotate_credential("MAIL_API_KEY", None, Duration::ZERO).unwrap();
+            engine.rotate_credential("API_KEY", None, Duration::ZERO).unwrap();
             let key = engine.issue_api_key(security::IssueRequest { name: "n".into(), ..Default::default() });
             assert!(engine.verify_api_key(key.unwrap().1.expose(), UsageContext::default()).unwrap());
         }
@@ -352,6 +354,7 @@ fn change_beneath(folder: &Path, change: impl FnOnce(&mut CredentialRecord)) {
     store.save_credential(&record, &line).unwrap();
 }
 
+/// Hooks are the process's, so no other test here rotates this credential.
 #[test]
 fn a_schedule_rotates_what_is_due_and_retires_what_is_over() {
     let folder = tempfile::tempdir().unwrap();
