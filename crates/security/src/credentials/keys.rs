@@ -137,7 +137,7 @@ impl Engine {
         id: &str,
         digest: impl FnOnce() -> Digest,
         asked: Question<'_>,
-        seen: &impl Fn(KeyFacts<'_>) -> Option<T>,
+        seen: &mut impl FnMut(KeyFacts<'_>) -> Option<T>,
     ) -> Result<(KeyVerdict, Option<T>)> {
         let Question { now, scopes, client, words } = asked;
         let unknown = |digest: &Digest| (IssuedKey::judge_unknown(digest), None);
