@@ -187,7 +187,7 @@ class UnreadBodies(ServerCase):
         port = self.serve(server, app, "max_bytes = 3000", *options)
         coded = b"Content-Type: application/json\r\nContent-Encoding: br\r\n"
         for status, path, rest in (
-            (413, b"/open", self.SIZED % (2 * len(self.WITHIN), 2 * self.WITHIN)),
+            (413, b"/open", self.SIZED % (3 * len(self.WITHIN), 3 * self.WITHIN)),
             (415, b"/open", coded + self.SIZED % (len(self.WITHIN), self.WITHIN)),
             (403, b"/bare", b"X-API-Key: wrong\r\n" + self.CHUNKED),
         ):
