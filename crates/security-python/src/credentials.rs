@@ -519,7 +519,8 @@ pub(crate) fn import_api_keys<'py>(
     const ARGUMENT: &str = "records_or_path";
     let prefix = optional("prefix", prefix, Given::text)?;
     let report = if let Ok(path) = records_or_path.extract::<std::path::PathBuf>() {
-        let file = py.detach(|| std::fs::File::open(&path)).map_err(|error| crate::intel::at(&path, error))?;
+        let file =
+            py.detach(|| std::fs::File::open(&path)).map_err(|error| crate::intel::at(&path, error))?;
         let input = std::io::BufReader::with_capacity(1 << 16, file);
         detached(py, || security::current()?.import_api_key_file(input, prefix.as_deref()))?
     } else {

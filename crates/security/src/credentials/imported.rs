@@ -8,6 +8,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     io::{self, BufRead, Read},
+    net::IpAddr,
     sync::{PoisonError, RwLock},
 };
 
@@ -83,7 +84,7 @@ pub(super) enum Presented<'p, T> {
     Known(Cow<'p, str>, KeyVerdict, Option<T>),
     /// None that was imported.
     Nobodys,
-    /// That cannot be told now: too many slow hashes are being computed.
+    /// That cannot be told now: too many slow hashes are being computed, or enough of this client.
     Busy,
 }
 
@@ -121,7 +122,9 @@ impl Engine {
                 return Ok(Presented::Known(Cow::Owned(id), verdict, key));
             };
             let Some(key) = self.files.store.issued_key(&id)? else { continue };
-            let Some(key) = self.rehashed(key, presented, digest)? else { return Ok(Presented::Busy) };
+            let Some(key) = self.rehashed(key, presented, digest, asked.client)? else {
+                return Ok(Presented::Busy);
+            };
             let verdict = key.judge(digest, asked.now, asked.scopes, asked.client);
             let right = verdict.reason != KeyReason::Unknown;
             if !right && !verdict.superseded {
@@ -136,11 +139,17 @@ impl Engine {
     }
 
     /// The key with the presented text's digest in place of its foreign hash, if it has passed that; `None` when too
-    /// many are being computed.
-    fn rehashed(&self, mut key: IssuedKey, presented: &[u8], digest: &Digest) -> Result<Option<IssuedKey>> {
+    /// many are being computed, or enough of this client.
+    fn rehashed(
+        &self,
+        mut key: IssuedKey,
+        presented: &[u8],
+        digest: &Digest,
+        client: Option<IpAddr>,
+    ) -> Result<Option<IssuedKey>> {
         let Some(hash) = key.foreign.clone() else { return Ok(Some(key)) };
         let passed = if hash.is_slow() {
-            let Some(_place) = self.credentials.slow_hashes.enter() else { return Ok(None) };
+            let Some(_place) = self.credentials.slow_hashes.enter(client) else { return Ok(None) };
             hash.verify(presented)
         } else {
             hash.verify(presented)
