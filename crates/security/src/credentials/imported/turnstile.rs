@@ -14,8 +14,9 @@ use security_web::client_network;
 const AT_ONCE: usize = 2;
 /// Waiting; the next one is turned away.
 const WAITING: usize = 16;
-/// Of one client, at once and waiting together. Of who gives no client's address, any number.
-const OF_ONE: usize = 4;
+/// Of one client, at once and waiting together: enough for the threads of a server that starts, and a third of the places
+/// is left to others. Of who gives no client's address, any number.
+const OF_ONE: usize = 12;
 /// How long one waits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
