@@ -90,6 +90,14 @@ impl IssuedKey {
         self.version += 1;
     }
 
+    /// Puts another hash of an imported key's token in its foreign hash's place: a slow one, where the token can be guessed.
+    pub fn slow_down(&mut self, hash: ForeignHash) {
+        if self.foreign.is_some() {
+            self.foreign = Some(hash);
+            self.version += 1;
+        }
+    }
+
     /// A reason as it is kept: without the secret of a token of ours, which whoever reports a leak may well paste.
     /// # Errors
     /// [`CredentialError::Label`] for a reason of more than 512 characters, or with control characters.

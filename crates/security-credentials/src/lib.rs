@@ -81,7 +81,7 @@ pub use port::{CredentialChanges, CredentialStore};
 pub use rotation::{PendingRotation, RotationPhase};
 pub use secret_name::SecretName;
 pub use secret_version::{Rewrap, Rewrapped, SecretEntry, SecretStore, SecretVersion, VersionFacts};
-pub use strength::{StrengthReport, validate};
+pub use strength::{StrengthReport, is_guessable, validate};
 pub use suspicion::{Finding, FindingType, Thresholds, analyse};
 pub use token::{FoundToken, ParsedToken, Token, find_tokens, redact_tokens};
 pub use token_scan::{TokenPlace, TokenScanner};
