@@ -108,7 +108,7 @@ impl Engine {
     /// When the store cannot be read: nothing is accepted then.
     pub fn verify_api_key(&self, presented: &[u8], context: UsageContext) -> Result<bool> {
         let client = context.client_address();
-        let judged = self.judge_api_key(presented, &[], client, |_| ())?;
+        let judged = self.judge_api_key(presented, &[], client, false, |_| Some(()))?;
         self.record_check(&judged, client, context);
         level(judged.at, judged.reason, judged.named.is_some());
         Ok(judged.reason == KeyReason::Ok)
@@ -156,7 +156,7 @@ impl Engine {
         context: UsageContext,
     ) -> Result<KeyAnswer<'p>> {
         let client = context.client_address();
-        let judged = self.judge_api_key(presented, scopes, client, |key| key.into())?;
+        let judged = self.judge_api_key(presented, scopes, client, true, KeyDescription::of)?;
         let request_id = self.record_check(&judged, client, context);
         let (at, is_named) = (judged.at, judged.named.is_some());
         let has_own_limit = judged.key.as_ref().is_some_and(|key| key.rate_limit.is_some());
@@ -173,13 +173,15 @@ impl Engine {
         Ok(answer)
     }
 
-    /// Judges what was presented; `wanted` says what is wanted of a key whose secret is right.
+    /// Judges what was presented; `wanted` says what is wanted of a key whose secret is right, `words` whether that is more
+    /// than its terms.
     fn judge_api_key<'p, T>(
         &self,
         presented: &'p [u8],
         scopes: &[String],
         client: Option<IpAddr>,
-        wanted: impl Fn(KeyFacts<'_>) -> T,
+        words: bool,
+        wanted: impl Fn(&KeyFacts<'_>) -> Option<T>,
     ) -> Result<Judged<'p, T>> {
         self.follow_credentials()?;
         let now = world::now();
@@ -203,13 +205,23 @@ impl Engine {
             digest
         };
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
-        let asked = Question { now, scopes: &scopes, client };
-        let seen = |key: KeyFacts<'_>| Seen {
-            rate_limit: key.rate_limit,
-            canary: key.canary.then(|| key.name.to_owned()),
-            wanted: wanted(key),
+        let asked = Question { now, scopes: &scopes, client, words };
+        let seen = |key: KeyFacts<'_>| {
+            let canary = match key.canary {
+                true => Some(key.texts()?.0.to_owned()),
+                false => None,
+            };
+            Some(Seen { rate_limit: key.rate_limit, canary, wanted: wanted(&key)? })
         };
+        // What the token's key is counted by.
+        let mut counted = 0;
         let found = if let Some(token) = ParsedToken::parse(presented) {
+            let digest = || {
+                // Most keys have a limit; those that have none cost this all the same, as all else of a check.
+                counted = LimitScope::Key(token.id()).hash(self.limit_seed);
+                self.words.bring_near(counted);
+                digest()
+            };
             let (verdict, key) = self.judge_issued(token.id(), digest, asked, &seen)?;
             let is_ours = verdict.reason != KeyReason::Unknown || verdict.superseded;
             let found = if is_ours || document.is_accepted() || documents.routes.is_empty() {
@@ -252,8 +264,10 @@ impl Engine {
         if verdict.is_ok()
             && let Some(KeyRate::Limited(rate)) = key.as_ref().and_then(|key| key.rate_limit)
         {
-            let scope = LimitScope::Key(&id);
-            let admission = security_web::admit(&self.words, self.limit_seed, scope, rate, now);
+            if matches!(id, Cow::Owned(_)) {
+                counted = LimitScope::Key(&id).hash(self.limit_seed);
+            }
+            let admission = security_web::admit_at(&self.words, counted, rate, now);
             if !admission.admitted {
                 judged.reason = KeyReason::RateLimited;
                 judged.note = UseNote::Refused(KeyReason::RateLimited);

@@ -108,7 +108,7 @@ impl Engine {
         presented: &[u8],
         digest: &Digest,
         asked: Question<'_>,
-        seen: &impl Fn(KeyFacts<'_>) -> T,
+        seen: &impl Fn(KeyFacts<'_>) -> Option<T>,
     ) -> Result<Presented<'static, T>> {
         let texts = &self.credentials.imported;
         if let Some((id, judged_by)) = texts.find(digest) {
@@ -142,7 +142,8 @@ impl Engine {
                 continue;
             }
             texts.remember(digest, &id, judged_by);
-            return Ok(Presented::Known(Cow::Owned(id), verdict, right.then(|| seen((&key).into()))));
+            let seen = seen((&key).into()).filter(|_| right);
+            return Ok(Presented::Known(Cow::Owned(id), verdict, seen));
         }
         Ok(wrong)
     }

@@ -229,8 +229,9 @@ impl<'s> Scan<'s> {
     ) -> Result<()> {
         self.engine.follow_credentials()?;
         let digest = || self.engine.pepper.digest(token.expose());
-        let asked = Question { now: world::now(), scopes: &[], client: None };
-        let named = |key: KeyFacts<'_>| (key.name.to_owned(), key.owner.map(str::to_owned));
+        let asked = Question { now: world::now(), scopes: &[], client: None, words: true };
+        let named =
+            |key: KeyFacts<'_>| key.texts().map(|(name, owner)| (name.to_owned(), owner.map(str::to_owned)));
         let (verdict, key) = self.engine.judge_issued(token.id(), digest, asked, &named)?;
         let known = match key {
             Some(key) => Some(key),
