@@ -163,7 +163,10 @@ fn main() {
         .chain(hostile.map(|piece| (piece, piece.repeat(SIZE / 4 / piece.len()))));
     for (name, text) in corpora.filter(|(name, _)| wanted(name) || once.as_deref() == Some(name)) {
         if once.is_some() {
-            black_box(extract(black_box(&text), &ExtractOptions { max_hits: usize::MAX, ..ExtractOptions::default() }));
+            black_box(extract(
+                black_box(&text),
+                &ExtractOptions { max_hits: usize::MAX, ..ExtractOptions::default() },
+            ));
             continue;
         }
         let (through, masks) = (speed(&text, extract_through), speed(&text, extract));
