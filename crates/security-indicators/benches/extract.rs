@@ -75,6 +75,17 @@ fn reports() -> String {
     })
 }
 
+/// Next to nothing but indicators, as `benches/extractors.py` makes it.
+fn dense() -> String {
+    let mut number = 0;
+    grown(|text, n| {
+        let (b, s) = (number % 250, number % 60);
+        writeln!(text, "The implant resolves evil{number}[.]example[.]com and fetches hxxps://c2-{number}.example.net/gate.php?id={b} over TLS; when this fails it falls back to 203[.]0[.]113[.]{b}:8443. Its second stage (SHA-256 {:016x}{:016x}{:016x}{:016x}) uses CVE-2024-{s:04} and was mailed by ops{number}@example[.]org.", hex(n), hex(n), hex(n), hex(n))
+            .expect("a string takes what is written");
+        number += 1;
+    })
+}
+
 fn hex(n: &mut Numbers) -> u64 {
     n.below(1 << 31) << 33 | n.below(1 << 31) << 2 | n.below(4)
 }
@@ -138,17 +149,26 @@ fn growth() {
 fn main() {
     let only = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    // For a profiler: `once` and the name of a corpus.
+    let once = only.as_deref().filter(|only| *only == "once").and_then(|_| std::env::args().nth(2));
     println!("{:<12} {:>10} {:>10} {:>8} {:>12}", "corpus", "through", "masks", "times", "bytes/find");
     if only.as_deref() == Some("growth") {
         return growth();
     }
     let prose = "The quick brown fox jumps over the lazy dog, and nobody minds that it does so at night. ";
     let hostile = ["a.", "a:", "1.2.3", "[.", "http://", "a@b.", "%2e", "::", "a-b.c ", "ü."];
-    let corpora = [("logs", logs()), ("logins", logins()), ("reports", reports())]
+    let corpora = [("logs", logs()), ("logins", logins()), ("reports", reports()), ("dense", dense())]
         .into_iter()
         .chain([("prose", prose.repeat(SIZE / prose.len()))])
         .chain(hostile.map(|piece| (piece, piece.repeat(SIZE / 4 / piece.len()))));
-    for (name, text) in corpora.filter(|(name, _)| wanted(name)) {
+    for (name, text) in corpora.filter(|(name, _)| wanted(name) || once.as_deref() == Some(name)) {
+        if once.is_some() {
+            black_box(extract(
+                black_box(&text),
+                &ExtractOptions { max_hits: usize::MAX, ..ExtractOptions::default() },
+            ));
+            continue;
+        }
         let (through, masks) = (speed(&text, extract_through), speed(&text, extract));
         let found =
             extract(&text, &ExtractOptions { max_hits: usize::MAX, ..ExtractOptions::default() }).len();

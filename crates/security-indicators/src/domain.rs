@@ -9,9 +9,8 @@
 //!   them), a well-formed `.onion` (RFC 7686), or a root outside the DNS that malware resolves ([`OTHER_ROOTS`]). `.localhost`, `.local` and `.internal` never leave a network and
 //!   look like code too often.
 
-use std::borrow::Cow;
-
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use memchr::memrchr;
 
 /// Roots of Emercoin, Namecoin and I2P, whose names nobody can seize.
 const OTHER_ROOTS: &[&str] = &["bazar", "bit", "coin", "emc", "i2p"];
@@ -33,23 +32,33 @@ pub(crate) fn canonical_host(text: &str) -> Result<String, &'static str> {
         return Err("a domain has at most 253 characters");
     }
     let name = text.strip_suffix('.').unwrap_or(text);
-    let plain = name.is_ascii() && !name.split('.').any(starts_as_a_label);
-    let ascii: Cow<'_, str> = if plain {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        let deny = AsciiDenyList::URL;
-        let ascii = Uts46::new().to_ascii(name.as_bytes(), deny, Hyphens::Allow, DnsLength::Verify);
-        ascii.map_err(|_| "its internationalised form is not valid")?
-    };
+    if is_plain(name) {
+        check_labels(name)?;
+        return Ok(name.to_ascii_lowercase());
+    }
+    let deny = AsciiDenyList::URL;
+    let ascii = Uts46::new().to_ascii(name.as_bytes(), deny, Hyphens::Allow, DnsLength::Verify);
+    let ascii = ascii.map_err(|_| "its internationalised form is not valid")?;
     check_labels(&ascii)?;
     Ok(ascii.into_owned())
 }
 
+/// Whether a name is ASCII without A-labels, so that its canonical form is itself in lower case.
+fn is_plain(name: &str) -> bool {
+    let mut label = 0;
+    for (at, byte) in name.bytes().enumerate() {
+        if byte == b'.' {
+            label = at + 1;
+        } else if byte >= 0x80 || (at == label && byte | 0x20 == b'x' && starts_as_a_label(&name[at..])) {
+            return false;
+        }
+    }
+    true
+}
+
 /// Whether a text is a host name in canonical form already; `false` says nothing of one with A-labels.
 pub(crate) fn is_canonical_host(text: &str) -> bool {
-    let plain =
-        !text.bytes().any(|byte| byte.is_ascii_uppercase()) && !text.split('.').any(starts_as_a_label);
-    plain && check_labels(text).is_ok()
+    !text.bytes().any(|byte| byte.is_ascii_uppercase()) && is_plain(text) && check_labels(text).is_ok()
 }
 
 fn starts_as_a_label(label: &str) -> bool {
@@ -60,17 +69,19 @@ fn check_labels(name: &str) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > 253 {
         return Err("a domain has 1 to 253 characters");
     }
-    let mut last = "";
-    for label in name.split('.') {
-        if label.is_empty() || label.len() > 63 {
-            return Err("a label has 1 to 63 characters");
-        }
-        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+    let mut label = 0;
+    for (at, byte) in name.bytes().chain([b'.']).enumerate() {
+        if byte == b'.' {
+            if !(1..=63).contains(&(at - label)) {
+                return Err("a label has 1 to 63 characters");
+            }
+            label = at + 1;
+        } else if !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
             return Err("a label has letters, digits, hyphens and underscores only");
         }
-        last = label;
     }
     // A name below a number would be read as an IPv4 address (WHATWG URL, "ends in a number").
+    let last = &name[memrchr(b'.', name.as_bytes()).map_or(0, |dot| dot + 1)..];
     if last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with('-') || last.ends_with('-') {
         return Err("the last label is no top-level domain");
     }
@@ -81,7 +92,8 @@ fn check_labels(name: &str) -> Result<(), &'static str> {
 ///
 /// A *private* suffix (`dyn.example`-like services) is a host of its own and counts; a registry's (`co.uk`) does not.
 pub(crate) fn is_public(host: &str) -> bool {
-    let Some((below, top)) = host.rsplit_once('.') else { return false };
+    let Some(dot) = memrchr(b'.', host.as_bytes()) else { return false };
+    let (below, top) = (&host[..dot], &host[dot + 1..]);
     match top {
         "example" | "test" | "invalid" => registrable(below.rsplit('.').next().unwrap_or(below)),
         "onion" => is_onion(below.rsplit('.').next().unwrap_or(below)),

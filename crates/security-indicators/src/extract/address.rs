@@ -1,6 +1,6 @@
 //! IPv4, IPv6 and hardware addresses in text.
 
-use std::{fmt::Write, net::Ipv6Addr};
+use std::{mem, net::Ipv6Addr};
 
 use super::{scan::Scanner, work};
 use crate::{IocType, defang::mark_at, ip, mac};
@@ -56,17 +56,22 @@ impl Scanner<'_> {
         if !defanged && (suffixed || self.is_version(start) || self.is_oid(start, end)) {
             return None;
         }
-        // A strict quad is its own canonical form.
-        let mut address = String::with_capacity(15);
+        let mut address = mem::take(&mut self.clean);
+        address.clear();
         if defanged {
             for (index, octet) in octets.iter().enumerate() {
-                let dot = if index > 0 { "." } else { "" };
-                let _ = write!(address, "{dot}{octet}");
+                if index > 0 {
+                    address.push('.');
+                }
+                push_number(&mut address, u16::from(*octet));
             }
         } else {
+            // A strict quad is its own canonical form.
             address.push_str(&self.text[start..end]);
         }
-        Some(self.push_address(&address, start, end, defanged))
+        let end = self.push_address(&mut address, start, end, defanged);
+        self.clean = address;
+        Some(end)
     }
 
     fn quad(&self, start: usize) -> Option<([u8; 4], usize, bool)> {
@@ -91,7 +96,7 @@ impl Scanner<'_> {
     }
 
     /// Notes an address with what follows it: a prefix length, a port, or nothing. The place to go on from.
-    fn push_address(&mut self, address: &str, start: usize, end: usize, defanged: bool) -> usize {
+    fn push_address(&mut self, address: &mut String, start: usize, end: usize, defanged: bool) -> usize {
         if let Some((digits, len, sign)) = self.number_after(end, "/", b'/')
             && !matches!(self.bytes.get(digits + len), Some(b'/' | b'.' | b'-' | b':') if !self.is_end(digits + len + 1))
             && let Ok(value) =
@@ -100,28 +105,31 @@ impl Scanner<'_> {
         {
             return digits + len;
         }
-        if let Some((end, value, sign)) = self.port_after(end, address)
-            && self.push(IocType::IpPort, value, start, end, defanged || sign)
-        {
-            return end;
-        }
         if !address.contains(':') {
-            self.push(IocType::Ip, address, start, end, defanged);
+            if self.options.wants(IocType::IpPort)
+                && let Some((stop, port, sign)) = self.port_after(end)
+            {
+                address.push(':');
+                push_number(address, port);
+                self.push(IocType::IpPort, address.as_str(), start, stop, defanged || sign);
+                return stop;
+            }
+            self.push(IocType::Ip, address.as_str(), start, end, defanged);
         } else if let Ok(value) = ip::canonical(address) {
             self.push(IocType::Ip, value, start, end, defanged);
         }
         end
     }
 
-    fn port_after(&self, end: usize, host: &str) -> Option<(usize, String, bool)> {
+    /// Where a port after an address ends, the port, and whether its sign is disarmed.
+    fn port_after(&self, end: usize) -> Option<(usize, u16, bool)> {
         let (digits, len, sign) = self.number_after(end, ":", b':')?;
         let stop = digits + len;
         // `192.0.2.1:12:30` and `192.0.2.1:1.2` are something else.
         if matches!(self.bytes.get(stop), Some(b':' | b'.')) && !self.is_end(stop + 1) {
             return None;
         }
-        let value = ip::canonical_with_port(&format!("{host}:{}", &self.text[digits..stop])).ok()?;
-        Some((stop, value, sign))
+        Some((stop, ip::parse_port(&self.text[digits..stop]).ok()?, sign))
     }
 
     /// A number after a sign: where its digits start, how many they are, and whether the sign is disarmed.
@@ -228,13 +236,26 @@ impl Scanner<'_> {
         clean.parse::<Ipv6Addr>().ok().filter(|_| disarmed || looks_meant(&clean))?;
         let bracketed = before == Some(b'[') && self.bytes.get(end) == Some(&b']') && start > self.done;
         if bracketed
-            && let Some((stop, value, sign)) = self.port_after(end + 1, &format!("[{clean}]"))
+            && let Some((stop, port, sign)) = self.port_after(end + 1)
+            && let Ok(value) = ip::canonical_with_port(&format!("[{clean}]:{port}"))
             && self.push(IocType::IpPort, value, start - 1, stop, disarmed || sign)
         {
             return Some(stop);
         }
         // After a lone address nothing but a prefix length belongs to it: a colon would be a part of it.
-        Some(self.push_address(&clean, start, end, disarmed))
+        Some(self.push_address(&mut clean, start, end, disarmed))
+    }
+}
+
+/// Adds a number in decimal: formatting it takes ten times as long.
+fn push_number(text: &mut String, number: u16) {
+    let mut unit = 10_000;
+    while unit > 1 && number < unit {
+        unit /= 10;
+    }
+    while unit > 0 {
+        text.push(char::from(b'0' + (number / unit % 10) as u8));
+        unit /= 10;
     }
 }
 

@@ -3,7 +3,7 @@
 //! A dotted name in plain text is a domain only when its suffix exists *and* nothing says that it is a file, a
 //! version, a property in code or two sentences without a blank. A disarmed one was meant as a domain.
 
-use std::mem;
+use std::{borrow::Cow, mem};
 
 use super::{scan::Scanner, work};
 use crate::{IocType, defang::invisible_at, domain, email, file, hash, mac};
@@ -211,8 +211,12 @@ impl Scanner<'_> {
                 local_start += 1;
             }
         }
-        let local = format!("{}{}", &self.text[local_start..start], self.clean);
-        let value = email::canonical(&format!("{local}@{domain}")).ok()?;
+        let value = if local_start == start {
+            email::of_parts(&self.clean, &domain).ok()?
+        } else {
+            let local = format!("{}{}", &self.text[local_start..start], self.clean);
+            email::of_parts(&local, &domain).ok()?
+        };
         self.push(IocType::Email, value, local_start, host_end, defanged);
         Some(host_end)
     }
@@ -288,14 +292,18 @@ impl Scanner<'_> {
         }
         let before = |back: usize| start.checked_sub(back).map(|at| self.bytes[at]);
         let word = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
-        let lower = last.to_ascii_lowercase();
+        let lower = if last.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Owned(last.to_ascii_lowercase())
+        } else {
+            Cow::Borrowed(last)
+        };
         match before(1) {
             Some(b'$') => return false,
             Some(b'.') if matches!(before(2), Some(b')' | b']')) => return false,
             // A component of a path; `//` and `\\` stand before a host.
             Some(b'\\') if word(before(2)) => return false,
             Some(b'/') if before(2) != Some(b'/') => {
-                let is_file = |list: &[&str]| list.contains(&lower.as_str());
+                let is_file = |list: &[&str]| list.contains(&&*lower);
                 if is_file(file::IN_PATHS) && lower != "com" || is_file(file::AMBIGUOUS) {
                     return false;
                 }
