@@ -34,6 +34,7 @@ mod key_use;
 mod key_view;
 mod label;
 mod network;
+mod request_use;
 mod token;
 mod token_scan;
 
@@ -78,6 +79,7 @@ pub use master_key::MasterKey;
 pub use network::parse_network;
 pub use policy::{PolicyOverrides, RotationPolicies, RotationPolicy};
 pub use port::{CredentialChanges, CredentialStore};
+pub use request_use::RequestUse;
 pub use rotation::{PendingRotation, RotationPhase};
 pub use secret_name::SecretName;
 pub use secret_version::{Rewrap, Rewrapped, SecretEntry, SecretStore, SecretVersion, VersionFacts};

@@ -42,18 +42,23 @@ pub struct KeyCheck {
 }
 
 /// What the look-up of a presented key found.
-struct Judged<'p, T> {
-    at: Timestamp,
-    reason: KeyReason,
-    note: UseNote,
-    of_document: bool,
+pub(super) struct Judged<'p, T> {
+    pub(super) at: Timestamp,
+    pub(super) reason: KeyReason,
+    pub(super) note: UseNote,
+    pub(super) of_document: bool,
     /// The id that the token names, for the log.
-    named: Option<Cow<'p, str>>,
-    key: Option<Seen<T>>,
-    retry_after: Option<u64>,
+    pub(super) named: Option<Cow<'p, str>>,
+    pub(super) key: Option<Seen<T>>,
+    pub(super) retry_after: Option<u64>,
 }
 
 impl<T> Judged<'_, T> {
+    /// Whether it is a key that nobody has a reason to use.
+    pub(super) fn is_canary(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.canary.is_some())
+    }
+
     /// It is judged as the document's `API_KEY`.
     fn settle(&mut self, verdict: Verdict) {
         self.of_document = true;
@@ -70,12 +75,12 @@ impl<T> Judged<'_, T> {
 }
 
 /// A key whose secret was right.
-struct Seen<T> {
-    rate_limit: Option<KeyRate>,
+pub(super) struct Seen<T> {
+    pub(super) rate_limit: Option<KeyRate>,
     /// Its name, where any use raises an alert.
     canary: Option<String>,
     /// What the caller wants of it.
-    wanted: T,
+    pub(super) wanted: T,
 }
 
 /// The answer to "may this key do this?" as it was found, for faces that make something of their own of it.
@@ -175,7 +180,7 @@ impl Engine {
 
     /// Judges what was presented; `wanted` says what is wanted of a key whose secret is right, `words` whether that is more
     /// than its terms.
-    fn judge_api_key<'p, T>(
+    pub(super) fn judge_api_key<'p, T>(
         &self,
         presented: &'p [u8],
         scopes: &[String],
@@ -279,7 +284,7 @@ impl Engine {
         Ok(judged)
     }
 
-    fn record_check<T>(
+    pub(super) fn record_check<T>(
         &self,
         judged: &Judged<'_, T>,
         client: Option<IpAddr>,
@@ -375,7 +380,7 @@ impl RequestId {
 
 /// Lets a refusal take as long as any other one, as the last thing that is done for it. A text that is no token of
 /// ours, or one with a typo, is told by its looks, and its refusal ends when it ends.
-fn level(begun: Timestamp, reason: KeyReason, is_named: bool) {
+pub(super) fn level(begun: Timestamp, reason: KeyReason, is_named: bool) {
     if reason != KeyReason::Ok && is_named {
         world::level_refusal(begun);
     }
