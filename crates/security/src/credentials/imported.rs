@@ -108,7 +108,7 @@ impl Engine {
         presented: &[u8],
         digest: &Digest,
         asked: Question<'_>,
-        seen: &impl Fn(KeyFacts<'_>) -> Option<T>,
+        seen: &mut impl FnMut(KeyFacts<'_>) -> Option<T>,
     ) -> Result<Presented<'static, T>> {
         let texts = &self.credentials.imported;
         if let Some((id, judged_by)) = texts.find(digest) {
