@@ -24,7 +24,7 @@ pub(crate) fn hive(word: &str) -> Option<&'static str> {
 
 /// The canonical form of a key.
 pub(crate) fn canonical(text: &str) -> Result<String, &'static str> {
-    if text.bytes().any(|b| b < b' ' || b >= 0x7f) && text.chars().any(char::is_control) {
+    if text.bytes().any(|b| !(b' '..0x7f).contains(&b)) && text.chars().any(char::is_control) {
         return Err("a control character has no place in a registry key");
     }
     let text = text.strip_prefix(r"Computer\").unwrap_or(text);

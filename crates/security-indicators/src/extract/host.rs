@@ -279,9 +279,7 @@ impl Scanner<'_> {
         }
         // No suffix beyond ASCII has one character.
         let last = name.rsplit('.').next().unwrap_or_default();
-        if last.chars().nth(1).is_none() {
-            return None;
-        }
+        last.chars().nth(1)?;
         if self.known.0 != name {
             self.known = (name.to_owned(), look_up(name));
         }
