@@ -199,6 +199,10 @@ fn unescaped(text: &str) -> Cow<'_, str> {
 
 fn normalise(mut url: Url) -> Result<(String, UrlHost), &'static str> {
     const NO_HOST: &str = "it names no host";
+    // `h.ttp` would be read as another scheme when it is refanged once more.
+    if url.scheme().contains('.') {
+        return Err("no scheme of an indicator has a dot");
+    }
     let host = match url.host().ok_or(NO_HOST)? {
         Host::Ipv4(v4) => UrlHost::Address(IpAddr::V4(v4)),
         Host::Ipv6(v6) => UrlHost::Address(ip::fold(IpAddr::V6(v6))),
@@ -424,6 +428,7 @@ mod tests {
             "http://evil.example.com:99999/",
             "setup.py",
             "javascript:alert(1)",
+            "h.ttp://evil.example.com/",
         ] {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }

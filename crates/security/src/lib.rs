@@ -59,7 +59,7 @@ pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};
 pub use threat::{
     CONTEXT, ExtractedIoc, Finder, FoundIoc, FoundStream, RuleFileProblem, RuleLoad, RuleTrial, Search,
-    extract_iocs, identify_ioc_type, read_rule_file,
+    extract_iocs, identify_ioc_type, on_all_cores, read_rule_file,
 };
 #[cfg(feature = "tower")]
 pub use tower_body::{BodyTooLarge, ReplayedBody, SecurityBodyLayer, SecurityBodyService};

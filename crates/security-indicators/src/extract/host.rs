@@ -192,11 +192,12 @@ impl Scanner<'_> {
         self.atoms = atoms;
         defanged |= sign;
         trim_hyphens(self.bytes, &mut host, &mut host_end);
+        cut_sentence(self.bytes, &mut host, &mut host_end);
         let last = host.rsplit('.').next().unwrap_or_default();
         if last.len() < 2 {
             return None;
         }
-        let domain = domain::canonical(&host).ok().filter(|name| domain::is_public(name))?;
+        let domain = self.public_domain(&host)?;
         if !self.options.wants(IocType::Email) {
             self.push(IocType::Domain, domain, host_start, host_end, sign);
             return Some(host_end);
@@ -225,6 +226,9 @@ impl Scanner<'_> {
     fn name(&mut self, mut start: usize, mut stop: usize, defanged: bool) -> Option<usize> {
         trim_hyphens(self.bytes, &mut self.clean, &mut stop);
         self.cut_hyphenated(&mut stop);
+        if defanged {
+            cut_sentence(self.bytes, &mut self.clean, &mut stop);
+        }
         // `_dmarc.` is a label; `_evil.example_` is emphasis.
         let underscore = start > self.done
             && self.bytes[start - 1] == b'_'
@@ -235,8 +239,7 @@ impl Scanner<'_> {
             start -= 1;
         }
         if self.may_be_domain(start, stop, defanged)
-            && let Ok(value) = domain::canonical(&self.clean)
-            && domain::is_public(&value)
+            && let Some(value) = self.public_of_clean()
             && (defanged || !self.is_ambiguous_file(&value, stop))
         {
             self.push(IocType::Domain, value, start, stop, defanged);
@@ -259,6 +262,28 @@ impl Scanner<'_> {
             return Some(stop);
         }
         None
+    }
+
+    fn public_of_clean(&mut self) -> Option<String> {
+        let clean = mem::take(&mut self.clean);
+        let domain = self.public_domain(&clean);
+        self.clean = clean;
+        domain
+    }
+
+    /// The canonical form of a name, if it is a public domain. IDNA is slow, and texts say their names more than once.
+    fn public_domain(&mut self, name: &str) -> Option<String> {
+        let look_up = |name: &str| domain::canonical(name).ok().filter(|name| domain::is_public(name));
+        if name.is_ascii() {
+            return look_up(name);
+        }
+        // No suffix beyond ASCII has one character.
+        let last = name.rsplit('.').next().unwrap_or_default();
+        last.chars().nth(1)?;
+        if self.known.0 != name {
+            self.known = (name.to_owned(), look_up(name));
+        }
+        self.known.1.clone()
     }
 
     /// Ends `evil.com-based` after its suffix.
@@ -330,6 +355,24 @@ impl Scanner<'_> {
     }
 }
 
+/// Ends a name before a sentence that goes on without a blank: `evil[.]example.The`. Only where nothing else can be meant,
+/// because classes and files are written so.
+fn cut_sentence(bytes: &[u8], name: &mut String, end: &mut usize) {
+    let Some((below, last)) = name.rsplit_once('.') else { return };
+    let begins = last.len() > 1
+        && last.as_bytes()[0].is_ascii_uppercase()
+        && last.bytes().skip(1).all(|b| b.is_ascii_lowercase())
+        && below.contains('.')
+        && below.bytes().all(|b| !b.is_ascii_uppercase());
+    let len = last.len() + 1;
+    // As it stands there: the dot not disarmed, nothing invisible in between.
+    let stands = begins && bytes[..*end].ends_with(&name.as_bytes()[name.len() - len..]);
+    if stands && !domain::canonical(name).is_ok_and(|name| domain::is_public(&name)) {
+        name.truncate(name.len() - len);
+        *end -= len;
+    }
+}
+
 /// Hyphens and underscores at the end of a name belong to the sentence.
 fn trim_hyphens(bytes: &[u8], name: &mut String, end: &mut usize) {
     let kept = name.trim_end_matches(['-', '_']).len();
@@ -381,7 +424,9 @@ fn is_number_or_code(below: &str, last: &str, after: Option<u8>) -> bool {
         return property && (after == Some(b'(') || OBJECTS.contains(&lower.as_str()));
     }
     let first = below.split('.').next().unwrap_or(below);
-    if matches!(first, "self" | "this") && PROPERTIES.contains(&last) {
+    if PROPERTIES.contains(&last)
+        && (matches!(first, "self" | "this") || below.split('.').all(|label| label.len() == 1))
+    {
         return true;
     }
     PACKAGES.contains(&first) && (last.len() > 3 || PACKAGE_ENDS.contains(&last))

@@ -458,8 +458,24 @@ impl Scanner<'_> {
         Body { end: at, host: opening.body, disarmed: false }
     }
 
+    /// Takes `[3]` off the end: the number of a footnote, unless the URL has a query, where it would be an index.
+    fn trim_footnote(&self, opening: &Opening, body: &mut Body, clean: &mut String) {
+        let raw = &self.bytes[opening.body..body.end];
+        if raw.last() != Some(&b']') {
+            return;
+        }
+        let digits = raw.iter().rev().skip(1).take(4).take_while(|b| b.is_ascii_digit()).count();
+        let len = digits + 2;
+        let is_note = (1..=3).contains(&digits) && raw.len() > len && raw[raw.len() - len] == b'[';
+        if is_note && !clean.contains('?') && clean.as_bytes().ends_with(&raw[raw.len() - len..]) {
+            clean.truncate(clean.len() - len);
+            body.end -= len;
+        }
+    }
+
     /// Takes the punctuation of the sentence off the end.
     fn trim(&self, opening: &Opening, body: &mut Body, clean: &mut String) {
+        self.trim_footnote(opening, body, clean);
         let emphasis = opening.start > 0 && self.bytes[opening.start - 1] == b'_';
         while body.end > opening.body {
             work::add(1);
