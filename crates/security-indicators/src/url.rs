@@ -62,28 +62,28 @@ pub(crate) const SCHEMES: &[&str] = &[
     "gopher",
 ];
 
-/// Whether a text is a URL in canonical form already, with nothing in it to refang: told by one look at each byte.
+/// The canonical form of a URL that has it already, or lacks only the slash behind its host, with nothing in it to
+/// refang: told by one look at each byte.
 ///
-/// `false` says nothing: only plain `http` and `https` URLs are known here, which is what lists and logs are full of.
+/// `None` says nothing: only plain `http` and `https` URLs are known here, which is what lists and logs are full of.
 /// A property test holds it against [`crate::refang`] and [`canonical`].
-pub(crate) fn is_canonical(text: &str) -> bool {
+pub(crate) fn at_a_look(text: &str) -> Option<Cow<'_, str>> {
     let (rest, default_port) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
         (Some(rest), _) => (rest, "80"),
         (_, Some(rest)) => (rest, "443"),
-        _ => return false,
+        _ => return None,
     };
-    // Without a path it would get one.
-    let Some((authority, path)) = rest.split_once('/') else { return false };
+    let (authority, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
     let host = match authority.split_once(':') {
-        Some((host, port)) => {
-            if port == default_port || ip::parse_port(port).is_err() {
-                return false;
-            }
-            host
-        }
+        Some((_, port)) if port == default_port || ip::parse_port(port).is_err() => return None,
+        Some((host, _)) => host,
         None => authority,
     };
-    is_canonical_host(host) && is_canonical_path(path)
+    let plain = is_canonical_host(host) && path.is_none_or(is_canonical_path);
+    plain.then(|| match path {
+        Some(_) => Cow::Borrowed(text),
+        None => Cow::Owned([text, "/"].concat()),
+    })
 }
 
 /// A strict dotted quad, or a plain name whose last label cannot be read as a number.
@@ -334,9 +334,9 @@ mod tests {
 
         #[test]
         fn what_looks_canonical_is(text in nearly_canonical()) {
-            if is_canonical(&text) {
+            if let Some(value) = at_a_look(&text) {
                 prop_assert!(crate::refang(&text) == text, "refanged");
-                prop_assert_eq!(canonical(&text), Ok(text.clone()));
+                prop_assert_eq!(canonical(&text), Ok(value.into_owned()));
             }
         }
     }
@@ -349,11 +349,12 @@ mod tests {
             "http://192.0.2.1:8080/bin.sh",
             "http://intranet/x@y",
         ] {
-            assert!(is_canonical(url), "{url}");
+            assert_eq!(at_a_look(url), Some(Cow::Borrowed(url)));
             assert_eq!(canonical(url).as_deref(), Ok(url));
         }
+        assert_eq!(at_a_look("http://evil.example.com").as_deref(), Some("http://evil.example.com/"));
         for other in [
-            "http://evil.example.com",
+            "http://evil.example.com?x",
             "http://evil.example.com:80/",
             "http://Evil.example.com/",
             "http://evil.example.com/a/../b",
@@ -365,7 +366,7 @@ mod tests {
             "http://a.0x1/",
             "http://evil.example.com/?u=hxxp://a",
         ] {
-            assert!(!is_canonical(other), "{other}");
+            assert_eq!(at_a_look(other), None, "{other}");
         }
     }
 
