@@ -79,10 +79,22 @@ fn is_plain(name: &str, signs: u8) -> bool {
     signs & FOREIGN == 0 && (signs & HYPHEN == 0 || !name.split('.').any(starts_as_a_label))
 }
 
-/// Whether a text is a host name in canonical form already; `false` says nothing of one with A-labels.
+/// Whether a text is a host name in canonical form already, in one look at each byte; `false` says nothing of one with
+/// A-labels. A property test holds it against [`canonical_host`].
 pub(crate) fn is_canonical_host(text: &str) -> bool {
-    let signs = signs_of(text);
-    signs & !HYPHEN == 0 && is_plain(text, signs) && check_labels(text, signs).is_ok()
+    let bytes = text.as_bytes();
+    let is_label = |label: &[u8]| (1..=63).contains(&label.len()) && !label.starts_with(b"xn--");
+    let (mut start, mut is_number) = (0, true);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'-' | b'_' => is_number = false,
+            b'0'..=b'9' => {}
+            b'.' if is_label(&bytes[start..at]) => (start, is_number) = (at + 1, true),
+            _ => return false,
+        }
+    }
+    let last = &bytes[start..];
+    bytes.len() <= 253 && is_label(last) && !is_number && !last.starts_with(b"-") && !last.ends_with(b"-")
 }
 
 fn starts_as_a_label(label: &str) -> bool {

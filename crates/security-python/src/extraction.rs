@@ -103,7 +103,7 @@ pub(crate) fn extract_iter(
         Box::new(Stream::of(path_or_file))
     } else {
         let path = path_or_file.extract::<PathBuf>().map_err(|error| named(py, "path_or_file", error))?;
-        Box::new(File::open(&path).map_err(|error| at(&path, error))?)
+        Box::new(py.detach(|| File::open(&path)).map_err(|error| at(&path, error))?)
     };
     let finder = detached(py, finder)?;
     let stream = py.detach(|| finder.stream(content)).map_err(raised)?;

@@ -68,10 +68,10 @@ pub use tower_layer::{SecurityFuture, SecurityLayer, SecurityService};
 pub use utils::{generate_request_id, generate_secure_credential, mask_credential};
 pub use web_policy::{PolicyOverride, WebPolicy};
 
-pub use security_core::{Coded, Secret, Severity, Timestamp};
+pub use security_core::{Coded, Secret, Severity, Timestamp, is_invisible};
 pub use security_credentials::{
-    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyReason, KeyView, SecretValue,
-    StrengthReport,
+    Complexity, CredentialKind, ExpirationReport, Finding, KeyDescription, KeyRate, KeyReason, KeyView,
+    SecretValue, StrengthReport,
 };
 pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported, SourceRemoval, WarningListInfo};

@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 
-use security_indicators::{Hits, Indicator, IocType};
+use security_indicators::{Checked, Hits, Indicator, IocType};
 
 use super::{IocCheck, indicator};
 use crate::{Engine, Result};
@@ -80,28 +80,24 @@ impl Engine {
     fn met<V: AsRef<str>>(&self, ioc_type: &str, values: &[V]) -> Result<Vec<(usize, Indicator, Hits)>> {
         let kind = ioc_type.parse::<IocType>().ok();
         let mut met = Vec::new();
-        let mut some = Vec::with_capacity(values.len().min(TOGETHER));
+        let mut some: Vec<Checked<'_>> = Vec::with_capacity(values.len().min(TOGETHER));
         for (number, values) in values.chunks(TOGETHER).enumerate() {
             some.clear();
             for value in values {
                 // The type's name is read once; what is wrong with it or with a value is said by the one parser.
                 let value = value.as_ref();
-                some.push(match kind.and_then(|kind| Indicator::parse(kind, value).ok()) {
-                    Some(indicator) => indicator,
-                    None => indicator(ioc_type, value)?,
+                some.push(match kind.and_then(|kind| Checked::parse(kind, value).ok()) {
+                    Some(checked) => checked,
+                    None => indicator(ioc_type, value)?.into(),
                 });
             }
             let hits = self.with_index(|index| {
                 let mut hits = Vec::new();
-                for (at, indicator) in some.iter().enumerate() {
-                    let found = index.matches(indicator)?;
-                    if !found.is_empty() {
-                        hits.push((at, found));
-                    }
-                }
+                index.matches_each(&some, |at, found| hits.push((at, found)))?;
                 Ok(hits)
             })?;
-            met.extend(hits.into_iter().map(|(at, hits)| (number * TOGETHER + at, some[at].clone(), hits)));
+            let known = hits.into_iter();
+            met.extend(known.map(|(at, hits)| (number * TOGETHER + at, some[at].to_indicator(), hits)));
         }
         Ok(met)
     }
