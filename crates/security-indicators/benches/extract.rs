@@ -196,7 +196,7 @@ fn growth() {
 fn main() {
     let only = std::env::args().nth(1).filter(|name| !name.starts_with('-'));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    // For a profiler: `once` and the name of a corpus.
+    // For a profiler: `once` and the name of a corpus or of a hostile text.
     let once = only.as_deref().filter(|only| *only == "once").and_then(|_| std::env::args().nth(2));
     println!("{:<12} {:>10} {:>10} {:>8} {:>12}", "corpus", "through", "masks", "times", "bytes/find");
     if only.as_deref() == Some("growth") {
@@ -204,6 +204,11 @@ fn main() {
     }
     let prose = "The quick brown fox jumps over the lazy dog, and nobody minds that it does so at night. ";
     let hostile = ["a.", "a:", "1.2.3", "[.", "http://", "a@b.", "%2e", "::", "a-b.c ", "ü."];
+    if let Some((_, piece)) = HOSTILE.iter().find(|(name, _)| once.as_deref() == Some(name)) {
+        let options = ExtractOptions { max_hits: usize::MAX, ..ExtractOptions::default() };
+        black_box(extract(black_box(&piece.repeat((1 << 20) / piece.len())), &options));
+        return;
+    }
     let corpora = [("logs", logs()), ("logins", logins()), ("reports", reports()), ("dense", dense())]
         .into_iter()
         .chain([("prose", prose.repeat(SIZE / prose.len()))])

@@ -255,8 +255,9 @@ pub(crate) fn scheme_at(bytes: &[u8], at: usize) -> Option<(&'static str, usize)
         return None;
     }
     DISARMED_SCHEMES.iter().find_map(|(written, means)| {
-        let fits =
-            rest.len() > written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
+        let fits = written.as_bytes()[0] == rest[0] | 0x20
+            && rest.len() > written.len()
+            && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
         // What follows must end the word, else `ttp` is found in `ttps`.
         (fits && !rest[written.len()].is_ascii_alphanumeric()).then_some((*means, written.len()))
     })

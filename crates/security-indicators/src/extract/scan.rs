@@ -57,6 +57,8 @@ pub(super) struct Scanner<'t> {
     pub(super) atoms: Vec<(usize, usize)>,
     /// The host being read, without disguises.
     pub(super) clean: String,
+    /// What `clean` and `atoms` are for another host meanwhile.
+    pub(super) spare: (String, Vec<(usize, usize)>),
 }
 
 impl<'t> Scanner<'t> {
@@ -82,6 +84,7 @@ impl<'t> Scanner<'t> {
             known: (String::new(), None),
             atoms: Vec::new(),
             clean: String::new(),
+            spare: Default::default(),
         }
     }
 
