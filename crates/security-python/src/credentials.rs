@@ -222,7 +222,7 @@ pub(crate) fn check_credential_expiration(py: Python<'_>) -> PyResult<Bound<'_, 
 /// :param request_id: recorded with the change (``str``); made when None.
 /// :param grace_seconds: how long previous values are still accepted: seconds (``int``, ``float``) or ``timedelta``.
 /// :returns: the new value (``str``).
-/// :raises ValueError: for an unknown type, or a grace below zero or beyond a year.
+/// :raises ValueError: for an unknown type, a grace below zero or beyond a year, or a request id of more than 1024 bytes.
 /// :raises SecurityError: with the code ``rotation-under-way`` when somebody else rotates it at the moment, and
 ///     ``rotation-failed`` when a step of :func:`on_rotate` failed; the old value is in force then.
 /// :raises StoreError: when the change cannot be stored; nothing changed then.
@@ -529,7 +529,8 @@ pub(crate) fn import_api_keys<'py>(
     const ARGUMENT: &str = "records_or_path";
     let prefix = optional("prefix", prefix, Given::text)?;
     let report = if let Ok(path) = records_or_path.extract::<std::path::PathBuf>() {
-        let file = std::fs::File::open(&path).map_err(|error| crate::intel::at(&path, error))?;
+        let file =
+            py.detach(|| std::fs::File::open(&path)).map_err(|error| crate::intel::at(&path, error))?;
         let input = std::io::BufReader::with_capacity(1 << 16, file);
         detached(py, || security::current()?.import_api_key_file(input, prefix.as_deref()))?
     } else {

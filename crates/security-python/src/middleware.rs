@@ -120,6 +120,12 @@ impl RequestState {
         refusal.map(|decision: Decision| to_python(py, &decision)).transpose()
     }
 
+    /// Whether the request goes on as it came (``bool``): there is no :meth:`refusal`, and no :attr:`has_body`.
+    #[getter]
+    fn is_plain(&self) -> bool {
+        self.0.is_plain()
+    }
+
     /// Whether something is to be done with the request's body (``bool``): read as far as :attr:`body_wanted` says, or
     /// held to :attr:`body_limit`.
     #[getter]

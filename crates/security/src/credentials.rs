@@ -9,6 +9,7 @@ mod imported;
 mod issued;
 mod keys;
 mod master_keys;
+mod request_key;
 mod rotation;
 mod scan;
 mod secrets;
@@ -34,6 +35,7 @@ pub(crate) use heads::Heads;
 pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyFilter};
 pub use master_keys::MasterKeyRotation;
+pub(crate) use request_key::{RequestFacts, RequestKey};
 pub use rotation::{HookFailure, RotationHook, RotationStep, on_rotate};
 pub use scan::{
     FoundKey, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, key_pattern,

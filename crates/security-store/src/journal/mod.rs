@@ -26,7 +26,7 @@ use std::{
 };
 
 use security_core::{StoreFault, Timestamp};
-use security_credentials::{JournalEnd, KeyUse};
+use security_credentials::{JournalEnd, KeyUse, RequestUse};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -174,6 +174,11 @@ impl Journal {
     /// it, so that the caller's cost is that of a place in the queue.
     pub fn append_key_use(&self, used: KeyUse) {
         self.append_body(Stream::Usage, Body::KeyUse(used));
+    }
+
+    /// Like [`Journal::append_key_use`], for a key that a request brought.
+    pub fn append_request_use(&self, used: RequestUse) {
+        self.append_body(Stream::Usage, Body::RequestUse(used));
     }
 
     /// Like [`Journal::append`], for a record that is JSON already: one object on one line.

@@ -42,18 +42,23 @@ pub struct KeyCheck {
 }
 
 /// What the look-up of a presented key found.
-struct Judged<'p> {
-    at: Timestamp,
-    reason: KeyReason,
-    note: UseNote,
-    of_document: bool,
+pub(super) struct Judged<'p> {
+    pub(super) at: Timestamp,
+    pub(super) reason: KeyReason,
+    pub(super) note: UseNote,
+    pub(super) of_document: bool,
     /// The id that the token names, for the log.
-    named: Option<Cow<'p, str>>,
-    key: Option<Seen>,
-    retry_after: Option<u64>,
+    pub(super) named: Option<Cow<'p, str>>,
+    pub(super) key: Option<Seen>,
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Judged<'_> {
+    /// Whether it is a key that nobody has a reason to use.
+    pub(super) fn is_canary(&self) -> bool {
+        self.key.as_ref().is_some_and(|key| key.canary.is_some())
+    }
+
     /// It is judged as the document's `API_KEY`.
     fn settle(&mut self, verdict: Verdict) {
         self.of_document = true;
@@ -70,8 +75,8 @@ impl Judged<'_> {
 }
 
 /// A key whose secret was right.
-struct Seen {
-    rate_limit: Option<KeyRate>,
+pub(super) struct Seen {
+    pub(super) rate_limit: Option<KeyRate>,
     /// Its name, where any use raises an alert.
     canary: Option<String>,
 }
@@ -181,7 +186,7 @@ impl Engine {
 
     /// Judges what was presented; `wanted` takes what is wanted of the key, also where its secret turns out to be wrong,
     /// `words` says whether that is more than its terms.
-    fn judge_api_key<'p>(
+    pub(super) fn judge_api_key<'p>(
         &self,
         presented: &'p [u8],
         scopes: &[String],
@@ -286,7 +291,7 @@ impl Engine {
         Ok(judged)
     }
 
-    fn record_check(
+    pub(super) fn record_check(
         &self,
         judged: &Judged<'_>,
         client: Option<IpAddr>,
@@ -382,7 +387,7 @@ impl RequestId {
 
 /// Lets a refusal take as long as any other one, as the last thing that is done for it. A text that is no token of
 /// ours, or one with a typo, is told by its looks, and its refusal ends when it ends.
-fn level(begun: Timestamp, reason: KeyReason, is_named: bool) {
+pub(super) fn level(begun: Timestamp, reason: KeyReason, is_named: bool) {
     if reason != KeyReason::Ok && is_named {
         world::level_refusal(begun);
     }
