@@ -51,6 +51,7 @@ pub struct ApiKeyView {
 
 /// What the request carries, verified once.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one a request, and it mostly is the large one")]
 enum Credential {
     Missing,
     Conflict,
@@ -159,8 +160,7 @@ impl RequestState {
                     path: &unasked.path,
                     user_agent: unasked.user_agent.as_deref(),
                 };
-                let checked =
-                    engine.check_presented(unasked.secret.expose(), &facts, &self.policy.policy)?;
+                let checked = engine.check_presented(unasked.secret.expose(), &facts, &self.policy.policy)?;
                 self.credential.get_or_init(|| checked)
             }
             (None, None) => self.credential.get_or_init(|| Credential::Missing),

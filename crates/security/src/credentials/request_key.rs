@@ -66,7 +66,11 @@ impl Engine {
     /// As [`Engine::check_api_key`], for the key of a request, without asking for scopes: its views do.
     /// # Errors
     /// When the store cannot be read: nothing is accepted then.
-    pub(crate) fn check_request_key(&self, presented: &[u8], request: &RequestFacts<'_>) -> Result<RequestKey> {
+    pub(crate) fn check_request_key(
+        &self,
+        presented: &[u8],
+        request: &RequestFacts<'_>,
+    ) -> Result<RequestKey> {
         let mut told = KeyDescription::default();
         let mut wanted = |key: &KeyFacts<'_>| told.describe(key);
         let judged = self.judge_api_key(presented, &[], request.client, true, &mut wanted)?;
