@@ -120,8 +120,8 @@ impl<B: AsRef<[u8]>> LayeredIndex<B> {
                 let mut hits = Hits::new();
                 probes.answer(file, from..*end, &mut hits);
                 from = *end;
-                let is_new = !self.added.is_empty()
-                    && !self.added.matches_value(one.kind(), one.value()).is_empty();
+                let is_new =
+                    !self.added.is_empty() && !self.added.matches_value(one.kind(), one.value()).is_empty();
                 if is_new || (!hits.is_empty() && !self.removed.is_empty()) {
                     // In the order of the steps, whichever layer has it.
                     hits.clear();

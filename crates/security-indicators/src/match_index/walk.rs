@@ -25,12 +25,26 @@ pub(super) trait Listing {
     fn push_v6(&self, level: u8, key: u128, match_type: MatchType, hits: &mut Self::Sink);
 
     /// Adds what is listed at a level (`same`) and what lies around it (`inside`), the nearest first.
-    fn push_networks_v4(&self, level: u8, key: u32, same: MatchType, inside: MatchType, hits: &mut Self::Sink) {
+    fn push_networks_v4(
+        &self,
+        level: u8,
+        key: u32,
+        same: MatchType,
+        inside: MatchType,
+        hits: &mut Self::Sink,
+    ) {
         each_level(self.levels_v4(key), level, key, same, inside, |level, key, how| {
             self.push_v4(level, key, how, hits)
         });
     }
-    fn push_networks_v6(&self, level: u8, key: u128, same: MatchType, inside: MatchType, hits: &mut Self::Sink) {
+    fn push_networks_v6(
+        &self,
+        level: u8,
+        key: u128,
+        same: MatchType,
+        inside: MatchType,
+        hits: &mut Self::Sink,
+    ) {
         each_level(self.levels_v6(key), level, key, same, inside, |level, key, how| {
             self.push_v6(level, key, how, hits)
         });
