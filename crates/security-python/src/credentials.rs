@@ -37,7 +37,8 @@ pub(crate) fn verify_api_key(
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<bool> {
     let (presented, context) = (presented(api_key), usage(options));
-    checked(py, |engine| engine.verify_api_key(&presented, context))
+    let engine = attached(py, security::current)?;
+    checked(py, &engine, |engine| engine.verify_api_key(&presented, context))
 }
 
 fn verify(
@@ -364,7 +365,9 @@ pub(crate) fn check_api_key<'py>(
     let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default(), usage(options));
     context.client_ip = client_ip.or(context.client_ip);
     let mut told = KeyDescription::default();
-    let answer = checked(py, |engine| engine.answer_api_key(&presented, &scopes, context, &mut told))?;
+    let engine = attached(py, security::current)?;
+    let answer =
+        checked(py, &engine, |engine| engine.answer_api_key(&presented, &scopes, context, &mut told))?;
     key_check(py, &answer, &told)
 }
 

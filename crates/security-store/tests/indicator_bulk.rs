@@ -22,11 +22,12 @@ fn found(store: &EmbeddedStore, text: &str) -> Vec<usize> {
         .map(|record| record.value.strip_prefix('h').unwrap().split_once('.').unwrap().0.parse().unwrap())
         .collect();
     let mut walked = 0;
-    store.newest_indicators(&filter, &mut |_| {
-        walked += 1;
-        true
-    })
-    .unwrap();
+    store
+        .newest_indicators(&filter, &mut |_| {
+            walked += 1;
+            true
+        })
+        .unwrap();
     let mut each = 0;
     store.each_indicator(&filter, &mut |_| each += 1).unwrap();
     assert_eq!((walked, each), (numbers.len(), numbers.len()), "every way to ask finds the same");
@@ -39,7 +40,10 @@ fn text_is_found_whatever_was_stored_changed_and_removed_in_bulk() {
     let folder = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(folder.path(), silent()).unwrap();
     store.upsert_indicators(&words(0..5, "alpha")).unwrap();
-    assert_eq!(store.upsert_indicators(&words(0..3000, "beta")).unwrap(), Upserted { added: 2995, merged: 5 });
+    assert_eq!(
+        store.upsert_indicators(&words(0..3000, "beta")).unwrap(),
+        Upserted { added: 2995, merged: 5 }
+    );
     // Few after many, while the text of many is due.
     store.upsert_indicators(&words(2999..3001, "alpha")).unwrap();
     store.upsert_indicators(&words(1..2, "gamma")).unwrap();
@@ -47,12 +51,18 @@ fn text_is_found_whatever_was_stored_changed_and_removed_in_bulk() {
     assert_eq!(found(&store, "gamma"), [1]);
     assert_eq!(found(&store, "beta"), (0..3000).collect::<Vec<_>>());
     // A second source on all of them: the text that was made is no longer right.
-    assert_eq!(store.upsert_indicators(&words(0..3001, "delta")).unwrap(), Upserted { added: 0, merged: 3001 });
+    assert_eq!(
+        store.upsert_indicators(&words(0..3001, "delta")).unwrap(),
+        Upserted { added: 0, merged: 3001 }
+    );
     assert!(store.remove_indicator(&indicator("domain", "h7.example")).unwrap());
     assert_eq!(found(&store, "delta").len(), 3000);
     assert!(found(&store, "h7.example").is_empty());
     // What was removed comes back with others, in bulk and alone.
-    assert_eq!(store.upsert_indicators(&words(7..1500, "epsilon")).unwrap(), Upserted { added: 1, merged: 1492 });
+    assert_eq!(
+        store.upsert_indicators(&words(7..1500, "epsilon")).unwrap(),
+        Upserted { added: 1, merged: 1492 }
+    );
     assert_eq!(found(&store, "h7.example"), [7]);
     assert_eq!(found(&store, "epsilon"), (7..1500).collect::<Vec<_>>());
     assert!(store.remove_indicator(&indicator("domain", "h8.example")).unwrap());

@@ -72,7 +72,8 @@ fn cpu_of_all() -> Duration {
     let text = fs::read_to_string("/proc/self/stat").unwrap();
     // Behind the name, which may hold anything: the 14th and the 15th field of the whole line.
     let (_, fields) = text.rsplit_once(')').unwrap();
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+    let ticks: u64 =
+        fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
     Duration::from_millis(10 * ticks)
 }
 
@@ -157,14 +158,20 @@ fn main() {
         let many: Vec<_> = missing.iter().cycle().take(1_000_000).collect();
         let begun = Instant::now();
         let met = engine.matched_iocs(kind, &many).unwrap().len();
-        println!("bulk on all cores, by the clock: {} of {kind}, {met} met", rate(many.len(), begun.elapsed()));
+        println!(
+            "bulk on all cores, by the clock: {} of {kind}, {met} met",
+            rate(many.len(), begun.elapsed())
+        );
     }
     // What a feed's file is called is the source of all that it holds.
     let source = "feed:feed";
     let begun = Instant::now();
     let words = SearchRequest { text: Some("no word of any".to_owned()), ..SearchRequest::default() };
     let found = engine.search_intelligence(&words).unwrap().len();
-    println!("full text, made for the first search: {:.1} s by the clock, {found} found", begun.elapsed().as_secs_f64());
+    println!(
+        "full text, made for the first search: {:.1} s by the clock, {found} found",
+        begun.elapsed().as_secs_f64()
+    );
     if kept.is_some() {
         println!("the folder is kept: no source is removed");
         return;
@@ -187,7 +194,11 @@ fn import(folder: &Path, feed: impl Read) {
     });
     let report = report.unwrap();
     let count = report.added + report.merged;
-    println!("import, durable, by the clock: {}, {} rejected", rate(count, last_wall - wall), report.rejected);
+    println!(
+        "import, durable, by the clock: {}, {} rejected",
+        rate(count, last_wall - wall),
+        report.rejected
+    );
     println!("  CPU time of both threads: {}", rate(count, last - begun));
     println!("index after it: {}; {}", rate(count, cpu_of_all() - last), memory());
 }
@@ -237,7 +248,13 @@ fn absent(kind: &str, value: &str) -> String {
         text.chars().map(next).collect()
     };
     match (kind, value.split_once("://")) {
-        ("url", Some((scheme, rest))) => format!("{scheme}://{}", shifted(rest)),
+        ("url", Some((scheme, rest))) => {
+            let end = rest.find(['/', ':', '?']).unwrap_or(rest.len());
+            match rest[..end].parse::<std::net::Ipv4Addr>() {
+                Ok(_) => format!("{scheme}://{}{}", address(&rest[..end]), &rest[end..]),
+                Err(_) => format!("{scheme}://{}", shifted(rest)),
+            }
+        }
         ("ip", _) if value.contains(':') => "2001:db8:1::5".to_owned(),
         ("ip", _) => address(value),
         ("ip:port", _) => {

@@ -154,7 +154,14 @@ fn changes<'w>(
                 let labels = (&known.description, &known.tags) != (&record.description, &record.tags)
                     || known.sources.len() != record.sources.len();
                 // A further word changes nothing of what the feed tells, so the row keeps its place in it.
-                Change { key, first, row, revision: Some(revision), said: Said::Record(Box::new(record)), labels }
+                Change {
+                    key,
+                    first,
+                    row,
+                    revision: Some(revision),
+                    said: Said::Record(Box::new(record)),
+                    labels,
+                }
             }
             _ => {
                 done.added += 1;

@@ -1,9 +1,6 @@
 //! Indicators: one row a value, full-text over what is said of it, and a feed of changes.
 
-use rusqlite::{
-    CachedStatement, Connection, Transaction, params, params_from_iter,
-    types::Value,
-};
+use rusqlite::{CachedStatement, Connection, Transaction, params, params_from_iter, types::Value};
 use security_core::{Domain, Revision, StoreFault};
 use security_indicators::{Indicator, IocType};
 use security_intel::{
@@ -77,13 +74,15 @@ impl IndicatorStore for EmbeddedStore {
     }
 
     fn indicator(&self, indicator: &Indicator) -> Result<Option<IocRecord>, StoreFault> {
-        self.indicators.read(|connection| {
-            Ok(find(connection, indicator)?.and_then(|known| known.record))
-        })
+        self.indicators.read(|connection| Ok(find(connection, indicator)?.and_then(|known| known.record)))
     }
 
-    fn indicators_at(&self, rows: &[Row]) -> Result<Vec<IocRecord>, StoreFault> {
-        self.indicators.read_one_state(|connection| records_at(connection, rows))
+    fn indicators_at(&self, rows: &[Row]) -> Result<Vec<(Row, IocRecord)>, StoreFault> {
+        // A single statement sees one state by itself.
+        match rows {
+            [_] => self.indicators.read(|connection| places_at(connection, rows)),
+            _ => self.indicators.read_one_state(|connection| places_at(connection, rows)),
+        }
     }
 
     fn find_indicators(&self, filter: &IocFilter, limit: usize) -> Result<Vec<IocRecord>, StoreFault> {
@@ -264,13 +263,17 @@ fn places(conditions: &str) -> String {
 }
 
 fn records_at(connection: &Connection, rows: &[Row]) -> Result<Vec<IocRecord>, Trouble> {
+    Ok(places_at(connection, rows)?.into_iter().map(|(_, record)| record).collect())
+}
+
+fn places_at(connection: &Connection, rows: &[Row]) -> Result<Vec<(Row, IocRecord)>, Trouble> {
     let mut statement =
         connection.prepare_cached("SELECT kind, value, record FROM ioc WHERE row = ?1 AND removed = 0")?;
     let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        let mut rows = statement.query([row])?;
+    for place in rows {
+        let mut rows = statement.query([place])?;
         if let Some(row) = rows.next()? {
-            found.push(indicator_record::read(row, 0)?);
+            found.push((*place, indicator_record::read(row, 0)?));
         }
     }
     Ok(found)

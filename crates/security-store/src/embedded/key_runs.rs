@@ -65,9 +65,8 @@ pub(super) fn rows_of(connection: &Connection, key: &[u8; 16]) -> Result<Vec<Row
 
 /// The rows that keys in runs may be of, each with its key's place in `wanted`, which is sorted.
 pub(super) fn find(connection: &Connection, wanted: &[Prefix]) -> Result<Vec<(Row, usize)>, Trouble> {
-    let mut page_of = connection.prepare_cached(
-        "SELECT entries FROM key_page WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1",
-    )?;
+    let mut page_of = connection
+        .prepare_cached("SELECT entries FROM key_page WHERE id BETWEEN ?1 AND ?2 ORDER BY id DESC LIMIT 1")?;
     let mut found = Vec::new();
     for (run, _) in runs(connection)? {
         let mut at = 0;
@@ -354,9 +353,11 @@ mod tests {
                 assert!(found.contains(&(number as Row + 1)), "{number} of {next}");
                 assert!(found.len() <= 2, "{found:?}");
             }
-            assert!((next..next + 500).filter(|number| number % 97 != 96).all(|number| {
-                rows_of(&connection, &key(number)).unwrap().is_empty()
-            }));
+            assert!(
+                (next..next + 500)
+                    .filter(|number| number % 97 != 96)
+                    .all(|number| { rows_of(&connection, &key(number)).unwrap().is_empty() })
+            );
         }
         assert!(most_runs <= 2 * FANOUT, "{most_runs}");
         // Many at once, as a batch asks.

@@ -8,8 +8,7 @@ use security_indicators::IocType;
 use security_intel::{IocRecord, Row, SourceRemoval};
 
 use super::{
-    EmbeddedStore,
-    indicator_record,
+    EmbeddedStore, indicator_record,
     indicators::{count, revision},
     key_runs::BULK,
     pool::Done,
@@ -21,7 +20,8 @@ impl EmbeddedStore {
     /// Takes the word of a source off up to `limit` records, in one transaction.
     pub(super) fn take_back(&self, source: &str, limit: usize) -> Result<SourceRemoval, StoreFault> {
         self.indicators.write(Some(Domain::Indicators), |transaction| {
-            let mut rows = transaction.prepare_cached("SELECT row FROM source WHERE source = ?1 ORDER BY row LIMIT ?2")?;
+            let mut rows = transaction
+                .prepare_cached("SELECT row FROM source WHERE source = ?1 ORDER BY row LIMIT ?2")?;
             let rows = rows.query_map(params![source, whole(limit)], |row| row.get::<_, Row>(0))?;
             let rows = rows.collect::<Result<Vec<_>, _>>()?;
             if rows.is_empty() {
