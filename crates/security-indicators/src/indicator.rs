@@ -338,6 +338,14 @@ mod tests {
     }
 
     #[test]
+    fn invisible_characters_hide_no_scheme() {
+        // Found by the fuzz target: `hxxp://` was left, and read again it was `http://`.
+        for text in ["hxxp\u{200b}://evil.example", "hx\u{ad}xp:\u{200b}//evil[\u{200b}.]example"] {
+            assert_eq!(Indicator::parse(IocType::Url, text).unwrap().value(), "http://evil.example/");
+        }
+    }
+
+    #[test]
     fn every_example_is_canonical_and_survives_json() {
         for &kind in IocType::ALL {
             let indicator = Indicator::parse(kind, kind.example()).unwrap();
