@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -90,15 +91,16 @@ REQUESTS: list[tuple[str, bytes, int, str | None]] = [
 
 
 class ServerCase(EngineCase):
-    def serve(self, server: str, app: str) -> int:
+    def serve(self, server: str, app: str, policy_of_bodies: str = "", *options: str) -> int:
         port = free_port()
         log = (self.folder / f"{server}-{app}.log").open("w+", encoding="utf-8")
         self.addCleanup(log.close)
         policy = self.folder / "policy.toml"
-        policy.write_text('[web.limits]\nclient = "unlimited"\nfailed_authentication = "unlimited"\n', "utf-8")
+        unlimited = '[web.limits]\nclient = "unlimited"\nfailed_authentication = "unlimited"\n'
+        policy.write_text(f"{unlimited}[web.bodies]\n{policy_of_bodies}\n", "utf-8")
         settings = {"SECURITY_DATA_DIR": str(self.data_dir), "SECURITY_CONFIG": str(policy)}
         environment = clean_environment(**VALUES, **settings, PYTHONPATH=os.pathsep.join([str(HERE), *sys.path]))
-        command = [sys.executable, "-m", *command_of(server, app, port)]
+        command = [sys.executable, "-m", *command_of(server, app, port), *options]
         running = subprocess.Popen(command, env=environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT)
 
         def stop() -> None:
@@ -171,6 +173,39 @@ class Servers(ServerCase):
 
     def test_django_behind_uvicorn(self) -> None:
         self.answers_like_all_others("uvicorn", "of_django_async")
+
+
+class UnreadBodies(ServerCase):
+    """A request that is refused before its body is read, on a connection that goes on."""
+
+    WITHIN = b"GET /open HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: within-the-body\r\n\r\n" * 20
+    NEXT = b"GET /open HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: the-next-one\r\nConnection: close\r\n\r\n"
+    SIZED = b"Content-Length: %d\r\n\r\n%b"
+    CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(WITHIN), WITHIN)
+
+    def no_body_is_a_request(self, server: str, app: str, *options: str) -> None:
+        port = self.serve(server, app, "max_bytes = 3000", *options)
+        coded = b"Content-Type: application/json\r\nContent-Encoding: br\r\n"
+        for status, path, rest in (
+            (413, b"/open", self.SIZED % (3 * len(self.WITHIN), 3 * self.WITHIN)),
+            (415, b"/open", coded + self.SIZED % (len(self.WITHIN), self.WITHIN)),
+            (403, b"/bare", b"X-API-Key: wrong\r\n" + self.CHUNKED),
+        ):
+            with self.subTest(status=status, server=server), socket.create_connection(("127.0.0.1", port), 30) as sent:
+                sent.sendall(b"POST " + path + b" HTTP/1.1\r\nHost: localhost\r\n" + rest + self.NEXT)
+                raw = b""
+                while chunk := sent.recv(65536):
+                    raw += chunk
+                statuses = re.findall(rb"HTTP/1\.1 (\d+)", raw)
+                self.assertEqual(statuses, [str(status).encode(), b"200"])
+                self.assertIn(b"the-next-one", raw)
+                self.assertNotIn(b"within-the-body", raw)
+
+    def test_behind_gunicorn_with_threads(self) -> None:
+        self.no_body_is_a_request("gunicorn", "of_wsgi", "--worker-class", "gthread", "--threads", "2")
+
+    def test_behind_uvicorn(self) -> None:
+        self.no_body_is_a_request("uvicorn", "of_asgi")
 
 
 class WebSockets(ServerCase):

@@ -12,6 +12,23 @@ from pathlib import Path
 import security
 from engine_case import EngineCase
 
+# Reads what another thread of the process writes into a pipe; prints how much it found.
+WITH_A_PIPE = """
+import os, pathlib, sys, threading
+import security
+pipe, call, text = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+security.initialize(data_dir=os.environ["SECURITY_DATA_DIR"])
+writer = threading.Thread(target=lambda: pipe.write_text(text), daemon=True)
+writer.start()
+print(eval(call))
+writer.join()
+"""
+PIPED = (
+    "len(security.scan_for_keys(pipe))",
+    "sum(1 for ioc in security.extract_iter(pipe) if ioc['type'] == 'domain')",
+    "security.import_indicators(pipe, 'plain', 'pipe', 50)['added']",
+)
+
 
 class KeyScan(EngineCase):
     def setUp(self) -> None:
@@ -94,6 +111,14 @@ class KeyScan(EngineCase):
 
         with self.assertRaises(KeyboardInterrupt):
             security.scan_for_keys(self.tree, on_skip=stop)
+
+    def test_a_pipe_keeps_no_other_thread_waiting(self) -> None:
+        # Opening a pipe waits for its other end.
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for call, text in zip(PIPED, (self.key, "see evil.example there", "evil.example"), strict=True):
+            with self.subTest(call=call):
+                self.assertEqual(self.run_python(WITH_A_PIPE, str(pipe), call, text).strip(), "1")
 
     def test_a_loop_of_links_ends(self) -> None:
         os.symlink(self.tree, self.tree / "loop")

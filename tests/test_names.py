@@ -64,6 +64,10 @@ class Names(EngineCase):
             lambda name: security.issue_api_key("fine", scopes=[name]),
             lambda name: security.issue_api_key("fine", metadata={name: "x"}),
             lambda name: security.revoke_api_key(key_id, name),
+            lambda name: security.ban_client("192.0.2.1", reason=name),
+            lambda name: security.add_ioc("domain", "evil.example", name, 50),
+            lambda name: security.add_ioc("domain", "evil.example", "feed", 50, tags=[name]),
+            lambda name: security.load_warninglist({"name": name, "type": "string", "list": ["a"]}),
         )
         for call in calls:
             for name in INVISIBLE:

@@ -5,17 +5,10 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
-/// Characters that a reader does not see, or that make the terminal do something.
+/// Characters that a reader does not see, or that make the terminal do something; also those that names may hold and
+/// that show nothing: the soft hyphen, joiners, the vowel separator of Mongolian.
 pub(crate) fn is_hidden(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
-            '\u{00ad}' // soft hyphen
-            | '\u{061c}' | '\u{200b}'..='\u{200f}' // joiners, zero width, direction marks
-            | '\u{2028}'..='\u{202e}' // separators, embeddings and overrides
-            | '\u{2060}'..='\u{206f}' // word joiner, isolates, deprecated controls
-            | '\u{180e}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}' // tags
-        )
+    security::is_invisible(letter) || matches!(letter, '\u{ad}' | '\u{200c}' | '\u{200d}' | '\u{180e}')
 }
 
 /// The text in one line with every hidden character written as an escape: `\n`, `\t`, `\u{202e}`.

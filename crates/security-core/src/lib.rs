@@ -4,6 +4,7 @@
 //! bytes. Time and chance are arguments everywhere below floor 3.
 
 mod error;
+mod invisible;
 mod limits;
 mod rate;
 mod secret;
@@ -12,6 +13,7 @@ mod shared;
 mod timestamp;
 
 pub use error::{Coded, StoreFault};
+pub use invisible::is_invisible;
 pub use limits::Limits;
 pub use rate::{Admission, Rate, RateError};
 pub use secret::Secret;

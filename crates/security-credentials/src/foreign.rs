@@ -2,14 +2,14 @@
 //!
 //! A plain SHA-2 hash of a whole key finds it in one look-up, and is kept under the pepper like every digest of ours.
 //! A salted or slow hash finds nothing: such a key is found by the text it begins with, checked by its own hash the
-//! first time, and from then on by our digest.
+//! first time, and from then on by our digest, unless it can be guessed: then what is kept stays slow.
 
 use std::fmt;
 
-use argon2::{Argon2, Params, PasswordVerifier, password_hash::phc::PasswordHash};
+use argon2::{Argon2, Params, PasswordHasher as _, PasswordVerifier, password_hash::phc::PasswordHash};
 use base64::{Engine as _, alphabet, engine};
 use constant_time_eq::constant_time_eq;
-use security_core::Secret;
+use security_core::{Entropy, Secret};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 
@@ -145,6 +145,18 @@ impl ForeignHash {
                 constant_time_eq(hex::encode_all(&found).as_bytes(), hash.as_bytes())
             }
         }
+    }
+}
+
+impl ForeignHash {
+    /// A slow hash in place of this one, of a key that has passed it: Argon2id with 19 MiB, 2 passes and 1 lane (OWASP
+    /// Password Storage Cheat Sheet). `None` when the memory is not to be had.
+    pub fn slowed(&self, key: &[u8], entropy: &mut dyn Entropy) -> Option<Self> {
+        let covered = key.get(usize::from(self.skipped)..)?;
+        let mut salt = [0; 16];
+        entropy.fill(&mut salt);
+        let hash: PasswordHash = Argon2::default().hash_password_with_salt(covered, &salt).ok()?;
+        Some(Self { form: Form::Argon2(hash.to_string()), skipped: self.skipped })
     }
 }
 

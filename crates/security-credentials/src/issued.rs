@@ -1,12 +1,12 @@
 //! Keys that we issue.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use ipnet::IpNet;
 use security_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CredentialError, Digest, ForeignHash, KeyRate, label};
+use crate::{CredentialError, Digest, ForeignHash, KeyRate, label, redact_tokens};
 
 /// What is stored of an issued key: everything but its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,16 +90,32 @@ impl IssuedKey {
         self.version += 1;
     }
 
+    /// Puts another hash of an imported key's token in its foreign hash's place: a slow one, where the token can be guessed.
+    pub fn slow_down(&mut self, hash: ForeignHash) {
+        if self.foreign.is_some() {
+            self.foreign = Some(hash);
+            self.version += 1;
+        }
+    }
+
+    /// A reason as it is kept: without the secret of a token of ours, which whoever reports a leak may well paste.
+    /// # Errors
+    /// [`CredentialError::Label`] for a reason of more than 512 characters, or with control characters.
+    pub fn reason(given: &str) -> Result<Cow<'_, str>, CredentialError> {
+        label::check("reason", given, 512)?;
+        Ok(redact_tokens(given))
+    }
+
     /// Revokes the key, for ever; tells whether that changed anything. A key that is revoked already keeps the
     /// time and the reason it has.
     /// # Errors
-    /// [`CredentialError::Label`] for a reason of more than 512 characters, or with control characters.
+    /// As [`IssuedKey::reason`].
     pub fn revoke(&mut self, now: Timestamp, reason: &str) -> Result<bool, CredentialError> {
-        label::check("reason", reason, 512)?;
+        let reason = Self::reason(reason)?;
         if self.revoked.is_some() {
             return Ok(false);
         }
-        self.revoked = Some((now, reason.to_owned()));
+        self.revoked = Some((now, reason.into_owned()));
         self.version += 1;
         Ok(true)
     }

@@ -85,7 +85,8 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// The one order of the questions; the last two are asked only when they matter.
+    /// The one order of the answers. All questions are asked whatever the first ones say, so that the time of a refusal
+    /// does not tell its reason.
     pub(crate) fn judge(
         self,
         digest: &Digest,
@@ -99,15 +100,16 @@ impl Held {
         let former = black_box(previous == *digest) & self.previous.is_some() & !current;
         // An end further ahead than any grace comes from a clock that was years ahead when the key was rotated.
         let in_grace = former & (now < until) & (until.since(now) <= IssuedKey::LONGEST_GRACE + CORRECTION);
+        let (from_here, may) = (black_box(allows_client()), black_box(grants_all()));
         let reason = if !(current | in_grace) {
             KeyReason::Unknown
         } else if self.revoked {
             KeyReason::Revoked
         } else if self.expires_at.is_some_and(|end| now >= end) {
             KeyReason::Expired
-        } else if !allows_client() {
+        } else if !from_here {
             KeyReason::Network
-        } else if !grants_all() {
+        } else if !may {
             KeyReason::Scope
         } else {
             KeyReason::Ok

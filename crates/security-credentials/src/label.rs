@@ -1,17 +1,8 @@
 //! Texts that people read and that callers choose: names, owners, reasons, scopes.
 
-use crate::{CredentialError, error::shown};
+use security_core::is_invisible;
 
-/// Whether a character draws nothing, or turns the direction of what surrounds it: with it, two names look
-/// alike, or a log line reads otherwise than it is written (Unicode TR 36, "bidirectional text spoofing").
-pub(crate) fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-        )
-}
+use crate::{CredentialError, error::shown, find_tokens};
 
 /// Refuses a text that is longer than `most` characters or holds invisible ones.
 pub(crate) fn check(field: &'static str, text: &str, most: usize) -> Result<(), CredentialError> {
@@ -26,12 +17,17 @@ pub(crate) fn check(field: &'static str, text: &str, most: usize) -> Result<(), 
     }
 }
 
-/// Likewise, and refuses a text of nothing but white space.
+/// Likewise, and refuses a text of nothing but white space, and one that holds a token of ours.
 pub(crate) fn check_present(field: &'static str, text: &str, most: usize) -> Result<(), CredentialError> {
     if text.trim().is_empty() {
         return Err(CredentialError::Label { field, reason: "is empty".into() });
     }
-    check(field, text, most)
+    check(field, text, most)?;
+    match find_tokens(text).is_empty() {
+        true => Ok(()),
+        // It would be shown wherever the name is.
+        false => Err(CredentialError::Label { field, reason: "holds an API key".into() }),
+    }
 }
 
 /// Refuses what is no scope. Source: RFC 6749 §3.3, `scope-token`, here with 128 bytes at most.

@@ -1,6 +1,6 @@
 //! Showing just enough of a credential to recognise it.
 
-use crate::label::is_invisible;
+use security_core::is_invisible;
 
 /// Credentials shorter than this show nothing at all.
 const SHORTEST_SHOWN: usize = 12;

@@ -48,6 +48,8 @@ const MOST_ESTIMATED: usize = 64;
 const MANY_SIGNS: usize = 8;
 const MOST_ESTIMATED_WITH_MANY_SIGNS: usize = 32;
 const LEAST_SCORE: u8 = 3;
+/// Where the estimate ends, less what rounding takes.
+const MOST_BITS: f64 = 63.9;
 
 /// Judges a value for one of the document's credentials: its length and how hard it is to guess.
 ///
@@ -88,8 +90,7 @@ fn examine(text: &str, kind: CredentialKind, policy: &RotationPolicy, report: &m
     }
     let estimate = estimate(text, kind);
     report.score = estimate.score().into();
-    let bits = estimate.guesses_log10().max(0.0) * std::f64::consts::LOG2_10;
-    report.entropy_bits = (bits * 10.0).round() / 10.0;
+    report.entropy_bits = (binary_logarithm(&estimate) * 10.0).round() / 10.0;
     if report.score < LEAST_SCORE {
         report.problems.push("it is too easy to guess".to_owned());
     }
@@ -107,19 +108,37 @@ fn examine(text: &str, kind: CredentialKind, policy: &RotationPolicy, report: &m
     }
 }
 
+/// Whether a secret that somebody else made may be found by guessing, by whoever has a fast hash of it: in less than
+/// 2⁶⁴ guesses, where the estimate ends. Twenty random characters are enough.
+pub fn is_guessable(secret: &[u8]) -> bool {
+    match std::str::from_utf8(secret) {
+        Ok(text) => binary_logarithm(&estimate_among(text, &["key", "api", "token", "secret"])) < MOST_BITS,
+        // No words, no names and no dates are known of other bytes.
+        Err(_) => secret.len() < 16,
+    }
+}
+
+fn binary_logarithm(estimate: &zxcvbn::Entropy) -> f64 {
+    estimate.guesses_log10().max(0.0) * std::f64::consts::LOG2_10
+}
+
 /// The estimate of zxcvbn (Wheeler, USENIX Security 2016), which also knows the names of our credentials.
 ///
 /// It reads the present year, once a process, to tell likely dates from unlikely ones: the one thing below floor
 /// 3 that looks at a clock, and nothing but the estimate of a date depends on it.
 fn estimate(text: &str, kind: CredentialKind) -> zxcvbn::Entropy {
+    let name = kind.as_str().to_ascii_lowercase();
+    let words: Vec<&str> = name.split('_').chain([name.as_str(), "credential"]).collect();
+    estimate_among(text, &words)
+}
+
+fn estimate_among(text: &str, words: &[&str]) -> zxcvbn::Entropy {
     let mut signs: Vec<char> = text.chars().filter(|c| "4@8({[<3691!|705$+%2".contains(*c)).collect();
     signs.sort_unstable();
     signs.dedup();
     let most = if signs.len() > MANY_SIGNS { MOST_ESTIMATED_WITH_MANY_SIGNS } else { MOST_ESTIMATED };
     let start: Zeroizing<String> = Zeroizing::new(text.chars().take(most).collect());
-    let name = kind.as_str().to_ascii_lowercase();
-    let words: Vec<&str> = name.split('_').chain([name.as_str(), "credential"]).collect();
-    zxcvbn::zxcvbn(&start, &words)
+    zxcvbn::zxcvbn(&start, words)
 }
 
 #[cfg(test)]
@@ -128,6 +147,25 @@ mod tests {
     use crate::{Complexity, generate};
     use proptest::prelude::*;
     use security_core::Entropy;
+
+    #[test]
+    fn what_was_drawn_at_random_is_not_guessable() {
+        for random in ["Vq7ZkX2mN9tRb4Ls8Wc3", "9f86d081884c7d659a2feaa0c55ad015", "kT3_xW-8vQ2hJ5nL7pR4sY6z"]
+        {
+            assert!(!is_guessable(random.as_bytes()), "{random}");
+        }
+        for early in [
+            "",
+            "hunter2",
+            "123456789abcdef0123456789",
+            "P@ssw0rd1234567890!",
+            "secret-token-2026",
+            "Vq7ZkX2mN9",
+        ] {
+            assert!(is_guessable(early.as_bytes()), "{early}");
+        }
+        assert!(is_guessable(&[0xff; 15]) && !is_guessable(&[0xff; 16]));
+    }
 
     fn judge(candidate: &[u8]) -> StrengthReport {
         validate(candidate, CredentialKind::ApiKey, &RotationPolicy::of(CredentialKind::ApiKey))

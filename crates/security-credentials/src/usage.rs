@@ -148,7 +148,7 @@ fn clean_value(value: Value) -> Value {
 
 /// At most `most` bytes of the text, the last of them `…` when it was cut; tokens are redacted before, so that a
 /// cut leaves no half of one.
-fn clean(text: &str, most: usize) -> std::borrow::Cow<'_, str> {
+pub(crate) fn clean(text: &str, most: usize) -> std::borrow::Cow<'_, str> {
     // A redacted token keeps two fifths of its length, so what lies four times behind the cut cannot come before
     // it, and need not be read.
     let near = &text[..text.floor_char_boundary(4 * most)];

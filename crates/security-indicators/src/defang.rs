@@ -1,6 +1,6 @@
 //! Defanging: how people write indicators so that nobody follows them by accident, and back.
 //!
-//! The styles known are the three tables below: [`SCHEMES`], [`BRACKETED`] (inside any of `[]`, `()`, `{}`, `<>`,
+//! The styles known are the three tables below: [`DISARMED_SCHEMES`], [`BRACKETED`] (inside any of `[]`, `()`, `{}`, `<>`,
 //! also doubled, escaped for Markdown, with blanks inside, or half open: `evil[.com`) and [`LITERAL`].
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use memchr::{memchr, memrchr};
 use crate::{ExtractOptions, Found, IocType, extract};
 
 /// Schemes as they are disarmed, in lower case, longest first where one starts another.
-const SCHEMES: &[(&str, &str)] = &[
+pub(crate) const DISARMED_SCHEMES: &[(&str, &str)] = &[
     ("hxxps", "https"),
     ("hxxp", "http"),
     ("hxtps", "https"),
@@ -145,6 +145,19 @@ pub(crate) fn mark_at(text: &str, at: usize) -> Option<Mark> {
     if !may_start_mark(first) {
         return None;
     }
+    // Nine signs of ten are `[.]` and its like, which nothing else begins with.
+    if let (b'[' | b'(' | b'{', Some([sign, b']' | b')' | b'}'])) = (first, bytes.get(at + 1..at + 3)) {
+        let means = match sign {
+            b'.' => ".",
+            b'@' => "@",
+            b':' => ":",
+            b'/' => "/",
+            _ => "",
+        };
+        if !means.is_empty() {
+            return Some(Mark { means, len: 3 });
+        }
+    }
     let opened = matches!(first, b'[' | b'(' | b'{' | b'<')
         || (first == b'\\' && matches!(bytes.get(at + 1), Some(b'[' | b'(')));
     if opened && let Some(mark) = bracketed(bytes, at) {
@@ -241,9 +254,10 @@ pub(crate) fn scheme_at(bytes: &[u8], at: usize) -> Option<(&'static str, usize)
     if !matches!(rest.first(), Some(b'h' | b'H' | b'm' | b'M' | b't' | b'T' | b'f' | b'F' | b's' | b'S')) {
         return None;
     }
-    SCHEMES.iter().find_map(|(written, means)| {
-        let fits =
-            rest.len() > written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
+    DISARMED_SCHEMES.iter().find_map(|(written, means)| {
+        let fits = written.as_bytes()[0] == rest[0] | 0x20
+            && rest.len() > written.len()
+            && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
         // What follows must end the word, else `ttp` is found in `ttps`.
         (fits && !rest[written.len()].is_ascii_alphanumeric()).then_some((*means, written.len()))
     })

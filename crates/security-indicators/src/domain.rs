@@ -9,9 +9,8 @@
 //!   them), a well-formed `.onion` (RFC 7686), or a root outside the DNS that malware resolves ([`OTHER_ROOTS`]). `.localhost`, `.local` and `.internal` never leave a network and
 //!   look like code too often.
 
-use std::borrow::Cow;
-
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use memchr::{memchr_iter, memrchr};
 
 /// Roots of Emercoin, Namecoin and I2P, whose names nobody can seize.
 const OTHER_ROOTS: &[&str] = &["bazar", "bit", "coin", "emc", "i2p"];
@@ -33,16 +32,51 @@ pub(crate) fn canonical_host(text: &str) -> Result<String, &'static str> {
         return Err("a domain has at most 253 characters");
     }
     let name = text.strip_suffix('.').unwrap_or(text);
-    let plain = name.is_ascii() && !name.split('.').any(starts_as_a_label);
-    let ascii: Cow<'_, str> = if plain {
-        Cow::Owned(name.to_ascii_lowercase())
-    } else {
-        let deny = AsciiDenyList::URL;
-        let ascii = Uts46::new().to_ascii(name.as_bytes(), deny, Hyphens::Allow, DnsLength::Verify);
-        ascii.map_err(|_| "its internationalised form is not valid")?
-    };
-    check_labels(&ascii)?;
+    let signs = signs_of(name);
+    if is_plain(name, signs) {
+        check_labels(name, signs)?;
+        return Ok(name.to_ascii_lowercase());
+    }
+    let deny = AsciiDenyList::URL;
+    let ascii = Uts46::new().to_ascii(name.as_bytes(), deny, Hyphens::Allow, DnsLength::Verify);
+    let ascii = ascii.map_err(|_| "its internationalised form is not valid")?;
+    check_labels(&ascii, signs_of(&ascii))?;
     Ok(ascii.into_owned())
+}
+
+/// A letter in upper case.
+const UPPER: u8 = 1;
+/// No letter, digit, hyphen, underscore or dot.
+const STRANGE: u8 = 2;
+/// Beyond ASCII.
+const FOREIGN: u8 = 4;
+/// A hyphen, which A-labels have.
+const HYPHEN: u8 = 8;
+
+const SIGNS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'A'..=b'Z' => UPPER,
+            b'-' => HYPHEN,
+            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' => 0,
+            0x80.. => FOREIGN | STRANGE,
+            _ => STRANGE,
+        };
+        byte += 1;
+    }
+    table
+};
+
+/// What kinds of bytes are in a name.
+fn signs_of(name: &str) -> u8 {
+    name.bytes().fold(0, |signs, byte| signs | SIGNS[byte as usize])
+}
+
+/// Whether a name is ASCII without A-labels, so that its canonical form is itself in lower case.
+fn is_plain(name: &str, signs: u8) -> bool {
+    signs & FOREIGN == 0 && (signs & HYPHEN == 0 || !name.split('.').any(starts_as_a_label))
 }
 
 /// Whether a text is a host name in canonical form already, in one look at each byte; `false` says nothing of one with
@@ -67,19 +101,23 @@ fn starts_as_a_label(label: &str) -> bool {
     label.len() >= 4 && label.as_bytes()[..4].eq_ignore_ascii_case(b"xn--")
 }
 
-fn check_labels(name: &str) -> Result<(), &'static str> {
+fn check_labels(name: &str, signs: u8) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > 253 {
         return Err("a domain has 1 to 253 characters");
     }
-    let mut last = "";
-    for label in name.split('.') {
-        if label.is_empty() || label.len() > 63 {
+    let mut label = 0;
+    for dot in memchr_iter(b'.', name.as_bytes()) {
+        if !(1..=63).contains(&(dot - label)) {
             return Err("a label has 1 to 63 characters");
         }
-        if !label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
-            return Err("a label has letters, digits, hyphens and underscores only");
-        }
-        last = label;
+        label = dot + 1;
+    }
+    let last = &name[label..];
+    if !(1..=63).contains(&last.len()) {
+        return Err("a label has 1 to 63 characters");
+    }
+    if signs & STRANGE != 0 {
+        return Err("a label has letters, digits, hyphens and underscores only");
     }
     // A name below a number would be read as an IPv4 address (WHATWG URL, "ends in a number").
     if last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with('-') || last.ends_with('-') {
@@ -92,7 +130,8 @@ fn check_labels(name: &str) -> Result<(), &'static str> {
 ///
 /// A *private* suffix (`dyn.example`-like services) is a host of its own and counts; a registry's (`co.uk`) does not.
 pub(crate) fn is_public(host: &str) -> bool {
-    let Some((below, top)) = host.rsplit_once('.') else { return false };
+    let Some(dot) = memrchr(b'.', host.as_bytes()) else { return false };
+    let (below, top) = (&host[..dot], &host[dot + 1..]);
     match top {
         "example" | "test" | "invalid" => registrable(below.rsplit('.').next().unwrap_or(below)),
         "onion" => is_onion(below.rsplit('.').next().unwrap_or(below)),

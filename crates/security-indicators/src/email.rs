@@ -16,8 +16,21 @@ pub(crate) fn canonical(text: &str) -> Result<String, &'static str> {
         return Err("an address has at most 254 characters");
     }
     let (local, host) = text.rsplit_once('@').ok_or("there is no `@`")?;
+    of_parts(local, &domain::canonical(host)?)
+}
+
+/// The canonical form of an address whose domain is canonical already.
+pub(crate) fn of_parts(local: &str, domain: &str) -> Result<String, &'static str> {
     check_local(local)?;
-    let value = format!("{}@{}", local.to_lowercase(), domain::canonical(host)?);
+    let mut value = String::with_capacity(local.len() + 1 + domain.len());
+    if local.is_ascii() {
+        value.push_str(local);
+        value.make_ascii_lowercase();
+    } else {
+        value.push_str(&local.to_lowercase());
+    }
+    value.push('@');
+    value.push_str(domain);
     if value.len() > 254 {
         return Err("an address has at most 254 characters");
     }
@@ -32,8 +45,9 @@ fn check_local(local: &str) -> Result<(), &'static str> {
     if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
         return Err("a dot stands between two other characters");
     }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_+".contains(&b);
     let allowed = |c: char| c.is_alphanumeric() || (c.is_ascii() && ".!#$%&'*+-/=?^_`{|}~".contains(c));
-    if local.chars().all(allowed) {
+    if local.bytes().all(plain) || local.chars().all(allowed) {
         Ok(())
     } else {
         Err("the part before `@` has a character that may not be there")

@@ -332,6 +332,12 @@ mod tests {
     }
 
     #[test]
+    fn a_disarmed_dot_in_a_scheme_makes_no_other_scheme() {
+        // Found by the fuzz target: `h.ttp://` was canonical, and read again it was `h.http://`.
+        assert!(Indicator::parse(IocType::Url, "h%2ettp://evil.example.com/").is_err());
+    }
+
+    #[test]
     fn every_example_is_canonical_and_survives_json() {
         for &kind in IocType::ALL {
             let indicator = Indicator::parse(kind, kind.example()).unwrap();

@@ -10,6 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
+use memchr::{memchr, memrchr};
 use url::{Host, Url};
 
 use crate::{domain, file, ip};
@@ -68,27 +69,64 @@ pub(crate) const SCHEMES: &[&str] = &[
 /// `None` says nothing: only plain `http` and `https` URLs are known here, which is what lists and logs are full of.
 /// A property test holds it against [`crate::refang`] and [`canonical`].
 pub(crate) fn at_a_look(text: &str) -> Option<Cow<'_, str>> {
+    plain(text).map(|plain| match plain.lacks_path {
+        false => Cow::Borrowed(text),
+        true => Cow::Owned([text, "/"].concat()),
+    })
+}
+
+/// What a look says of a URL that is canonical, but that its path may be missing.
+struct Plain<'a> {
+    host: &'a str,
+    /// `https://evil.example`: the canonical form has a slash more.
+    lacks_path: bool,
+}
+
+fn plain(text: &str) -> Option<Plain<'_>> {
     let (rest, default_port) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
         (Some(rest), _) => (rest, "80"),
         (_, Some(rest)) => (rest, "443"),
         _ => return None,
     };
-    let (authority, path) = rest.split_once('/').map_or((rest, None), |(host, path)| (host, Some(path)));
-    let host = match authority.split_once(':') {
-        Some((_, port)) if port == default_port || ip::parse_port(port).is_err() => return None,
-        Some((host, _)) => host,
+    let (authority, path) = match memchr(b'/', rest.as_bytes()) {
+        Some(slash) => (&rest[..slash], Some(&rest[slash + 1..])),
+        None => (rest, None),
+    };
+    let host = match memchr(b':', authority.as_bytes()) {
+        Some(colon) => {
+            let port = &authority[colon + 1..];
+            if port == default_port || ip::parse_port(port).is_err() {
+                return None;
+            }
+            &authority[..colon]
+        }
         None => authority,
     };
-    let plain = is_canonical_host(host) && path.is_none_or(is_canonical_path);
-    plain.then(|| match path {
-        Some(_) => Cow::Borrowed(text),
-        None => Cow::Owned([text, "/"].concat()),
+    let fits = is_canonical_host(host) && path.is_none_or(is_canonical_path);
+    fits.then_some(Plain { host, lacks_path: path.is_none() })
+}
+
+/// Makes a URL that has a scheme canonical where it stands, and says whether it leads to an address or to a name of two
+/// labels or more: a lone label (`http://localhost`) names no host on the Internet.
+pub(crate) fn found(text: &mut String) -> Result<bool, &'static str> {
+    if let Some(Plain { host, lacks_path }) = plain(text) {
+        let is_public = host.contains('.');
+        if lacks_path {
+            text.push('/');
+        }
+        return Ok(is_public);
+    }
+    let (value, host) = parse(text)?;
+    *text = value;
+    Ok(match host {
+        UrlHost::Address(_) => true,
+        UrlHost::Name(name) => name.contains('.'),
     })
 }
 
 /// A strict dotted quad, or a plain name whose last label cannot be read as a number.
 fn is_canonical_host(host: &str) -> bool {
-    let last = host.rsplit('.').next().unwrap_or_default();
+    let last = &host[memrchr(b'.', host.as_bytes()).map_or(0, |dot| dot + 1)..];
     if last.as_bytes().first().is_some_and(u8::is_ascii_digit) {
         return host.parse::<Ipv4Addr>().is_ok();
     }
@@ -165,6 +203,10 @@ fn unescaped(text: &str) -> Cow<'_, str> {
 
 fn normalise(mut url: Url) -> Result<(String, UrlHost), &'static str> {
     const NO_HOST: &str = "it names no host";
+    // `h.ttp` would be read as another scheme when it is refanged once more.
+    if url.scheme().contains('.') {
+        return Err("no scheme of an indicator has a dot");
+    }
     let host = match url.host().ok_or(NO_HOST)? {
         Host::Ipv4(v4) => UrlHost::Address(IpAddr::V4(v4)),
         Host::Ipv6(v6) => UrlHost::Address(ip::fold(IpAddr::V6(v6))),
@@ -338,6 +380,14 @@ mod tests {
                 prop_assert!(crate::refang(&text) == text, "refanged");
                 prop_assert_eq!(canonical(&text), Ok(value.into_owned()));
             }
+            let mut value = text.clone();
+            let of_parser = parse(&text).map(|(value, host)| {
+                (value, match host {
+                    UrlHost::Address(_) => true,
+                    UrlHost::Name(name) => name.contains('.'),
+                })
+            });
+            prop_assert_eq!(found(&mut value).map(|is_public| (value, is_public)), of_parser);
         }
     }
 
@@ -383,6 +433,7 @@ mod tests {
             "http://evil.example.com:99999/",
             "setup.py",
             "javascript:alert(1)",
+            "h.ttp://evil.example.com/",
         ] {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }

@@ -12,7 +12,8 @@ use pyo3::{
     exceptions::PyTypeError,
     intern,
     prelude::*,
-    types::{PyBool, PyBytes, PyDict, PyList, PyString},
+    sync::PyOnceLock,
+    types::{PyBool, PyBytes, PyDict, PyList, PyString, PyType},
 };
 use security::{CONTEXT, ExtractedIoc, Finder, FoundIoc, FoundStream, IocType, Warned};
 
@@ -52,10 +53,23 @@ pub(crate) fn extract_iocs<'py>(
 ) -> PyResult<Bound<'py, PyList>> {
     let finder = finder(py, types, limit, dedupe, warninglists)?;
     let words = Words::of(text)?;
-    let (found, is_ascii) = detached(py, || Ok((finder()?.find(&words.text), words.text.is_ascii())))?;
-    let mut entries = Entries::of(py, &words, is_ascii);
-    let entries = found.iter().map(|ioc| entries.entry(ioc)).collect::<PyResult<Vec<_>>>()?;
-    PyList::new(py, entries)
+    let (finder, is_ascii) = detached(py, || Ok((finder()?, words.text.is_ascii())))?;
+    let mut search = finder.search(&words.text);
+    let mut entries = Entries::of(py, &words, is_ascii)?;
+    let (mut found, mut given) = (Vec::new(), Vec::new());
+    loop {
+        detached(py, || {
+            search.next_into(&mut found);
+            Ok(())
+        })?;
+        if found.is_empty() {
+            return PyList::new(py, given);
+        }
+        given.reserve(found.len());
+        for ioc in &found {
+            given.push(entries.entry(ioc)?);
+        }
+    }
 }
 
 /// Finds indicators in a file of any size, in bounded memory; a gzip file is unpacked as it is read.
@@ -89,7 +103,7 @@ pub(crate) fn extract_iter(
         Box::new(Stream::of(path_or_file))
     } else {
         let path = path_or_file.extract::<PathBuf>().map_err(|error| named(py, "path_or_file", error))?;
-        Box::new(File::open(&path).map_err(|error| at(&path, error))?)
+        Box::new(py.detach(|| File::open(&path)).map_err(|error| at(&path, error))?)
     };
     let finder = detached(py, finder)?;
     let stream = py.detach(|| finder.stream(content)).map_err(raised)?;
@@ -215,8 +229,7 @@ fn utf8_of_bytes(bytes: &[u8]) -> Cow<'_, str> {
 
 /// Makes the dictionaries of what was found in one text, in the order of the text.
 ///
-/// A log gives millions of them, so each is a copy of one that has everything but what differs: a copy costs a quarter
-/// of putting seven entries in, and the keys are looked up with the hashes they have.
+/// A log gives millions of them, so each is a copy of one that has everything but what differs: see [`templates`].
 struct Entries<'a, 'py> {
     py: Python<'py>,
     text: &'a str,
@@ -224,20 +237,19 @@ struct Entries<'a, 'py> {
     counts_points: bool,
     /// The last place that was counted: its byte, and the code points before it.
     counted: (usize, usize),
-    /// By kind and whether it was disarmed.
-    templates: Vec<[Option<Bound<'py, PyDict>>; 2]>,
+    templates: &'py Templates,
     keys: [Bound<'py, PyString>; 5],
 }
 
 impl<'a, 'py> Entries<'a, 'py> {
-    fn of(py: Python<'py>, words: &'a Words<'_>, is_ascii: bool) -> Self {
-        Self {
+    fn of(py: Python<'py>, words: &'a Words<'_>, is_ascii: bool) -> PyResult<Self> {
+        Ok(Self {
             py,
             text: &words.text,
             is_ascii,
             counts_points: !is_ascii && !words.counts_bytes,
             counted: (0, 0),
-            templates: vec![[None, None]; IocType::ALL.len()],
+            templates: templates(py)?,
             keys: [
                 intern!(py, "value").clone(),
                 intern!(py, "original").clone(),
@@ -245,12 +257,12 @@ impl<'a, 'py> Entries<'a, 'py> {
                 intern!(py, "start").clone(),
                 intern!(py, "end").clone(),
             ],
-        }
+        })
     }
 
     fn entry(&mut self, ioc: &FoundIoc) -> PyResult<Bound<'py, PyDict>> {
         let found = &ioc.found;
-        let entry = self.template(found.indicator.kind(), found.defanged)?.copy()?;
+        let entry = copied(self.py, self.templates, found.indicator.kind(), found.defanged)?;
         let [value_key, original_key, context_key, start_key, end_key] = &self.keys;
         let original = &self.text[found.start..found.end];
         let shown = PyString::new(self.py, original);
@@ -279,27 +291,52 @@ impl<'a, 'py> Entries<'a, 'py> {
         }
         Ok(entry)
     }
-
-    fn template(&mut self, kind: IocType, defanged: bool) -> PyResult<&Bound<'py, PyDict>> {
-        let place = &mut self.templates[kind as usize][usize::from(defanged)];
-        match place {
-            Some(template) => Ok(template),
-            None => Ok(place.insert(template(self.py, kind, defanged)?)),
-        }
-    }
 }
 
-/// An entry with its keys in order, and everything in it that other finds have as well.
-fn template<'py>(py: Python<'py>, kind: IocType, defanged: bool) -> PyResult<Bound<'py, PyDict>> {
-    let entry = PyDict::new(py);
-    entry.set_item(intern!(py, "type"), PyString::intern(py, kind.as_str()))?;
-    for key in [intern!(py, "value"), intern!(py, "original"), intern!(py, "context")] {
-        entry.set_item(key, intern!(py, ""))?;
-    }
-    entry.set_item(intern!(py, "start"), 0)?;
-    entry.set_item(intern!(py, "end"), 0)?;
-    entry.set_item(intern!(py, "defanged"), PyBool::new(py, defanged))?;
-    Ok(entry)
+/// Entries with their keys in order, and everything in them that other finds have as well: by kind and whether it was
+/// disarmed. Nobody is given one of them, only copies.
+type Templates = Vec<[Py<PyDict>; 2]>;
+
+/// The templates, made at the first use.
+///
+/// They are the attributes of instances of one class. CPython keeps the keys of such dictionaries once for all of them,
+/// and a copy of one does so too: it has half the size of any other, and is made and freed in half the time. That
+/// is all there is to it: they are dictionaries like others, whatever an interpreter does with them.
+fn templates(py: Python<'_>) -> PyResult<&Templates> {
+    static TEMPLATES: PyOnceLock<Templates> = PyOnceLock::new();
+    TEMPLATES.get_or_try_init(py, || {
+        let class = py.get_type::<PyType>().call1(("Found", (), PyDict::new(py)))?;
+        let instance = |kind: IocType, defanged: bool| -> PyResult<Bound<'_, PyAny>> {
+            let instance = class.call0()?;
+            instance.setattr(intern!(py, "type"), PyString::intern(py, kind.as_str()))?;
+            for name in [intern!(py, "value"), intern!(py, "original"), intern!(py, "context")] {
+                instance.setattr(name, intern!(py, ""))?;
+            }
+            instance.setattr(intern!(py, "start"), 0)?;
+            instance.setattr(intern!(py, "end"), 0)?;
+            instance.setattr(intern!(py, "defanged"), PyBool::new(py, defanged))?;
+            Ok(instance)
+        };
+        // The first instances of a class have room for attributes that may come.
+        for _ in 0..64 {
+            instance(IocType::Ip, false)?;
+        }
+        let template = |kind, defanged| -> PyResult<Py<PyDict>> {
+            let attributes = instance(kind, defanged)?.getattr(intern!(py, "__dict__"))?;
+            Ok(attributes.cast_into::<PyDict>()?.unbind())
+        };
+        IocType::ALL.iter().map(|kind| Ok([template(*kind, false)?, template(*kind, true)?])).collect()
+    })
+}
+
+/// A copy of a template.
+fn copied<'py>(
+    py: Python<'py>,
+    templates: &Templates,
+    kind: IocType,
+    defanged: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    templates[kind as usize][usize::from(defanged)].bind(py).copy()
 }
 
 /// The code points before a byte of a text, counted on from the last place that was asked for.
@@ -312,7 +349,7 @@ fn points(text: &str, counted: &mut (usize, usize), at: usize) -> usize {
 
 /// What was found, as a `dict`.
 pub(crate) fn found_entry<'py>(py: Python<'py>, ioc: &ExtractedIoc) -> PyResult<Bound<'py, PyDict>> {
-    let entry = template(py, ioc.kind, ioc.defanged)?;
+    let entry = copied(py, templates(py)?, ioc.kind, ioc.defanged)?;
     entry.set_item(intern!(py, "value"), &ioc.value)?;
     entry.set_item(intern!(py, "original"), &ioc.original)?;
     entry.set_item(intern!(py, "context"), &ioc.context)?;

@@ -375,7 +375,7 @@ fn source_of(given: &Bound<'_, PyAny>, interrupt: &Interrupt) -> PyResult<(Strin
         (name.unwrap_or_default(), Box::new(Stream::of(given)))
     } else {
         let path = given.extract::<PathBuf>().map_err(|error| named(given.py(), "path_or_file", error))?;
-        let file = File::open(&path).map_err(|error| at(&path, error))?;
+        let file = given.py().detach(|| File::open(&path)).map_err(|error| at(&path, error))?;
         (path, Box::new(file))
     };
     let source = Source { content, interrupt: interrupt.clone() };

@@ -100,10 +100,12 @@ pub(crate) fn run<'py>(
     let place = Place::of(given)?;
     if let Place::Path(path) = &place {
         // What was asked for must not be passed over like one file of many.
-        let read = match path.is_dir() {
-            true => path.read_dir().map(drop),
-            false => std::fs::File::open(path).map(drop),
-        };
+        let read = path.metadata().and_then(|what| match what {
+            what if what.is_dir() => path.read_dir().map(drop),
+            what if what.is_file() => std::fs::File::open(path).map(drop),
+            // Opening a pipe waits for who writes into it, which this thread must not while it keeps all others waiting.
+            _ => Ok(()),
+        });
         read.map_err(|error| at(path, error))?;
     }
     let interrupt = Interrupt::default();

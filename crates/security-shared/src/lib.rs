@@ -1,7 +1,7 @@
 //! What the processes of one host share: the epoch page, the word table, counters, finished files, the fork generation.
 //!
 //! This is the only crate of the project with `unsafe`: one block that views a mapped file as atomics, one that
-//! maps a finished file for reading, one that registers the fork handler, and four that take a variable out of the
+//! maps a finished file for reading, one that has memory brought near, one that registers the fork handler, and four that take a variable out of the
 //! environment. Everything else is plain code over
 //! [`std::sync::atomic::AtomicU64`], and the two protocols (`epoch`, `bucket`) are written apart from the memory they
 //! run on, so that their tests can try interleavings and kills that no real scheduler would give twice.
@@ -24,11 +24,13 @@ mod epoch;
 pub mod fork;
 mod mapped_file;
 mod page;
+mod prefetch;
 mod read_map;
 mod words;
 
 pub use counters::SharedCounters;
 pub use epoch::Epoch;
 pub use page::SharedPage;
+pub use prefetch::bring_near;
 pub use read_map::ReadMap;
 pub use words::SharedWords;

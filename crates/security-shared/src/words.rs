@@ -7,6 +7,7 @@ use security_core::{StoreFault, Timestamp, WordTable};
 use crate::{
     bucket::{Bucket, ENTRIES, MAX_PAYLOAD},
     mapped_file::{HEADER, Kind, MappedFile, WORD},
+    prefetch,
 };
 
 /// An entry of the file is a whole bucket.
@@ -71,6 +72,13 @@ impl SharedWords {
     /// The path of the file.
     pub fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// Begins to bring near what counting for a key will touch.
+    pub fn bring_near(&self, key: u64) {
+        let (bucket, _) = self.locate(key);
+        prefetch::line_of(&bucket.0[0]);
+        prefetch::line_of(&bucket.0[ENTRIES]);
     }
 
     /// The bucket of a key, and the key's name in it.

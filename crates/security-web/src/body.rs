@@ -6,6 +6,7 @@
 //! calls itself). What cannot be read so is refused, since nobody can tell what it says.
 
 mod facts;
+mod loose_json;
 
 use std::{borrow::Cow, io::Read};
 

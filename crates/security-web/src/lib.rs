@@ -38,7 +38,7 @@ pub use error::WebError;
 pub use headers::{HeaderPolicy, HeaderPreset, Hsts, REMOVED_HEADERS, ResponseHeaders};
 pub use inspect::{Exclusion, Inspection, InspectionMode, InspectionPolicy, RULES, Rule, inspect};
 pub use judge::{Judgement, ListedIndicator, MatchedRule};
-pub use limits::{LimitScope, admit, client_network};
+pub use limits::{LimitScope, admit, admit_at, client_network};
 pub use lock_out::{FailureVerdict, LockOut, judge_failure};
 pub use metrics::{
     Gauge, METRIC_COUNTERS, MetricsPolicy, Stage, decision_counter, latency_counters, metrics_text,

@@ -79,8 +79,13 @@ fn client_bytes(namespace: u8, ip: Option<IpAddr>) -> [u8; 10] {
 
 /// Counts one request and says whether it may pass. Exact over all processes that share the table.
 pub fn admit(table: &dyn WordTable, seed: u64, key: LimitScope<'_>, rate: Rate, now: Timestamp) -> Admission {
+    admit_at(table, key.hash(seed), rate, now)
+}
+
+/// Likewise, for who has computed [`LimitScope::hash`] already.
+pub fn admit_at(table: &dyn WordTable, key: u64, rate: Rate, now: Timestamp) -> Admission {
     let mut said = Admission { admitted: true, remaining: 0, retry_after_micros: 0 };
-    table.update(key.hash(seed), now, &mut |word| {
+    table.update(key, now, &mut |word| {
         let (next, admission) = rate.admit(word, now);
         said = admission;
         next

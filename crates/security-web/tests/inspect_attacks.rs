@@ -33,6 +33,9 @@ const TABLES: [&str; 5] = [
 /// Written later and in one go, against detectors that did not know them.
 const SECOND_TABLE: &str = include_str!("../../../testdata/inspect/attack_second.toml");
 
+/// Likewise, later still.
+const THIRD_TABLE: &str = include_str!("../../../testdata/inspect/attack_third.toml");
+
 #[test]
 fn attacks_are_refused() {
     let n_values = refuses(&TABLES, 60);
@@ -43,6 +46,12 @@ fn attacks_are_refused() {
 fn attacks_of_the_second_look_are_refused() {
     let n_values = refuses(&[SECOND_TABLE], 16);
     assert!(n_values >= 500, "{n_values}");
+}
+
+#[test]
+fn attacks_of_the_third_look_are_refused() {
+    let n_values = refuses(&[THIRD_TABLE], 12);
+    assert!(n_values >= 250, "{n_values}");
 }
 
 /// Tries every value of some tables, of which each class has to have `fewest`, and gives how many there were.

@@ -36,6 +36,9 @@ const SECOND_TABLES: [&str; 2] = [
     include_str!("../../../testdata/inspect/innocent_machine.toml"),
 ];
 
+/// Likewise, later still.
+const THIRD_TABLE: &str = include_str!("../../../testdata/inspect/innocent_third.toml");
+
 #[test]
 fn innocent_values_pass() {
     let n_values = passes(&TABLES, 200);
@@ -47,6 +50,12 @@ fn values_of_every_day_pass() {
     // A few of these are what an attack is as well: a script element, a handler, a call of `child_process`.
     let n_values = passes(&SECOND_TABLES, 50);
     assert!(n_values >= 400, "{n_values}");
+}
+
+#[test]
+fn values_of_a_third_look_pass() {
+    let n_values = passes(&[THIRD_TABLE], 200);
+    assert!(n_values >= 250, "{n_values}");
 }
 
 /// Tries every value of some tables in every place, of which one in `most` may be refused, and gives how many values

@@ -10,8 +10,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use security_core::{Domain, Revision, Timestamp};
-use security_credentials::parse_network;
+use security_core::{Domain, Revision, Timestamp, is_invisible};
+use security_credentials::{parse_network, redact_tokens};
 use security_web::{Ban, BanList, BanStore, LONGEST_BAN, ban_network};
 use serde_json::json;
 
@@ -47,7 +47,7 @@ impl Engine {
     /// replaced. An IPv6 address means its /64.
     /// # Errors
     /// [`Error::Invalid`] when it is no network or all there is, for a duration below a second or above 366 days, and for
-    /// a reason of more than 200 characters or with control characters; a store that is full of bans or cannot be
+    /// a reason of more than 200 characters or with control or direction characters; a store that is full of bans or cannot be
     /// written.
     pub fn ban(&self, network: &str, duration: Duration, reason: &str) -> Result<Ban> {
         let network = parse_network(network).map_err(|error| Error::invalid("network", error))?;
@@ -61,13 +61,13 @@ impl Engine {
             return Err(Error::invalid("duration", "accepted are one second to 366 days"));
         }
         let reason = reason.trim();
-        if reason.chars().count() > LONGEST_REASON || reason.chars().any(char::is_control) {
+        if reason.chars().count() > LONGEST_REASON || reason.chars().any(is_invisible) {
             return Err(Error::invalid("reason", "accepted are 200 characters on one line"));
         }
         let now = world::now();
         let ban = Ban {
             network: ban_network(network),
-            reason: reason.to_owned(),
+            reason: redact_tokens(reason).into_owned(),
             since: now,
             until: now.plus(duration),
             by: world::actor(),

@@ -9,6 +9,7 @@ mod imported;
 mod issued;
 mod keys;
 mod master_keys;
+mod request_key;
 mod rotation;
 mod scan;
 mod secrets;
@@ -34,6 +35,7 @@ pub(crate) use heads::Heads;
 pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyFilter};
 pub use master_keys::MasterKeyRotation;
+pub(crate) use request_key::{RequestFacts, RequestKey};
 pub use rotation::{HookFailure, RotationHook, RotationStep, on_rotate};
 pub use scan::{
     FoundKey, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus, SkippedFile, key_pattern,
@@ -55,6 +57,8 @@ pub(crate) struct CredentialCache {
     keys: RwLock<keys::Keys>,
     imported: imported::KnownTexts,
     slow_hashes: imported::Turnstile,
+    /// Some imported keys have a slow hash.
+    may_hash_slowly: AtomicBool,
     /// A thread makes a new key table.
     building: Arc<AtomicBool>,
     /// It has made one, which the next refresh takes over.
@@ -91,6 +95,7 @@ impl Default for CredentialCache {
             keys: RwLock::default(),
             imported: imported::KnownTexts::default(),
             slow_hashes: imported::Turnstile::default(),
+            may_hash_slowly: AtomicBool::new(false),
             building: Arc::default(),
             table_made: Arc::default(),
             tried_at: AtomicUsize::new(0),
@@ -161,6 +166,8 @@ impl Engine {
             cache.tried_at.store(0, Ordering::Relaxed);
         }
         let routes = self.files.store.foreign_routes()?;
+        let is_slow = |route: &ForeignRoute| matches!(route, ForeignRoute::Prefix(_));
+        cache.may_hash_slowly.store(routes.iter().any(is_slow), Ordering::Relaxed);
         cache.documents.store(Arc::new(Documents { accepted, records, routes }));
         self.renew_key_table();
         Ok(())

@@ -1,7 +1,7 @@
 //! What the door answers when it cannot do what it was asked. Faces translate it once.
 
 use security_core::{Coded, StoreFault, Timestamp};
-use security_credentials::CredentialKind;
+use security_credentials::{CredentialKind, redact_tokens};
 
 use crate::credentials::{HookFailure, RotationStep};
 
@@ -75,7 +75,9 @@ impl Error {
 
     /// A thing that is not there.
     pub fn not_found(what: &'static str, name: &str) -> Self {
-        Self::NotFound { what, name: name.chars().take(80).collect() }
+        // What is looked for may be a token where its id belongs. No shown part is longer than a token redacted.
+        let near = &name[..name.floor_char_boundary(1024)];
+        Self::NotFound { what, name: redact_tokens(near).chars().take(80).collect() }
     }
 }
 

@@ -245,10 +245,10 @@ pub(crate) fn confidence(given: i64) -> Result<u8> {
     })
 }
 
-/// A short text without control characters: what people will read in lists and logs.
+/// A short text without control or direction characters: what people will read in lists and logs.
 pub(crate) fn name(argument: &'static str, text: &str) -> Result<String> {
     let text = text.trim();
-    if text.is_empty() || text.chars().count() > MAX_NAME || text.chars().any(char::is_control) {
+    if text.is_empty() || text.chars().count() > MAX_NAME || text.chars().any(security_core::is_invisible) {
         let problem = format!("accepted are 1 to {MAX_NAME} characters without control characters");
         return Err(Error::invalid(argument, problem));
     }

@@ -19,8 +19,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Engine, KeyCheck, Result, UsageContext, WebPolicy,
+    Engine, Result, WebPolicy,
     body::{Body, RuleEvent, judge_length},
+    credentials::{RequestFacts, RequestKey},
     utils::generate_request_id,
     world,
 };
@@ -53,7 +54,7 @@ pub struct ApiKeyView {
 enum Credential {
     Missing,
     Conflict,
-    Checked { check: KeyCheck, refusal: Option<Refusal> },
+    Checked { check: RequestKey, refusal: Option<Refusal> },
 }
 
 /// A request below an exempt path: its key is looked at when a view asks for one and not before, so that a path
@@ -61,7 +62,20 @@ enum Credential {
 #[derive(Debug)]
 struct Unasked {
     secret: Secret,
-    context: UsageContext,
+    method: String,
+    path: String,
+    user_agent: Option<Vec<u8>>,
+}
+
+impl Unasked {
+    fn of(secret: &[u8], facts: &RequestFacts<'_>) -> Self {
+        Self {
+            secret: Secret::new(secret),
+            method: facts.method.to_owned(),
+            path: facts.path.to_owned(),
+            user_agent: facts.user_agent.map(<[u8]>::to_vec),
+        }
+    }
 }
 
 /// One request, from the first look to the headers of its response.
@@ -87,6 +101,12 @@ impl RequestState {
         self.answer.as_deref()
     }
 
+    /// Whether the request goes on as it came: it is not refused, the engine has no answer of its own, and nothing is to
+    /// be done with its body.
+    pub fn is_plain(&self) -> bool {
+        self.body.is_none() && self.answer.is_none() && self.decision.is_allowed()
+    }
+
     /// The request's id: the client's own where it is acceptable, else a fresh one.
     pub fn request_id(&self) -> &str {
         &self.decision.request_id
@@ -100,11 +120,14 @@ impl RequestState {
     /// The key, if a valid one was presented.
     pub fn api_key(&self) -> Option<ApiKeyView> {
         match self.credential.get() {
-            Some(Credential::Checked { check, refusal: None }) => Some(ApiKeyView {
-                id: check.key_id.clone(),
-                name: check.name.clone(),
-                owner: check.owner.clone(),
-                scopes: check.scopes.clone(),
+            Some(Credential::Checked { check, refusal: None }) => Some(match &check.key {
+                Some((id, key)) => ApiKeyView {
+                    id: Some(id.clone()),
+                    name: Some(key.name().to_owned()),
+                    owner: key.owner().map(str::to_owned),
+                    scopes: key.scopes().map(str::to_owned).collect(),
+                },
+                None => ApiKeyView { id: None, name: None, owner: None, scopes: vec!["*".to_owned()] },
             }),
             _ => None,
         }
@@ -129,8 +152,15 @@ impl RequestState {
         let credential = match (self.credential.get(), &self.unasked) {
             (Some(known), _) => known,
             (None, Some(unasked)) => {
+                let facts = RequestFacts {
+                    request_id: self.request_id(),
+                    client: self.decision.client_ip,
+                    method: &unasked.method,
+                    path: &unasked.path,
+                    user_agent: unasked.user_agent.as_deref(),
+                };
                 let checked =
-                    engine.check_presented(unasked, self.decision.client_ip, &self.policy.policy)?;
+                    engine.check_presented(unasked.secret.expose(), &facts, &self.policy.policy)?;
                 self.credential.get_or_init(|| checked)
             }
             (None, None) => self.credential.get_or_init(|| Credential::Missing),
@@ -147,8 +177,7 @@ impl RequestState {
             Credential::Conflict => refused(&Refusal::ConflictingCredentials),
             Credential::Checked { refusal: Some(refusal), .. } => refused(refusal),
             Credential::Checked { check, refusal: None } => {
-                let granted = |scope: &String| check.scopes.iter().any(|held| held == "*" || held == scope);
-                if scopes.iter().all(granted) {
+                if scopes.iter().all(|scope| check.grants(scope)) {
                     None
                 } else {
                     refused(&Refusal::ScopeMissing { required: scopes.to_vec() })
@@ -229,17 +258,15 @@ impl Engine {
         let mut judgement = Judgement::begin(policy, request, &request_id);
         let client = judgement.client().ip;
         let credential = OnceLock::new();
-        let presented = presented_credential(request.headers);
-        let mut unasked = match presented {
+        let mut presented = match presented_credential(request.headers) {
             PresentedCredential::Missing => None,
             PresentedCredential::Conflict => {
                 let _ = credential.set(Credential::Conflict);
                 None
             }
-            PresentedCredential::One { secret, .. } => {
-                Some(Unasked { secret: Secret::new(secret), context: usage_of(request, &request_id, client) })
-            }
+            PresentedCredential::One { secret, .. } => Some(secret),
         };
+        let facts = facts_of(request, &request_id, client);
         let mut seen_by_rules = None;
         if judgement.path_class() != PathClass::Exempt {
             if !judgement.is_over()
@@ -258,10 +285,10 @@ impl Engine {
                 self.judge_indicators(&mut judgement, request)?;
             }
             if !judgement.is_over() {
-                if let Some(unasked) = unasked.take() {
-                    let checked = self.check_presented(&unasked, client, policy)?;
+                if let Some(secret) = presented.take() {
+                    let checked = self.check_presented(secret, &facts, policy)?;
                     if let Credential::Checked { check, refusal: None } = &checked {
-                        judgement.authenticated(check.key_id.as_deref().unwrap_or("API_KEY"));
+                        judgement.authenticated(check.id());
                     }
                     let _ = credential.set(checked);
                 }
@@ -288,6 +315,7 @@ impl Engine {
         let is_metrics = class == PathClass::Metrics && decision.is_allowed();
         let answer = is_metrics.then(|| self.metrics_text());
         let https = request.is_https();
+        let unasked = presented.map(|secret| Unasked::of(secret, &facts));
         let state = RequestState { decision, credential, unasked, https, policy: web, body, answer };
         if let Some(body) = request.body {
             state.feed_body(self, body, true);
@@ -310,6 +338,11 @@ impl Engine {
         let referrer = request.header("referer").and_then(|bytes| std::str::from_utf8(bytes).ok());
         let referrer = referrer.and_then(|url| Indicator::parse(IocType::Url, clipped(url)).ok());
         for (place, indicator) in client.into_iter().chain(referrer.map(|url| ("header referer", url))) {
+            let hits = self.with_index(|index| index.matches(&indicator))?;
+            // Most requests come from nobody who is listed, and no answer is made then.
+            if hits.is_empty() {
+                continue;
+            }
             for found in self.check_indicator(&indicator)?.matches {
                 judgement.indicators(&[ListedIndicator {
                     where_: place,
@@ -326,16 +359,17 @@ impl Engine {
     /// client's failures are looked at only after the secret proved wrong.
     fn check_presented(
         &self,
-        unasked: &Unasked,
-        client: Option<IpAddr>,
+        secret: &[u8],
+        facts: &RequestFacts<'_>,
         policy: &Policy,
     ) -> Result<Credential> {
         let now = world::now();
-        let check = self.check_api_key(unasked.secret.expose(), &[], unasked.context.clone())?;
+        let client = facts.client;
+        let check = self.check_request_key(secret, facts)?;
         let refusal = match check.reason {
             KeyReason::Ok => {
                 policy.lock_out.client_succeeded(&self.words, self.limit_seed, client, now);
-                let id = check.key_id.as_deref().unwrap_or("API_KEY");
+                let id = check.id();
                 let default = policy.limits.key.rate().filter(|_| !check.has_own_limit);
                 default.and_then(|rate| {
                     let scope = LimitScope::Key(id);
@@ -348,10 +382,10 @@ impl Engine {
                 let rate = policy.limits.failed_authentication.rate();
                 let verdict =
                     judge_failure(&self.words, self.limit_seed, client, &policy.lock_out, rate, now);
-                let refusal = self.refusal_of(verdict, client, &check.request_id);
+                let refusal = self.refusal_of(verdict, client, facts.request_id);
                 // Gateways join two lines of a header with a comma: then it is two keys, and nobody knows which is meant.
                 // It counts as a failure all the same, since a key of the operator's own may hold a comma.
-                let is_list = unasked.secret.expose().contains(&b',');
+                let is_list = secret.contains(&b',');
                 Some(match refusal {
                     Refusal::CredentialInvalid if is_list => Refusal::ConflictingCredentials,
                     other => other,
@@ -473,15 +507,17 @@ pub(crate) fn internal_error(request_id: &str) -> Decision {
     decision
 }
 
-fn usage_of(request: &RequestView<'_>, request_id: &str, client: Option<IpAddr>) -> UsageContext {
-    let path = &request.path[..request.path.floor_char_boundary(LONGEST_RECORDED_PATH)];
-    UsageContext {
-        request_id: Some(request_id.to_owned()),
-        client_ip: client.map(|ip| ip.to_string()),
-        user_agent: request.header("user-agent").map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
-        component: Some("web".into()),
-        operation: Some(format!("{} {path}", request.method)),
-        ..UsageContext::default()
+fn facts_of<'r>(
+    request: &'r RequestView<'_>,
+    request_id: &'r str,
+    client: Option<IpAddr>,
+) -> RequestFacts<'r> {
+    RequestFacts {
+        request_id,
+        client,
+        method: request.method,
+        path: &request.path[..request.path.floor_char_boundary(LONGEST_RECORDED_PATH)],
+        user_agent: request.header("user-agent"),
     }
 }
 

@@ -1,11 +1,14 @@
 //! Keys that another system issued, taken over by their hashes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use security::{
     ConfigSource, Engine, IssueRequest, KeyCheck, KeyFilter, KeyImportReport, Options, UsageContext,
 };
+use security_core::{ChangeSignal, Domain};
+use security_credentials::CredentialStore as _;
+use security_store::EmbeddedStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -14,11 +17,17 @@ const SHORT: &str = "acme.Zk3hTq9vXw2LmN8rB5yC";
 const SHA256: &str = "ad252ea04adcc306bed7e62ae22586b4a7c8ac04f6ff03cf29827e855d7346b6";
 const LONG: &str = "ACME-7f1d0f6c2b9e4a58";
 const SHA512: &str = "1be7980dbbd29071ecf8efd011198a8fc88fe93f237aa7f28cc5a681ac955c79c4b139ae3ddbe2a37492362f9eedca02ce2fb8bbf5266ad49a2dc45601bbbc6f";
-const SLOW: &str = "legacy_0123456789abcdef";
+const SLOW: &str = "legacy_0Vq7ZkX2mN9tRb4Ls8Wc3";
 const ARGON2: &str =
+    "$argon2id$v=19$m=1024,t=2,p=2$FjYFgG+HchCKTzpX+kGZgw$MR+8rdZigkCtUBvvqHKymqJ4ImZEV9Gv3UQnDjZKyME";
+const SALTED: &str = "salted_fe_Jp5Hd8Ty3Nw6Gx1Qm4Uz";
+const SALTED_SHA256: &str = "dc37281d1acd0249a86d898f975b2a6bbd3f7812319bd3343b7afdd0aedd399e";
+// Rows of digits and letters, which are guessed early.
+const GUESSABLE: &str = "legacy_0123456789abcdef";
+const GUESSABLE_ARGON2: &str =
     "$argon2id$v=19$m=1024,t=2,p=2$FjYBD4bHchCKTzpX+kGZgw$+JIakGE8IjzD0SGu+o4a+u8+Tyu4SZtcmiGje1l8r8c";
-const SALTED: &str = "salted_fedcba9876543210";
-const SALTED_SHA256: &str = "3fc8385758caf35ccf89d2741b7f6159a86fca386c269e876d935d10866e2649";
+const GUESSABLE_SALTED: &str = "salted_fedcba9876543210";
+const GUESSABLE_SHA256: &str = "3fc8385758caf35ccf89d2741b7f6159a86fca386c269e876d935d10866e2649";
 
 fn engine(folder: &Path) -> Engine {
     let config = Some(ConfigSource::Inline(json!({})));
@@ -101,10 +110,10 @@ fn failures_are_alike_whatever_was_imported() {
     let unknown = shape(check(&engine, "nobody_has_this_key", &[], "192.0.2.1"));
     assert_eq!(unknown["reason"], "unknown");
     for wrong in [
-        "legacy_0123456789abcdee",
+        "legacy_0Vq7ZkX2mN9tRb4Ls8Wc4",
         "legacy_0",
         "legacy_",
-        "salted_fedcba9876543211",
+        "salted_fe_Jp5Hd8Ty3Nw6Gx1Qm4Uy",
         &SHORT[1..],
         SHA256,
         SHA512,
@@ -129,7 +138,7 @@ fn a_slow_hash_gives_way_at_the_first_use() {
     let stored = || fs::read(folder.path().join("credentials/credentials.sqlite")).unwrap();
     let holds = |text: &str| stored().windows(text.len()).any(|window| window == text.as_bytes());
     drop(self::engine(folder.path())); // a fresh one reads what is in the log
-    assert_eq!(reason(&engine, "legacy_0123456789abcdee"), "unknown");
+    assert_eq!(reason(&engine, "legacy_0Vq7ZkX2mN9tRb4Ls8Wc4"), "unknown");
     assert!(engine.may_hash_slowly());
     for _ in 0..3 {
         assert_eq!(reason(&engine, SLOW), "ok");
@@ -148,6 +157,54 @@ fn a_slow_hash_gives_way_at_the_first_use() {
     // The other hashes never stood there: they are kept under the pepper.
     assert!(!holds(SHA256) && !holds(SHA512));
     assert!(engine.verify_audit_log().unwrap().intact);
+}
+
+/// The store itself, without the engine.
+struct Silent;
+
+impl ChangeSignal for Silent {
+    fn begin(&self, _: Domain) {}
+    fn finish(&self, _: Domain) {}
+}
+
+fn stored(folder: &Path, id: &str) -> Value {
+    let store = EmbeddedStore::open(folder, Arc::new(Silent)).unwrap();
+    serde_json::to_value(store.issued_key(id).unwrap().unwrap()).unwrap()
+}
+
+#[test]
+fn of_what_can_be_guessed_a_slow_hash_is_kept() {
+    let folder = TempDir::new().unwrap();
+    let (one, other) = (engine(folder.path()), engine(folder.path()));
+    let records = [
+        json!({"name": "slow", "hash": GUESSABLE_ARGON2, "key_prefix": "legacy_0"}),
+        json!({"name": "salted", "hash": GUESSABLE_SHA256, "salt": "pinch", "key_prefix": "salted_fe"}),
+        json!({"name": "random", "hash": SALTED_SHA256, "salt": "pinch", "key_prefix": "salted_fe_"}),
+    ];
+    assert_eq!(one.import_api_keys(records, None).unwrap().imported, 3);
+    for engine in [&one, &other, &one, &self::engine(folder.path())] {
+        for key in [GUESSABLE, GUESSABLE_SALTED, SALTED] {
+            assert_eq!(reason(engine, key), "ok", "{key}");
+        }
+        assert_eq!(reason(engine, &GUESSABLE[..GUESSABLE.len() - 1]), "unknown");
+    }
+    let kept = stored(folder.path(), &id(&one, "slow"));
+    assert_eq!(kept["foreign"]["form"]["argon2"], GUESSABLE_ARGON2);
+    let slowed = stored(folder.path(), &id(&one, "salted"));
+    let hash = slowed["foreign"]["form"]["argon2"].as_str().unwrap();
+    assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+    assert!(!slowed.to_string().contains(GUESSABLE_SHA256));
+    assert!(stored(folder.path(), &id(&one, "random"))["foreign"].is_null());
+    // All that can be done with a key can be done with these.
+    let (_, new) = one.rotate_api_key(&id(&one, "slow"), Duration::from_secs(60)).unwrap();
+    for engine in [&one, &other, &self::engine(folder.path())] {
+        assert_eq!((reason(engine, GUESSABLE), reason(engine, new.expose_text().unwrap())), ("ok", "ok"));
+    }
+    one.rotate_api_key(&id(&one, "slow"), Duration::ZERO).unwrap();
+    one.revoke_api_key(&id(&one, "salted"), "").unwrap();
+    for engine in [&one, &other, &self::engine(folder.path())] {
+        assert_eq!((reason(engine, GUESSABLE), reason(engine, GUESSABLE_SALTED)), ("unknown", "revoked"));
+    }
 }
 
 #[test]

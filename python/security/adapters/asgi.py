@@ -64,18 +64,19 @@ class SecurityMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        if self.policy is None and _state_of(scope) is not None:
+        if STATE in scope and self.policy is None and _state_of(scope) is not None:
             await self.app(scope, receive, send)
             return
         try:
             state = _security.begin_request_asgi(scope, self.policy)
-            refusal = state.refusal()
+            is_plain = state.is_plain
+            refusal = None if is_plain else state.refusal()
         except Exception:
             await _send(scope, receive, send, Unbegun().answer())
             return
         hold(scope, state)
         received = None
-        if refusal is None and state.has_body:
+        if not is_plain and refusal is None and state.has_body:
             received = await receive_judged(state, receive)
             if received is None:
                 return  # nobody is there to be answered

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from fastapi import FastAPI, HTTPException, Security, WebSocketException
+from fastapi import FastAPI, HTTPException, WebSocketException
 from fastapi.exception_handlers import http_exception_handler
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi.security import APIKeyHeader
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -19,24 +19,20 @@ from security.adapters.asgi import Refused, SecurityMiddleware, hold
 __all__ = ["Refused", "SecurityMiddleware", "install", "require_api_key"]
 
 
-# Only what the OpenAPI document says; the engine looks for the key itself. FastAPI's own would not take a WebSocket.
-class _Bearer(HTTPBearer):
-    async def __call__(self, connection: HTTPConnection) -> None:
-        return None
-
-
-_BEARER = _Bearer(scheme_name="ApiKeyBearer", auto_error=False)
+# The schemes of the OpenAPI document: the dependency's own, and the other way to send a key.
+_HEADER, _BEARER = "ApiKey", "ApiKeyBearer"
 
 
 class _ApiKey(APIKeyHeader):
-    """The dependency and, in the document, one of the two schemes: FastAPI takes its time over each dependency."""
+    """The dependency and, in the document, one of the two schemes: FastAPI takes its time over each dependency, so that
+    the other scheme is none. The engine looks for the key itself."""
 
     def __init__(self, scopes: tuple[str, ...]) -> None:
-        super().__init__(name="X-API-Key", scheme_name="ApiKey", auto_error=False)
+        super().__init__(name="X-API-Key", scheme_name=_HEADER, auto_error=False)
         self.scopes = scopes
 
     async def __call__(  # type: ignore[override]
-        self, connection: HTTPConnection, _bearer: Any = Security(_BEARER)
+        self, connection: HTTPConnection
     ) -> Mapping[str, Any] | None:
         state = state_of(connection.scope)
         if state is not None:
@@ -73,6 +69,7 @@ def install(app: FastAPI, policy: Mapping[str, Any] | None = None) -> FastAPI:
     if SecurityMiddleware in present:
         return app
     app.add_middleware(SecurityMiddleware, policy=policy)
+    app.openapi = _with_bearer(app.openapi)  # type: ignore[method-assign]
     app.exception_handlers.setdefault(Refused, _refusal)
     if app.exception_handlers.get(StarletteHTTPException) in (None, http_exception_handler):
         app.exception_handlers[StarletteHTTPException] = _http_error
@@ -82,8 +79,8 @@ def install(app: FastAPI, policy: Mapping[str, Any] | None = None) -> FastAPI:
 def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Mapping[str, Any] | None]]:
     """A dependency that lets only requests with a valid API key through: ``Depends(require_api_key(scopes=["read"]))``.
 
-    Its value is the key: ``{id, name, owner, scopes}`` (``dict``). The OpenAPI document names both ways to send one,
-    the header ``X-API-Key`` and ``Authorization: Bearer``. Without a key the answer is 401, with a wrong one or a
+    Its value is the key: ``{id, name, owner, scopes}`` (``dict``). It comes in the header ``X-API-Key`` or
+    ``Authorization: Bearer``; the OpenAPI document names both ways where :func:`install` was called, else the first. Without a key the answer is 401, with a wrong one or a
     missing scope 403, over a limit or locked out 429 with ``Retry-After``
     (seconds).
 
@@ -95,6 +92,24 @@ def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Ma
     :raises TypeError: if ``scopes`` is a single ``str`` or holds something else than ``str``.
     """
     return _ApiKey(as_scopes(scopes))
+
+
+def _with_bearer(described: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """An application's ``openapi``, which then names both ways to send a key, each where one is asked for."""
+
+    def openapi() -> dict[str, Any]:
+        document = described()
+        schemes = document.get("components", {}).get("securitySchemes", {})
+        if _HEADER in schemes and _BEARER not in schemes:
+            schemes[_BEARER] = {"type": "http", "scheme": "bearer"}
+            for path in document.get("paths", {}).values():
+                for operation in path.values():
+                    asked = operation.get("security", ()) if isinstance(operation, dict) else ()
+                    if {_HEADER: []} in asked:
+                        asked.append({_BEARER: []})
+        return document
+
+    return openapi
 
 
 def _respond(answer: Answer, more: Mapping[str, str] | None = None) -> Response:

@@ -63,22 +63,24 @@ class _Middleware:
         self.policy = policy
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self.policy is None and state_of(environ) is not None:
+        if STATE in environ and self.policy is None and state_of(environ) is not None:
             return self.application(environ, start_response)
         try:
             state = _security.begin_request(environ, self.policy)
-            refusal = state.refusal()
+            is_plain = state.is_plain
+            refusal = None if is_plain else state.refusal()
         except Exception:
             return send(environ, start_response, Unbegun().answer())
         environ[STATE] = state
         merge = state.merge_headers
-        if refusal is None and state.has_body:
-            _judge_body(environ, state)
-            refusal = state.refusal()
-        if refusal is not None:
-            answer = refused(refusal)
-            answer.headers = merge(answer.headers)
-            return send(environ, start_response, answer)
+        if not is_plain:
+            if refusal is None and state.has_body:
+                _judge_body(environ, state)
+                refusal = state.refusal()
+            if refusal is not None:
+                answer = refused(refusal)
+                answer.headers = merge(answer.headers)
+                return send(environ, start_response, answer)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
             return start_response(status, merge(headers), exc_info)

@@ -41,23 +41,25 @@ class SecurityMiddleware:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answers one request."""
-        if self.policy is None and _state_of(environ) is not None:
+        if STATE in environ and self.policy is None and _state_of(environ) is not None:
             return self.app(environ, start_response)
         try:
             state = _security.begin_request(environ, self.policy)
-            refusal = state.refusal()
+            is_plain = state.is_plain
+            refusal = None if is_plain else state.refusal()
         except Exception:
             return send(environ, start_response, Unbegun().answer())
         environ[STATE] = state
-        if refusal is None and state.has_body:
-            # What the server's stream raises is the server's to answer.
-            judge_body(environ, state)
-            refusal = state.refusal()
-        if refusal is not None:
-            answer = refused(refusal)
-            answer.headers = state.merge_headers(answer.headers)
-            return send(environ, start_response, answer)
         merge = state.merge_headers
+        if not is_plain:
+            if refusal is None and state.has_body:
+                # What the server's stream raises is the server's to answer.
+                judge_body(environ, state)
+                refusal = state.refusal()
+            if refusal is not None:
+                answer = refused(refusal)
+                answer.headers = merge(answer.headers)
+                return send(environ, start_response, answer)
         started = False
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
@@ -65,17 +67,16 @@ class SecurityMiddleware:
             started = True
             return start_response(status, merge(headers), exc_info)
 
-        def too_large() -> Iterable[bytes]:
-            return send(environ, start, refused(state.body_too_large()))
-
         try:
             body = self.app(environ, start)
+            if is_plain or state.body_limit is None:
+                return body
             # An application that is a generator reads only when its answer is asked for.
-            return body if state.body_limit is None else _watched(body, lambda: started, too_large)
+            return _watched(body, lambda: started, lambda: send(environ, start, refused(state.body_too_large())))
         except BodyTooLarge:
             if started:
                 raise
-            return too_large()
+            return send(environ, start, refused(state.body_too_large()))
         except Exception:
             if started:
                 raise

@@ -5,65 +5,78 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use security_core::{Rate, Timestamp};
 
-use super::{CANARY, ELSEWHERE, EXPIRES, ID_BYTES, OWNED, REVOKED, ROTATED, SLOT, array_at, id_of, u32_at};
+use super::{
+    APART, CANARY, ELSEWHERE, EXPIRES, ID_BYTES, OWNED, REVOKED, ROTATED, SLOT, array_at, id_of, u32_at,
+};
 use crate::{Digest, IssuedKey, KeyFacts, KeyRate, KeyVerdict, judge::Held, token};
 
 pub(super) const FLAGS_AT: usize = ID_BYTES;
-pub(super) const REST_LENGTH_AT: usize = FLAGS_AT + 1;
-pub(super) const DIGEST_AT: usize = REST_LENGTH_AT + 2;
+pub(super) const SETTINGS_AT: usize = FLAGS_AT + 1;
+pub(super) const DIGEST_AT: usize = SETTINGS_AT + 2;
 pub(super) const EXPIRES_AT: usize = DIGEST_AT + 32;
 pub(super) const REST_AT: usize = EXPIRES_AT + 8;
 pub(super) const SUM_AT: usize = REST_AT + 4;
-/// The rest is found in steps of so many bytes: 32 bits reach 16 GiB.
-pub(super) const STEP: usize = 4;
-/// A settings entry before its body: checksum and length.
-pub(super) const SETTINGS_HEAD: usize = 6;
+/// The rest is found in steps of so many bytes: 32 bits reach 8 GiB.
+pub(super) const STEP: usize = 2;
+/// A settings entry begins at a multiple of so many bytes, as checksums are quickest over such lengths, and is a
+/// checksum and a multiple of them long.
+pub(super) const SETTINGS_STEP: usize = 16;
 /// A network in it: 4 or 6, prefix length, address.
 pub(super) const NETWORK: usize = 18;
+/// A rest before its texts: checksum, length of the name, length of the owner.
+pub(super) const REST_HEAD: usize = 8;
+/// The token before the last rotation: digest, end of its grace.
+pub(super) const PREVIOUS: usize = 40;
 
-/// One key of a table, whose checksums have held.
+/// One key of a table, whose checksum has held, and so have those of what a judgement needs of it.
 #[derive(Clone, Copy)]
 pub struct KeySlot<'t> {
     slot: &'t [u8; SLOT],
-    previous: Option<&'t [u8]>,
-    name: &'t str,
-    owner: &'t str,
+    /// From this key's rest on.
+    rest: &'t [u8],
     settings: Settings<'t>,
+}
+
+/// A key's own words, whose checksum has held.
+#[derive(Clone, Copy)]
+struct Rest<'t> {
+    previous: &'t [u8],
+    apart: &'t [u8],
+    name: &'t [u8],
+    owner: &'t [u8],
 }
 
 /// What many keys have in common.
 #[derive(Clone, Copy)]
 struct Settings<'t> {
     rate: Option<KeyRate>,
-    prefix: &'t str,
+    prefix: &'t [u8],
     networks: &'t [u8],
     scopes: &'t [u8],
 }
 
 impl<'t> KeySlot<'t> {
     /// `None` for a slot that does not pass its checksum, or is none.
-    pub(super) fn open(slot: &'t [u8; SLOT], area: &'t [u8]) -> Option<Self> {
-        let at = u32_at(slot, REST_AT) as usize * STEP;
-        let length = usize::from(u16::from_le_bytes(array_at(slot, REST_LENGTH_AT)));
-        let rest = area.get(at..at.checked_add(length)?)?;
-        if sum(slot, rest) != u32_at(slot, SUM_AT) || slot[FLAGS_AT] & ELSEWHERE != 0 {
+    pub(super) fn open(slot: &'t [u8; SLOT], area: &'t [u8], shared: &'t [u8]) -> Option<Self> {
+        if sum(slot) != u32_at(slot, SUM_AT) || slot[FLAGS_AT] & ELSEWHERE != 0 {
             return None;
         }
-        let (settings_at, rest) = rest.split_at_checked(4)?;
-        let (name_length, rest) = rest.split_at_checked(2)?;
-        let name_length = usize::from(u16::from_le_bytes(array_at(name_length, 0)));
-        let (previous, texts) = match slot[FLAGS_AT] & ROTATED != 0 {
-            true => rest.split_at_checked(40).map(|(previous, texts)| (Some(previous), texts))?,
-            false => (None, rest),
+        let rest = area.get(u32_at(slot, REST_AT) as usize * STEP..)?;
+        let settings = match slot[FLAGS_AT] & APART != 0 {
+            false => {
+                let number = u16::from_le_bytes(array_at(slot, SETTINGS_AT));
+                shared.get(usize::from(number) * SETTINGS_STEP..)?
+            }
+            true => area.get(u32_at(Rest::open(slot, rest)?.apart, 0) as usize * STEP..)?,
         };
-        let (name, owner) = texts.split_at_checked(name_length)?;
-        Some(Self {
-            slot,
-            previous,
-            name: std::str::from_utf8(name).ok()?,
-            owner: std::str::from_utf8(owner).ok()?,
-            settings: Settings::open(area, u32_at(settings_at, 0) as usize * STEP)?,
-        })
+        let opened = Self { slot, rest, settings: Settings::open(settings)? };
+        // Judgements need it.
+        (!opened.has(ROTATED) || opened.rest().is_some()).then_some(opened)
+    }
+
+    /// Where the key's own words lie, mostly, for who can have them fetched before they are asked for.
+    pub fn words(&self) -> &'t [u8] {
+        &self.rest[..self.rest.len().min(REST_HEAD + 32)]
     }
 
     /// As [`IssuedKey::judge`] judges the key that the slot was made of.
@@ -93,22 +106,18 @@ impl<'t> KeySlot<'t> {
         KeyFacts::of_slot(*self)
     }
 
+    /// Its name and owner, as bytes of UTF-8; `None` when the table is damaged there.
+    pub(crate) fn texts(&self) -> Option<(&'t [u8], Option<&'t [u8]>)> {
+        let rest = self.rest()?;
+        Some((rest.name, self.has(OWNED).then_some(rest.owner)))
+    }
+
     pub(crate) fn expires_at(&self) -> Option<Timestamp> {
         self.has(EXPIRES).then(|| time(self.slot, EXPIRES_AT))
     }
 
-    pub(crate) fn name(&self) -> &'t str {
-        self.name
-    }
-
-    pub(crate) fn owner(&self) -> Option<&'t str> {
-        self.has(OWNED).then_some(self.owner)
-    }
-
-    pub(crate) fn each_scope(&self, each: &mut impl FnMut(&str)) {
-        for scope in self.settings.scopes() {
-            each(&String::from_utf8_lossy(scope));
-        }
+    pub(crate) fn each_scope(&self, each: &mut impl FnMut(&[u8])) {
+        self.settings.scopes().for_each(each);
     }
 
     pub(crate) fn scopes(&self) -> Vec<String> {
@@ -132,14 +141,15 @@ impl<'t> KeySlot<'t> {
     ///
     /// A table does not know the metadata, the time of issue, and when and why a key was revoked: these are
     /// empty, [`Timestamp::MIN`] and an empty reason. The version is 0, which no store takes: whoever wants to change
-    /// a key reads it from the store.
-    pub fn to_key(&self) -> IssuedKey {
-        IssuedKey {
+    /// a key reads it from the store. `None` when the table is damaged where the key's own words lie.
+    pub fn to_key(&self) -> Option<IssuedKey> {
+        let (name, owner) = self.texts()?;
+        Some(IssuedKey {
             id: self.id(),
             version: 0,
-            prefix: self.settings.prefix.to_owned(),
-            name: self.name.to_owned(),
-            owner: self.owner().map(str::to_owned),
+            prefix: String::from_utf8_lossy(self.settings.prefix).into_owned(),
+            name: String::from_utf8_lossy(name).into_owned(),
+            owner: owner.map(|owner| String::from_utf8_lossy(owner).into_owned()),
             scopes: self.scopes(),
             created_at: Timestamp::MIN,
             expires_at: self.expires_at(),
@@ -151,7 +161,7 @@ impl<'t> KeySlot<'t> {
             previous: self.previous(),
             revoked: self.has(REVOKED).then(|| (Timestamp::MIN, String::new())),
             foreign: None,
-        }
+        })
     }
 
     fn has(&self, flag: u8) -> bool {
@@ -163,7 +173,15 @@ impl<'t> KeySlot<'t> {
     }
 
     fn previous(&self) -> Option<(Digest, Timestamp)> {
-        self.previous.map(|bytes| (Digest::from_bytes(array_at(bytes, 0)), time(bytes, 32)))
+        if !self.has(ROTATED) {
+            return None;
+        }
+        let bytes = self.rest()?.previous;
+        Some((Digest::from_bytes(array_at(bytes, 0)), time(bytes, 32)))
+    }
+
+    fn rest(&self) -> Option<Rest<'t>> {
+        Rest::open(self.slot, self.rest)
     }
 }
 
@@ -174,15 +192,34 @@ impl std::fmt::Debug for KeySlot<'_> {
     }
 }
 
+impl<'t> Rest<'t> {
+    /// `None` when it does not pass its checksum.
+    fn open(slot: &[u8; SLOT], bytes: &'t [u8]) -> Option<Self> {
+        let length = |at| usize::from(u16::from_le_bytes(array_at(bytes, at)));
+        let (name_length, owner_length) = (length(4), length(6));
+        let previous = if slot[FLAGS_AT] & ROTATED != 0 { PREVIOUS } else { 0 };
+        let apart = if slot[FLAGS_AT] & APART != 0 { 4 } else { 0 };
+        let end = REST_HEAD + previous + apart + name_length + owner_length;
+        if crc32fast::hash(bytes.get(4..end)?) != u32_at(bytes, 0) {
+            return None;
+        }
+        let (previous, rest) = bytes.get(REST_HEAD..end)?.split_at_checked(previous)?;
+        let (apart, texts) = rest.split_at_checked(apart)?;
+        let (name, owner) = texts.split_at_checked(name_length)?;
+        Some(Self { previous, apart, name, owner })
+    }
+}
+
 impl<'t> Settings<'t> {
-    fn open(area: &'t [u8], at: usize) -> Option<Self> {
-        let entry = area.get(at..)?;
+    /// Reads the entry at the beginning of some bytes: checksum; then, in whole steps, length, rate, lengths of prefix
+    /// and networks, prefix, networks, scopes.
+    fn open(entry: &'t [u8]) -> Option<Self> {
         let length = usize::from(u16::from_le_bytes(array_at(entry, 4)));
-        let summed = entry.get(4..SETTINGS_HEAD + length)?;
+        let summed = entry.get(4..4 + (2 + length).next_multiple_of(SETTINGS_STEP))?;
         if crc32fast::hash(summed) != u32_at(entry, 0) {
             return None;
         }
-        let (numbers, texts) = summed.get(2..)?.split_at_checked(11)?;
+        let (numbers, texts) = summed.get(2..2 + length)?.split_at_checked(11)?;
         let rate = match numbers[0] {
             0 => None,
             1 => Some(KeyRate::Unlimited),
@@ -190,7 +227,7 @@ impl<'t> Settings<'t> {
         };
         let (prefix, rest) = texts.split_at_checked(usize::from(numbers[9]))?;
         let (networks, scopes) = rest.split_at_checked(usize::from(numbers[10]) * NETWORK)?;
-        Some(Self { rate, prefix: std::str::from_utf8(prefix).ok()?, networks, scopes })
+        Some(Self { rate, prefix, networks, scopes })
     }
 
     fn grants(&self, wanted: &str) -> bool {
@@ -226,12 +263,11 @@ impl<'t> Settings<'t> {
     }
 }
 
-/// The checksum of a slot and its rest.
-pub(super) fn sum(slot: &[u8; SLOT], rest: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&slot[..SUM_AT]);
-    hasher.update(rest);
-    hasher.finalize()
+/// The checksum of a slot: over all of it, with zeros in the checksum's own place.
+pub(super) fn sum(slot: &[u8; SLOT]) -> u32 {
+    let mut summed = *slot;
+    summed[SUM_AT..].fill(0);
+    crc32fast::hash(&summed)
 }
 
 fn time(bytes: &[u8], at: usize) -> Timestamp {

@@ -5,21 +5,27 @@ use std::{collections::HashMap, net::IpAddr};
 use security_core::Revision;
 
 use super::{
-    CANARY, ELSEWHERE, EXPIRES, HEADER, HEADER_SUMMED, ID_BYTES, KeyTableError, MAGIC, OWNED, REVOKED,
-    ROTATED, SLOT, VERSION, bucket, directory_bytes,
-    slot::{DIGEST_AT, EXPIRES_AT, FLAGS_AT, REST_AT, REST_LENGTH_AT, STEP, SUM_AT, sum},
+    APART, CANARY, ELSEWHERE, ENTRY, EXPIRES, HEADER, HEADER_SUMMED, ID_BYTES, KeyTableError, MAGIC, OWNED,
+    REVOKED, ROTATED, SLOT, VERSION, bucket, directory_bytes,
+    slot::{
+        DIGEST_AT, EXPIRES_AT, FLAGS_AT, REST_AT, REST_HEAD, SETTINGS_AT, SETTINGS_STEP, STEP, SUM_AT, sum,
+    },
 };
 use crate::{IssuedKey, KeyRate, token};
 
-/// Slots that an entry of the directory leads to, on average.
-const SLOTS_AN_ENTRY: u64 = 4;
+/// Slots that an entry of the directory leads to, on average: so many that the directory of a million keys stays in a
+/// processor's cache.
+const SLOTS_AN_ENTRY: u64 = 8;
 /// So many bytes of settings are remembered, so that equal ones are kept once; others are kept again.
 const REMEMBERED: usize = 8 << 20;
+/// The most bytes of settings that slots reach by number; those of further keys lie in the rest.
+const SHARED: usize = (u16::MAX as usize + 1) * SETTINGS_STEP;
 
 /// Makes a table of keys that come in the order of their ids.
 ///
 /// The caller keeps the bytes: a slot after a slot from [`KeyTableWriter::SLOTS_AT`] on, the rest from
-/// [`KeyTableWriter::rest_at`] on, behind it the directory, and the header in front when all is known.
+/// [`KeyTableWriter::rest_at`] on, behind it what [`KeyTableWriter::finish`] gives, and the header in front when all is
+/// known.
 pub struct KeyTableWriter {
     planned: u64,
     bits: u32,
@@ -27,8 +33,19 @@ pub struct KeyTableWriter {
     last: Option<u128>,
     directory: Vec<u8>,
     rest_length: usize,
-    settings: HashMap<Box<[u8]>, u32>,
+    /// The settings that slots reach by number.
+    shared: Vec<u8>,
+    settings: HashMap<Box<[u8]>, Interned>,
     remembered: usize,
+}
+
+/// Where a settings entry lies.
+#[derive(Clone, Copy)]
+enum Interned {
+    /// Among the shared ones, by number.
+    Shared(u16),
+    /// In the rest, in steps.
+    Apart(u32),
 }
 
 impl KeyTableWriter {
@@ -50,6 +67,7 @@ impl KeyTableWriter {
             last: None,
             directory: Vec::with_capacity(directory_bytes(bits)),
             rest_length: 0,
+            shared: Vec::new(),
             settings: HashMap::new(),
             remembered: 0,
         })
@@ -77,7 +95,7 @@ impl KeyTableWriter {
             return Err(KeyTableError("there are more keys than planned"));
         }
         self.last = Some(id);
-        self.lead_to(bucket(id, self.bits));
+        self.lead_to(bucket(id, self.bits))?;
         let mut slot = [0; SLOT];
         slot[..ID_BYTES].copy_from_slice(&id.to_le_bytes()[..ID_BYTES]);
         slot[FLAGS_AT] = ELSEWHERE;
@@ -88,10 +106,8 @@ impl KeyTableWriter {
         } else {
             own.clear();
         }
-        let (length, at) = (u16::try_from(own.len()), self.step()?);
-        slot[REST_LENGTH_AT..REST_LENGTH_AT + 2].copy_from_slice(&length.unwrap_or(0).to_le_bytes());
-        slot[REST_AT..REST_AT + 4].copy_from_slice(&at.to_le_bytes());
-        let sum = sum(&slot, &own);
+        slot[REST_AT..SUM_AT].copy_from_slice(&self.step()?.to_le_bytes());
+        let sum = sum(&slot);
         slot[SUM_AT..].copy_from_slice(&sum.to_le_bytes());
         self.append(&own, rest);
         slots.extend_from_slice(&slot);
@@ -99,7 +115,7 @@ impl KeyTableWriter {
         Ok(())
     }
 
-    /// The header, and the directory that stands behind the rest.
+    /// The header, and what stands behind the rest: shared settings and directory.
     /// # Errors
     /// Fewer keys were added than planned.
     pub fn finish(
@@ -110,8 +126,9 @@ impl KeyTableWriter {
         if self.added != self.planned {
             return Err(KeyTableError("there are fewer keys than planned"));
         }
-        self.lead_to(1 << self.bits);
-        let directory_at = self.rest_at() + self.rest_length as u64;
+        self.lead_to(1 << self.bits)?;
+        let settings_at = self.rest_at() + self.rest_length as u64;
+        let directory_at = settings_at + self.shared.len() as u64;
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(&MAGIC);
         header.extend_from_slice(&VERSION.to_le_bytes());
@@ -121,6 +138,7 @@ impl KeyTableWriter {
             revision.0,
             self.planned,
             self.rest_at(),
+            settings_at,
             directory_at,
             directory_at + self.directory.len() as u64,
         ] {
@@ -130,7 +148,8 @@ impl KeyTableWriter {
         header.resize(HEADER_SUMMED, 0);
         header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
         let header = header.try_into().map_err(|_| KeyTableError("the header has another length"))?;
-        Ok((header, self.directory))
+        self.shared.append(&mut self.directory);
+        Ok((header, self.shared))
     }
 
     /// Fills in all of a slot but its place and checksum; `None` when the key does not fit.
@@ -151,14 +170,29 @@ impl KeyTableWriter {
         if key.name.len() + owner.len() > usize::from(u16::MAX) - 64 {
             return Ok(None);
         }
-        own.extend_from_slice(&self.interned(settings, rest)?.to_le_bytes());
+        own.extend_from_slice(&[0; 4]);
         own.extend_from_slice(&name_length.to_le_bytes());
+        // Both together fit into 16 bits: see above.
+        own.extend_from_slice(&u16::try_from(owner.len()).unwrap_or(0).to_le_bytes());
+        debug_assert_eq!(own.len(), REST_HEAD);
         if let Some((digest, until)) = &key.previous {
             own.extend_from_slice(digest.as_bytes());
             own.extend_from_slice(&until.as_micros().to_le_bytes());
         }
+        let apart = match self.interned(settings, rest)? {
+            Interned::Shared(number) => {
+                slot[SETTINGS_AT..DIGEST_AT].copy_from_slice(&number.to_le_bytes());
+                false
+            }
+            Interned::Apart(at) => {
+                own.extend_from_slice(&at.to_le_bytes());
+                true
+            }
+        };
         own.extend_from_slice(key.name.as_bytes());
         own.extend_from_slice(owner.as_bytes());
+        let sum = crc32fast::hash(&own[4..]);
+        own[..4].copy_from_slice(&sum.to_le_bytes());
         slot[DIGEST_AT..EXPIRES_AT].copy_from_slice(key.digest.as_bytes());
         let end = key.expires_at.map_or(0, security_core::Timestamp::as_micros);
         slot[EXPIRES_AT..REST_AT].copy_from_slice(&end.to_le_bytes());
@@ -168,17 +202,29 @@ impl KeyTableWriter {
             (key.expires_at.is_some(), EXPIRES),
             (key.owner.is_some(), OWNED),
             (key.previous.is_some(), ROTATED),
+            (apart, APART),
         ];
         Ok(Some(flags.iter().filter(|(holds, _)| *holds).fold(0, |all, (_, flag)| all | flag)))
     }
 
     /// Where a settings entry lies; written if no equal one is remembered.
-    fn interned(&mut self, entry: Vec<u8>, rest: &mut Vec<u8>) -> Result<u32, KeyTableError> {
+    fn interned(&mut self, entry: Vec<u8>, rest: &mut Vec<u8>) -> Result<Interned, KeyTableError> {
         if let Some(at) = self.settings.get(entry.as_slice()) {
             return Ok(*at);
         }
-        let at = self.step()?;
-        self.append(&entry, rest);
+        let number = self.shared.len() / SETTINGS_STEP;
+        let at = match u16::try_from(number) {
+            Ok(number) if self.shared.len() + entry.len() <= SHARED => {
+                self.shared.extend_from_slice(&entry);
+                self.shared.resize(self.shared.len().next_multiple_of(SETTINGS_STEP), 0);
+                Interned::Shared(number)
+            }
+            _ => {
+                let at = Interned::Apart(self.step()?);
+                self.append(&entry, rest);
+                at
+            }
+        };
         // Twice what the bytes take, as an entry costs more than itself.
         self.remembered += 2 * entry.len() + 64;
         if self.remembered < REMEMBERED {
@@ -189,7 +235,7 @@ impl KeyTableWriter {
 
     /// The end of the rest, in steps.
     fn step(&self) -> Result<u32, KeyTableError> {
-        u32::try_from(self.rest_length / STEP).map_err(|_| KeyTableError("the keys take more than 16 GiB"))
+        u32::try_from(self.rest_length / STEP).map_err(|_| KeyTableError("the keys take more than 8 GiB"))
     }
 
     fn append(&mut self, bytes: &[u8], rest: &mut Vec<u8>) {
@@ -200,11 +246,14 @@ impl KeyTableWriter {
     }
 
     /// Lets all entries of the directory up to this one, which have none yet, lead to the next slot.
-    fn lead_to(&mut self, bucket: usize) {
+    fn lead_to(&mut self, bucket: usize) -> Result<(), KeyTableError> {
         let next = u32::try_from(self.added).unwrap_or(u32::MAX); // below 2^31: see `new`
-        while self.directory.len() <= bucket * 4 {
+        let step = self.step()?;
+        while self.directory.len() <= bucket * ENTRY {
             self.directory.extend_from_slice(&next.to_le_bytes());
+            self.directory.extend_from_slice(&step.to_le_bytes());
         }
+        Ok(())
     }
 }
 
@@ -251,6 +300,7 @@ fn settings(key: &IssuedKey) -> Option<Vec<u8>> {
     }
     let mut summed = u16::try_from(body.len()).ok()?.to_le_bytes().to_vec();
     summed.append(&mut body);
+    summed.resize(summed.len().next_multiple_of(SETTINGS_STEP), 0);
     let mut entry = crc32fast::hash(&summed).to_le_bytes().to_vec();
     entry.append(&mut summed);
     Some(entry)

@@ -1,13 +1,34 @@
 //! IPv4, IPv6 and hardware addresses in text.
 
-use std::{fmt::Write, net::Ipv6Addr};
+use std::{mem, net::Ipv6Addr};
 
 use super::{scan::Scanner, work};
 use crate::{IocType, defang::mark_at, ip, mac};
 
 /// Words after which four numbers are a version.
-const VERSION_WORDS: &[&str] =
-    &["v", "ver", "vers", "build", "release", "rev", "revision", "firmware", "patch"];
+const VERSION_WORDS: &[&str] = &[
+    "v",
+    "ver",
+    "vers",
+    "versions",
+    "build",
+    "builds",
+    "release",
+    "releases",
+    "rev",
+    "revision",
+    "firmware",
+    "patch",
+    "section",
+    "sections",
+    "chapter",
+    "clause",
+    "appendix",
+    "paragraph",
+];
+
+/// Words that end versions of four numbers, as `.It` after an address begins a sentence.
+const QUALIFIERS: &[&str] = &["Final", "Release", "Alpha", "Beta", "Build", "Snapshot", "Patch"];
 
 /// Programs whose versions have four numbers, as user agents write them: `Name/1.2.3.4`.
 const PRODUCTS: &[&str] = &[
@@ -48,25 +69,34 @@ impl Scanner<'_> {
     /// An IPv4 address, network or address with a port that starts at a place.
     pub(super) fn ipv4(&mut self, start: usize) -> Option<usize> {
         let (octets, end, defanged) = self.quad(start)?;
-        if !self.is_end(end) || self.dot_at(end).is_some() {
+        if !self.is_end(end) || (self.dot_at(end).is_some() && !self.starts_sentence(end)) {
             return None;
         }
         let suffixed = self.bytes.get(end) == Some(&b'-')
             && self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic);
-        if !defanged && (suffixed || self.is_version(start) || self.is_oid(start, end)) {
+        if !defanged && (self.is_version(start) || self.follows_version(start)) {
+            self.version_end = end;
             return None;
         }
-        // A strict quad is its own canonical form.
-        let mut address = String::with_capacity(15);
+        if !defanged && (suffixed || self.is_oid(start, end)) {
+            return None;
+        }
+        let mut address = mem::take(&mut self.clean);
+        address.clear();
         if defanged {
             for (index, octet) in octets.iter().enumerate() {
-                let dot = if index > 0 { "." } else { "" };
-                let _ = write!(address, "{dot}{octet}");
+                if index > 0 {
+                    address.push('.');
+                }
+                push_number(&mut address, u16::from(*octet));
             }
         } else {
+            // A strict quad is its own canonical form.
             address.push_str(&self.text[start..end]);
         }
-        Some(self.push_address(&address, start, end, defanged))
+        let end = self.push_address(&mut address, start, end, defanged);
+        self.clean = address;
+        Some(end)
     }
 
     fn quad(&self, start: usize) -> Option<([u8; 4], usize, bool)> {
@@ -91,7 +121,7 @@ impl Scanner<'_> {
     }
 
     /// Notes an address with what follows it: a prefix length, a port, or nothing. The place to go on from.
-    fn push_address(&mut self, address: &str, start: usize, end: usize, defanged: bool) -> usize {
+    fn push_address(&mut self, address: &mut String, start: usize, end: usize, defanged: bool) -> usize {
         if let Some((digits, len, sign)) = self.number_after(end, "/", b'/')
             && !matches!(self.bytes.get(digits + len), Some(b'/' | b'.' | b'-' | b':') if !self.is_end(digits + len + 1))
             && let Ok(value) =
@@ -100,28 +130,31 @@ impl Scanner<'_> {
         {
             return digits + len;
         }
-        if let Some((end, value, sign)) = self.port_after(end, address)
-            && self.push(IocType::IpPort, value, start, end, defanged || sign)
-        {
-            return end;
-        }
         if !address.contains(':') {
-            self.push(IocType::Ip, address, start, end, defanged);
+            if self.options.wants(IocType::IpPort)
+                && let Some((stop, port, sign)) = self.port_after(end)
+            {
+                address.push(':');
+                push_number(address, port);
+                self.push(IocType::IpPort, address.as_str(), start, stop, defanged || sign);
+                return stop;
+            }
+            self.push(IocType::Ip, address.as_str(), start, end, defanged);
         } else if let Ok(value) = ip::canonical(address) {
             self.push(IocType::Ip, value, start, end, defanged);
         }
         end
     }
 
-    fn port_after(&self, end: usize, host: &str) -> Option<(usize, String, bool)> {
+    /// Where a port after an address ends, the port, and whether its sign is disarmed.
+    fn port_after(&self, end: usize) -> Option<(usize, u16, bool)> {
         let (digits, len, sign) = self.number_after(end, ":", b':')?;
         let stop = digits + len;
         // `192.0.2.1:12:30` and `192.0.2.1:1.2` are something else.
         if matches!(self.bytes.get(stop), Some(b':' | b'.')) && !self.is_end(stop + 1) {
             return None;
         }
-        let value = ip::canonical_with_port(&format!("{host}:{}", &self.text[digits..stop])).ok()?;
-        Some((stop, value, sign))
+        Some((stop, ip::parse_port(&self.text[digits..stop]).ok()?, sign))
     }
 
     /// A number after a sign: where its digits start, how many they are, and whether the sign is disarmed.
@@ -150,6 +183,30 @@ impl Scanner<'_> {
         let tail = word.len().saturating_sub(7);
         VERSION_WORDS.iter().any(|name| word.eq_ignore_ascii_case(name))
             || word.get(tail..).is_some_and(|tail| tail.eq_ignore_ascii_case("version"))
+    }
+
+    /// Whether four numbers go on with a list of versions: `versions 1.2.3.4, 1.2.3.5 and 1.2.3.6`.
+    fn follows_version(&self, start: usize) -> bool {
+        let between = self.bytes.get(self.version_end..start).unwrap_or_default();
+        self.version_end > 0
+            && between.len() <= 6
+            && matches!(
+                between,
+                b", " | b"," | b" and " | b", and " | b" or " | b", or " | b" to " | b" - " | b"-" | b"/"
+            )
+    }
+
+    /// Whether the dot at a place ends a sentence, and the next one begins without a blank: `192.0.2.1.It answers`.
+    fn starts_sentence(&self, dot: usize) -> bool {
+        let rest = &self.bytes[dot..self.bytes.len().min(dot + 24)];
+        let letters = rest.iter().skip(1).take_while(|b| b.is_ascii_alphabetic()).count();
+        let word = &rest[1..1 + letters];
+        rest[0] == b'.'
+            && rest.get(1 + letters) == Some(&b' ')
+            && letters > 1
+            && word[0].is_ascii_uppercase()
+            && word[1..].iter().all(u8::is_ascii_lowercase)
+            && !QUALIFIERS.iter().any(|name| name.as_bytes() == word)
     }
 
     /// Whether four numbers are an object identifier (X.660): below an arc that has short ones, on a line that says so.
@@ -228,13 +285,26 @@ impl Scanner<'_> {
         clean.parse::<Ipv6Addr>().ok().filter(|_| disarmed || looks_meant(&clean))?;
         let bracketed = before == Some(b'[') && self.bytes.get(end) == Some(&b']') && start > self.done;
         if bracketed
-            && let Some((stop, value, sign)) = self.port_after(end + 1, &format!("[{clean}]"))
+            && let Some((stop, port, sign)) = self.port_after(end + 1)
+            && let Ok(value) = ip::canonical_with_port(&format!("[{clean}]:{port}"))
             && self.push(IocType::IpPort, value, start - 1, stop, disarmed || sign)
         {
             return Some(stop);
         }
         // After a lone address nothing but a prefix length belongs to it: a colon would be a part of it.
-        Some(self.push_address(&clean, start, end, disarmed))
+        Some(self.push_address(&mut clean, start, end, disarmed))
+    }
+}
+
+/// Adds a number in decimal: formatting it takes ten times as long.
+fn push_number(text: &mut String, number: u16) {
+    let mut unit = 10_000;
+    while unit > 1 && number < unit {
+        unit /= 10;
+    }
+    while unit > 0 {
+        text.push(char::from(b'0' + (number / unit % 10) as u8));
+        unit /= 10;
     }
 }
 

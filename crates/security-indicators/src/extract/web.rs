@@ -1,5 +1,9 @@
 //! URLs in text.
 
+use std::mem;
+
+use memchr::memchr;
+
 use super::{
     scan::{Scanner, label_char},
     work,
@@ -7,12 +11,32 @@ use super::{
 };
 use crate::{
     IocType,
-    defang::{invisible_at, mark_at, scheme_at, scheme_end_at},
-    url::{self, SCHEMES, UrlHost},
+    defang::{DISARMED_SCHEMES, invisible_at, mark_at, scheme_at, scheme_end_at},
+    url::{self, SCHEMES},
 };
 
 /// The longest URL that is kept; of a longer one only the host is.
 const LONGEST: usize = 8 << 10;
+
+/// The last letters of schemes, armed or not, in either case.
+const SCHEME_ENDS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut index = 0;
+    while index < SCHEMES.len() {
+        let scheme = SCHEMES[index].as_bytes();
+        table[scheme[scheme.len() - 1] as usize] = true;
+        table[scheme[scheme.len() - 1].to_ascii_uppercase() as usize] = true;
+        index += 1;
+    }
+    index = 0;
+    while index < DISARMED_SCHEMES.len() {
+        let scheme = DISARMED_SCHEMES[index].0.as_bytes();
+        table[scheme[scheme.len() - 1] as usize] = true;
+        table[scheme[scheme.len() - 1].to_ascii_uppercase() as usize] = true;
+        index += 1;
+    }
+    table
+};
 
 /// Schemes that are recognised at the end of a longer word too: `\nhttp://`, `URLhttp://`.
 const GLUED: &[&str] = &["https", "http", "hxxps", "hxxp", "ftp"];
@@ -29,9 +53,37 @@ const AMPERSANDS: &[&str] = &["&amp;", "&#38;", "&#x26;", "\\u0026", "\\x26"];
 /// Percent-encoded quotation marks, brackets and blanks that end a URL and were not meant as a part of it.
 const ENCODED_ENDS: &[&str] = &["%22", "%27", "%3c", "%3e", "%20", "%0a", "%0d", "%09", "%5c", "%60"];
 
+/// Before the `tcp` and `ssl` of what miners speak.
+const MINER: &str = "stratum+";
+
+/// Means itself in the host of a URL.
+const IN_HOST: u8 = 1;
+/// Means itself in what follows the host.
+const IN_PATH: u8 = 2;
+
+/// Which bytes of a URL mean themselves wherever they stand.
+const ITSELF: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => IN_HOST | IN_PATH,
+            b'-' | b'_' | b'~' | b':' | b'=' | b'+' | b'$' => IN_HOST | IN_PATH,
+            b'.' | b'/' | b'?' | b'#' | b'@' | b'%' | b'!' | b'*' => IN_PATH,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    table
+};
+
 /// How a URL starts.
 struct Opening {
-    scheme: String,
+    scheme: &'static str,
+    /// `http[s]://`.
+    plural: bool,
+    /// `stratum+tcp://`.
+    miner: bool,
     start: usize,
     body: usize,
     disarmed: bool,
@@ -41,9 +93,17 @@ struct Opening {
     backslashes: bool,
 }
 
-/// What follows the scheme.
+impl Opening {
+    fn write_scheme(&self, clean: &mut String) {
+        clean.clear();
+        clean.push_str(if self.miner { MINER } else { "" });
+        clean.push_str(self.scheme);
+        clean.push_str(if self.plural { "s://" } else { "://" });
+    }
+}
+
+/// What follows the scheme. What is read of it without disguises is in the scanner's `clean`.
 struct Body {
-    clean: String,
     end: usize,
     /// Where the host starts in the text, after a user name.
     host: usize,
@@ -53,30 +113,24 @@ struct Body {
 impl Scanner<'_> {
     /// A URL whose scheme starts with, or is the end of, an atom.
     pub(super) fn url(&mut self, start: usize, end: usize) -> Option<usize> {
-        if start < self.urls_from {
+        if start < self.urls_from || !self.may_be_scheme(start, end) {
             return None;
         }
         let opening = self.opening(start, end)?;
-        let mut body = if opening.encoded { self.encoded_body(&opening) } else { self.body(&opening) };
-        self.trim(&opening, &mut body);
-        let parsed = if body.end - opening.start <= LONGEST { url::parse(&body.clean).ok() } else { None };
+        let mut clean = mem::take(&mut self.clean);
+        opening.write_scheme(&mut clean);
+        let read = if opening.encoded { Self::encoded_body } else { Self::body };
+        let mut body = read(self, &opening, &mut clean);
+        self.trim(&opening, &mut body, &mut clean);
         let too_long = body.end - opening.start > LONGEST;
-        match parsed {
-            Some((value, host)) if self.options.wants(IocType::Url) => {
-                // A lone label (`http://localhost`) names no host on the Internet.
-                if matches!(host, UrlHost::Address(_))
-                    || matches!(&host, UrlHost::Name(name) if name.contains('.'))
-                {
-                    self.push(
-                        IocType::Url,
-                        value,
-                        opening.start,
-                        body.end,
-                        opening.disarmed || body.disarmed,
-                    );
-                }
-                Some(body.end)
-            }
+        let is_public = if too_long { None } else { url::found(&mut clean).ok() };
+        if is_public == Some(true) {
+            let disarmed = opening.disarmed || body.disarmed;
+            self.push(IocType::Url, clean.as_str(), opening.start, body.end, disarmed);
+        }
+        self.clean = clean;
+        match is_public {
+            Some(_) if self.options.wants(IocType::Url) => Some(body.end),
             Some(_) => Some(self.host_only(body.host, body.end)),
             None if too_long => Some(self.host_only(body.host, body.end)),
             None => {
@@ -101,32 +155,55 @@ impl Scanner<'_> {
 
     fn opening(&self, start: usize, end: usize) -> Option<Opening> {
         let (scheme, from, mut to, mut disarmed) = self.scheme(start, end)?;
-        let mut scheme = scheme.to_owned();
         let mut start = from;
         let bracketed =
             self.bytes.get(to) == Some(&b']') && start > self.done && self.bytes[start - 1] == b'[';
         if bracketed {
             (start, to, disarmed) = (start - 1, to + 1, true);
         }
-        if self.bytes[to..].starts_with(b"[s]") || self.bytes[to..].starts_with(b"(s)") {
-            scheme.push('s');
+        let plural = self.bytes[to..].starts_with(b"[s]") || self.bytes[to..].starts_with(b"(s)");
+        if plural {
             (to, disarmed) = (to + 3, true);
         }
         let (len, sign) = scheme_end_at(self.text, to)?;
         let encoded = self.bytes[to] == b'%';
         let body = to + len;
         let backslashes = self.bytes[to..body].ends_with(b"\\\\");
-        let miner = "stratum+";
-        if matches!(scheme.as_str(), "tcp" | "ssl") && self.text[self.done.min(start)..start].ends_with(miner)
-        {
-            scheme.insert_str(0, miner);
-            start -= miner.len();
+        let miner = matches!(scheme, "tcp" | "ssl")
+            && !plural
+            && self.bytes[self.done.min(start)..start].ends_with(MINER.as_bytes());
+        if miner {
+            start -= MINER.len();
         }
-        Some(Opening { scheme, start, body, disarmed: disarmed || (sign && !encoded), encoded, backslashes })
+        let disarmed = disarmed || (sign && !encoded);
+        Some(Opening { scheme, plural, miner, start, body, disarmed, encoded, backslashes })
+    }
+
+    /// Whether the last letter of an atom and the sign after it are those of a scheme: few are.
+    fn may_be_scheme(&self, start: usize, end: usize) -> bool {
+        let last = self.bytes[end - 1];
+        let signs = match self.bytes.get(end) {
+            None | Some(b' ' | b'.' | b'@' | b'"' | b'\'' | b'`' | b'|' | b'^') => false,
+            // `h**p` is two atoms.
+            Some(b'*') => return true,
+            Some(b'\\') => matches!(self.bytes.get(end + 1), Some(b'[' | b'(')),
+            Some(b':') if self.bytes.get(end + 1) == Some(&b'\\') => {
+                matches!(self.bytes.get(end + 2), Some(b'\\' | b'/' | b'[' | b'('))
+            }
+            _ => true,
+        };
+        signs && end - start > 1 && (last >= 0x80 || SCHEME_ENDS[last as usize])
     }
 
     /// The scheme, where it starts and ends, and whether it is disarmed.
     fn scheme(&self, start: usize, end: usize) -> Option<(&'static str, usize, usize, bool)> {
+        match &self.bytes[start..end] {
+            b"https" => return Some(("https", start, end, false)),
+            b"http" => return Some(("http", start, end, false)),
+            b"hxxps" => return Some(("https", start, end, true)),
+            b"hxxp" => return Some(("http", start, end, true)),
+            _ => {}
+        }
         if let Some((means, len)) = scheme_at(self.bytes, start)
             && start + len >= end
         {
@@ -149,8 +226,7 @@ impl Scanner<'_> {
     }
 
     /// Reads host and path, undoing what disarms them, up to what cannot belong to a URL.
-    fn body(&self, opening: &Opening) -> Body {
-        let mut clean = format!("{}://", opening.scheme);
+    fn body(&self, opening: &Opening, clean: &mut String) -> Body {
         let mut at = opening.body;
         let mut host = at;
         let mut disarmed = false;
@@ -161,6 +237,17 @@ impl Scanner<'_> {
         while let Some(&byte) = self.bytes.get(at) {
             // Too long to be kept: read on to its end, so that it is passed, without keeping more of it.
             let keep = clean.len() <= LONGEST;
+            // Most of a URL means itself.
+            let class = if in_host { IN_HOST } else { IN_PATH };
+            let run = self.bytes[at..].iter().position(|b| ITSELF[*b as usize] & class == 0);
+            let run = run.unwrap_or(self.bytes.len() - at);
+            if run > 0 {
+                if keep {
+                    clean.push_str(&self.text[at..at + run.min(LONGEST)]);
+                }
+                at += run;
+                continue;
+            }
             if in_host && let Some((means, len)) = self.sign_in_host(at) {
                 disarmed = true;
                 clean.push_str(means);
@@ -178,20 +265,9 @@ impl Scanner<'_> {
                 _ => 2,
             };
             match byte {
-                b'a'..=b'z'
-                | b'A'..=b'Z'
-                | b'0'..=b'9'
-                | b'.'
-                | b'-'
-                | b'_'
-                | b'~'
-                | b':'
-                | b'='
-                | b'+'
-                | b'$' => {}
+                b'.' => {}
                 b'/' | b'?' | b'#' => in_host = false,
-                b'@' if in_host => host = at + 1,
-                b'@' | b'%' | b'!' | b'*' if !in_host => {}
+                b'@' => host = at + 1,
                 b'%' | b'!' | b'*' if at < user_end => {}
                 b'[' if in_host && at == host => match self.literal(at) {
                     Some(len) => {
@@ -292,16 +368,19 @@ impl Scanner<'_> {
             at += 1;
         }
         work::add(at - opening.body);
-        Body { clean, end: at, host, disarmed }
+        Body { end: at, host, disarmed }
     }
 
     /// Where the last `@` of the authority stands, if there is one: before it a host may be feigned with signs that
     /// no host has, as in `http://bank.example%2Flogin@evil.example/`.
     fn user_end(&self, start: usize) -> usize {
-        let authority = self.bytes[start..]
-            .iter()
-            .take(512)
-            .take_while(|b| !b.is_ascii_whitespace() && !b"/?#\\\"<>".contains(b));
+        let near = &self.bytes[start..self.bytes.len().min(start + 512)];
+        // Most have none, and that is soon seen.
+        work::add(near.len() / 16);
+        if memchr(b'@', near).is_none() {
+            return start;
+        }
+        let authority = near.iter().take_while(|b| !b.is_ascii_whitespace() && !b"/?#\\\"<>".contains(b));
         let authority = authority.inspect(|_| work::add(1));
         let at = authority.enumerate().filter(|(_, b)| **b == b'@').last();
         at.map_or(start, |(at, _)| start + at)
@@ -356,7 +435,7 @@ impl Scanner<'_> {
     }
 
     /// Reads a URL that is percent-encoded as a whole.
-    fn encoded_body(&self, opening: &Opening) -> Body {
+    fn encoded_body(&self, opening: &Opening, clean: &mut String) -> Body {
         let mut decoded = Vec::new();
         let mut at = opening.body;
         while let Some(&byte) = self.bytes.get(at) {
@@ -381,30 +460,49 @@ impl Scanner<'_> {
             at += len;
         }
         work::add(at - opening.body);
-        let clean = format!("{}://{}", opening.scheme, String::from_utf8_lossy(&decoded));
-        Body { clean, end: at, host: opening.body, disarmed: false }
+        clean.push_str(&String::from_utf8_lossy(&decoded));
+        Body { end: at, host: opening.body, disarmed: false }
+    }
+
+    /// Takes `[3]` off the end: the number of a footnote, unless the URL has a query, where it would be an index.
+    fn trim_footnote(&self, opening: &Opening, body: &mut Body, clean: &mut String) {
+        let raw = &self.bytes[opening.body..body.end];
+        if raw.last() != Some(&b']') {
+            return;
+        }
+        let digits = raw.iter().rev().skip(1).take(4).take_while(|b| b.is_ascii_digit()).count();
+        let len = digits + 2;
+        let is_note = (1..=3).contains(&digits) && raw.len() > len && raw[raw.len() - len] == b'[';
+        if is_note && !clean.contains('?') && clean.as_bytes().ends_with(&raw[raw.len() - len..]) {
+            clean.truncate(clean.len() - len);
+            body.end -= len;
+        }
     }
 
     /// Takes the punctuation of the sentence off the end.
-    fn trim(&self, opening: &Opening, body: &mut Body) {
+    fn trim(&self, opening: &Opening, body: &mut Body, clean: &mut String) {
+        self.trim_footnote(opening, body, clean);
         let emphasis = opening.start > 0 && self.bytes[opening.start - 1] == b'_';
         while body.end > opening.body {
             work::add(1);
             let last = self.bytes[body.end - 1];
             let raw = &self.bytes[opening.body..body.end];
-            if let Some(len) = ends_with_any(raw, &AMPERSANDS[..3]).filter(|_| body.clean.ends_with('&')) {
-                body.clean.pop();
+            if last.is_ascii_alphanumeric() && raw.len() > 3 && raw[raw.len() - 3] != b'%' {
+                break;
+            }
+            if let Some(len) = ends_with_any(raw, &AMPERSANDS[..3]).filter(|_| clean.ends_with('&')) {
+                clean.pop();
                 body.end -= len;
             } else if b".,;:!?'*&([{".contains(&last) || (last == b'_' && emphasis) {
-                if body.clean.as_bytes().last() != Some(&last) {
+                if clean.as_bytes().last() != Some(&last) {
                     break;
                 }
-                body.clean.pop();
+                clean.pop();
                 body.end -= 1;
             } else if let Some(len) = ends_with_any(raw, ENCODED_ENDS).filter(|_| !opening.encoded)
-                && ends_with_any(body.clean.as_bytes(), ENCODED_ENDS).is_some()
+                && ends_with_any(clean.as_bytes(), ENCODED_ENDS).is_some()
             {
-                body.clean.truncate(body.clean.len() - len);
+                clean.truncate(clean.len() - len);
                 body.end -= len;
             } else {
                 break;

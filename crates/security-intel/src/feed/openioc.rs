@@ -19,7 +19,8 @@ const NAME: &str = "OpenIOC";
 /// The deepest nesting of elements; real documents have ten levels.
 const DEEPEST: usize = 100;
 
-/// What a search looks for, by the end of its path in lower case, and the kind its value then is.
+/// What a search looks for, by the end of its path in lower case, and the kind its value then is. `localIP` is not among
+/// them: it is the address of whoever is attacked.
 const SEARCHES: &[(&str, &str)] = &[
     ("md5sum", "md5"),
     ("sha1sum", "sha1"),
@@ -30,7 +31,6 @@ const SEARCHES: &[(&str, &str)] = &[
     ("fullpath", "file_path"),
     ("filepath", "file_path"),
     ("remoteip", "ip"),
-    ("localip", "ip"),
     ("ipv4address", "ip"),
     ("dns", "domain"),
     ("dnsentryitem/host", "domain"),
@@ -212,6 +212,7 @@ mod tests {
                 item("is", "FileItem/FileName", "invoice.exe"),
                 item("matches", "FileItem/FileName", "in.*"),
                 item("is", "ProcessItem/name", "svc"),
+                item("is", "PortItem/localIP", "192.0.2.9"),
                 item("is", "FileItem/Md5sum", "no digest"),
             ]
             .concat(),
@@ -221,7 +222,7 @@ mod tests {
         let digest = "md5:0123456789abcdef0123456789abcdef";
         let expected = [digest, "ip:192.0.2.1", "domain:evil.example.com", url, url, "file_name:invoice.exe"];
         assert_eq!(found, expected);
-        assert_eq!((rejected, left_out), (1, 2));
+        assert_eq!((rejected, left_out), (1, 3));
     }
 
     #[test]

@@ -128,7 +128,10 @@ impl WarningList {
     fn of(document: Document) -> Result<Self, IntelError> {
         let Document { name, description, version, kind, matching_attributes, list: entries } = document;
         let name = name.trim();
-        if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
+        if name.is_empty()
+            || name.chars().count() > LONGEST_NAME
+            || name.chars().any(security_core::is_invisible)
+        {
             return Err(refused(
                 "the document",
                 &"its name has 1 to 200 characters without control characters",

@@ -19,14 +19,14 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering, fence},
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
 use security_core::{StoreFault, Timestamp};
-use security_credentials::{JournalEnd, KeyUse};
+use security_credentials::{JournalEnd, KeyUse, RequestUse};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -174,6 +174,11 @@ impl Journal {
     /// it, so that the caller's cost is that of a place in the queue.
     pub fn append_key_use(&self, used: KeyUse) {
         self.append_body(Stream::Usage, Body::KeyUse(used));
+    }
+
+    /// Like [`Journal::append_key_use`], for a key that a request brought.
+    pub fn append_request_use(&self, used: RequestUse) {
+        self.append_body(Stream::Usage, Body::RequestUse(used));
     }
 
     /// Like [`Journal::append`], for a record that is JSON already: one object on one line.
@@ -386,9 +391,10 @@ impl Journal {
             shared.start_thread();
         }
         lane.push(body, Self::ROOM_PATIENCE, &|| shared.hurry());
-        // Either the thread sees the record before it goes to sleep, or we see that it sleeps.
-        fence(Ordering::SeqCst);
-        if shared.sleeping.load(Ordering::Relaxed) && shared.sleeping.swap(false, Ordering::Relaxed) {
+        // Either the thread sees the record before it goes to sleep, or we see that it sleeps: the queue's end and this
+        // word are read and written in one order that all agree on. A fence would wait besides until the record has
+        // left this processor, which the thread's processor read that place from last.
+        if shared.sleeping.load(Ordering::SeqCst) && shared.sleeping.swap(false, Ordering::SeqCst) {
             shared.wake();
         }
         if lane.is_half_full() {
@@ -406,6 +412,9 @@ impl Drop for Journal {
 }
 
 impl Shared {
+    /// How long the thread sleeps before it looks once more and sleeps until it is woken.
+    const SECOND_LOOK: Duration = Duration::from_millis(5);
+
     fn lane(&self, stream: Stream) -> &Lane {
         &self.lanes[stream as usize]
     }
@@ -475,12 +484,15 @@ impl Shared {
     fn run(&self) {
         while !self.stop.load(Ordering::SeqCst) {
             if self.is_idle() {
-                self.sleeping.store(true, Ordering::Relaxed);
-                fence(Ordering::SeqCst);
-                if self.is_idle() && !self.stop.load(Ordering::SeqCst) {
-                    thread::park();
+                self.sleeping.store(true, Ordering::SeqCst);
+                // A second look after a moment, so that all does not hang on how the queue orders its own words.
+                for patience in [Some(Self::SECOND_LOOK), None] {
+                    let asleep = || self.sleeping.load(Ordering::SeqCst) && !self.stop.load(Ordering::SeqCst);
+                    if self.is_idle() && asleep() {
+                        patience.map_or_else(thread::park, thread::park_timeout);
+                    }
                 }
-                self.sleeping.store(false, Ordering::Relaxed);
+                self.sleeping.store(false, Ordering::SeqCst);
                 continue;
             }
             if !self.hurried.load(Ordering::Relaxed) {

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use security_core::{StoreFault, Timestamp};
-use security_credentials::{ChainLink, KeyUse};
+use security_credentials::{ChainLink, KeyUse, RequestUse};
 use serde::Serialize;
 
 /// The largest record in bytes; whoever records what a client sent shortens it first.
@@ -100,22 +100,27 @@ pub(super) fn checked_body(body: Vec<u8>) -> Result<Vec<u8>, StoreFault> {
 /// JSON without the characters that end a line for some readers, or that a terminal obeys, and which JSON lets stand:
 /// delete, the controls of Latin-1, the separators of lines and paragraphs, and what turns the direction of writing.
 fn plain(body: Vec<u8>) -> Vec<u8> {
-    if memchr::memchr3(0x7f, 0xc2, 0xe2, &body).is_none() {
+    if !is_odd(&body) {
         return body;
     }
-    let is_odd = |character: char| matches!(character, '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_to_be_spelled = |character: char| matches!(character, '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let Ok(text) = std::str::from_utf8(&body) else { return body };
-    if !text.contains(is_odd) {
+    if !text.contains(is_to_be_spelled) {
         return body;
     }
     let mut plain = String::with_capacity(text.len() + 64);
     for character in text.chars() {
-        match is_odd(character) {
+        match is_to_be_spelled(character) {
             true => plain.push_str(&format!("\\u{:04x}", u32::from(character))),
             false => plain.push(character),
         }
     }
     plain.into_bytes()
+}
+
+/// Whether a text may have one of those characters.
+fn is_odd(body: &[u8]) -> bool {
+    memchr::memchr3(0x7f, 0xc2, 0xe2, body).is_some()
 }
 
 /// A record that waits to be written.
@@ -125,6 +130,8 @@ pub(super) enum Body {
     Json(Vec<u8>),
     /// As what it says; its JSON is made by whoever writes it.
     KeyUse(KeyUse),
+    /// Likewise.
+    RequestUse(RequestUse),
 }
 
 impl Body {
@@ -133,6 +140,7 @@ impl Body {
         match self {
             Self::Json(json) => json.len(),
             Self::KeyUse(_) => KeyUse::MAX_LENGTH,
+            Self::RequestUse(used) => used.length(),
         }
     }
 
@@ -140,6 +148,15 @@ impl Body {
         match self {
             Self::Json(json) => out.extend_from_slice(json),
             Self::KeyUse(used) => used.write(out),
+            Self::RequestUse(used) => {
+                let start = out.len();
+                used.write(out);
+                // What a client sent may have characters that end a line for some.
+                if is_odd(&out[start..]) {
+                    let body = plain(out.split_off(start));
+                    out.extend_from_slice(&body);
+                }
+            }
         }
     }
 }
@@ -242,6 +259,17 @@ mod tests {
             let body = String::from_utf8(body).unwrap();
             let moves = |found: char| found.is_control() || matches!(found, '\u{2028}' | '\u{2029}' | '\u{202e}' | '\u{2066}');
             prop_assert!(!body.contains(moves), "{:?}", body);
+        }
+
+        #[test]
+        fn a_request_is_written_as_plainly(text in "[a\u{7f}-\u{a0}\u{2000}-\u{2070}\\\\\"é]{0,20}") {
+            let facts = (Timestamp::EPOCH, true, security_credentials::UseNote::Ok);
+            let used = RequestUse::new(facts, None, None, "request", ("GET", &text), Some(text.as_bytes()));
+            let mut out = b"before".to_vec();
+            Body::RequestUse(used).write(&mut out);
+            prop_assert_eq!(checked_body(out[6..].to_vec()).unwrap(), &out[6..]);
+            let value: serde_json::Value = serde_json::from_slice(&out[6..]).unwrap();
+            prop_assert_eq!(value["user_agent"].as_str(), Some(&*text));
         }
 
         #[test]

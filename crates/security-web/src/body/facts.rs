@@ -4,14 +4,16 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value, map::Entry};
 
-use super::{BodyPrefix, begins_like_text, is_document, is_text, media_type, named_orders, seen_order};
+use super::{
+    BodyPrefix, begins_like_text, is_document, is_text, loose_json, media_type, named_orders, seen_order,
+};
 
 /// The longest text that is kept of a body without fields, in bytes.
 const LONGEST_TEXT: usize = 8 << 10;
 
 impl BodyPrefix {
     /// The facts of what was gathered; `None` when it says nothing, or nothing that can be read. They are no larger
-    /// than what was gathered. JSON that is cut off, or nested deeper than 128 levels, is text of 8 KiB.
+    /// than what was gathered. JSON may hold what Python's reader takes beyond the standard, such as `NaN`. JSON that is cut off, or nested deeper than 128 levels, is text of 8 KiB.
     pub fn facts(&self) -> Option<Value> {
         let bytes = self.decoded().ok()?;
         let media = media_type(&self.content_type);
@@ -33,7 +35,9 @@ impl BodyPrefix {
         if !is_text(&media) && !begins_like_text(text) {
             return None;
         }
-        let facts: Value = serde_json::from_slice(text).unwrap_or_else(|_| {
+        let read =
+            serde_json::from_slice(text).or_else(|_| serde_json::from_slice(&loose_json::standard(text)));
+        let facts: Value = read.unwrap_or_else(|_| {
             if is_form {
                 // Its first name begins like JSON, and that is all.
                 return form(text);
@@ -123,6 +127,7 @@ mod tests {
             ("application/x-www-form-urlencoded; charset=utf-16", b"a=2", json!({"a": "2"})),
             ("application/json; charset=utf-16", b"{\"a\": 1}", json!({"a": 1})),
             ("application/json", b"\xef\xbb\xbf{\"a\": 1}", json!({"a": 1})),
+            ("application/json", br#"{"a": NaN, "b": "\ud800"}"#, json!({"a": "NaN", "b": "\u{fffd}"})),
             (FORM, b"a\0=1&b=2", json!({"a\0": "1", "b": "2"})),
             ("application/json", b"{\"a\": ", json!("{\"a\": ")),
             ("text/plain", b"words", json!("words")),

@@ -4,7 +4,10 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
-use super::cursor::{Cursor, WINDOW, before, has, is_word};
+use super::{
+    cursor::{Cursor, WINDOW, before, has, is_word},
+    prose,
+};
 
 /// A tag's name that really ends. Most elements do nothing without an attribute.
 pub(super) fn is_tag(text: &[u8], start: usize, end: usize) -> bool {
@@ -146,6 +149,42 @@ pub(super) fn is_key(text: &[u8], start: usize, _end: usize) -> bool {
     start.checked_sub(1).is_none_or(|at| b"[]\"'{,.&=(".contains(&text[at]))
         && !text[..start].ends_with(b"prototype.")
         && !text[..start].ends_with(b"`")
+}
+
+/// What a sentence does not merely name.
+pub(super) fn is_not_told(text: &[u8], start: usize, end: usize) -> bool {
+    !prose::names(text, start, end)
+}
+
+/// One of Python's inner names where it leads to something: from a class to its bases, into the globals of a function,
+/// to a module. Programs ask a class for its name.
+pub(super) fn is_way_out(text: &[u8], start: usize, end: usize) -> bool {
+    // A value that is not much more than such a name has no other use.
+    const SHORT: usize = 40;
+    const TO_OTHERS: [&[u8]; 8] = [
+        b"[",
+        b".__mro__",
+        b".__base",
+        b".__subclasses__",
+        b".__init__.",
+        b".__class__",
+        b".__getattribute__",
+        b".mro(",
+    ];
+    let rest = Cursor::new(text, end).rest();
+    let begins = |starts: &[&[u8]]| starts.iter().any(|start| rest.starts_with(start));
+    // `['__class__']`, `|attr("__class__")`
+    let is_asked_for = start > 1
+        && matches!(text[start - 1], b'\'' | b'"')
+        && rest.first() == Some(&text[start - 1])
+        && matches!((text[start - 2], rest.get(1)), (b'[', Some(b']')) | (b'(', Some(b')')));
+    text.len() < SHORT
+        || is_asked_for
+        || match &text[start..end] {
+            b"__import__" => begins(&[b"('", b"(\"", b"(chr", b"(bytes", b"(request", b"(base64", b"(f'"]),
+            b"__class__" => begins(&TO_OTHERS),
+            _ => begins(&[b"[", b"."]),
+        }
 }
 
 /// A style's expression: behind the colon of a property.
@@ -298,6 +337,10 @@ pub(super) fn is_ldap(text: &[u8]) -> bool {
     });
     goes_on
         || memchr::memchr_iter(b'(', text).take(16).any(|at| {
+            // `name(key=value`: a call of a program.
+            if at.checked_sub(1).is_some_and(|prior| is_word(text[prior])) {
+                return false;
+            }
             let mut cursor = Cursor::new(text, at + 1);
             cursor.skip(|byte| matches!(byte, b'&' | b'|' | b'!' | b'(' | b' '));
             let name = cursor.skip(|byte| is_word(byte) || matches!(byte, b'-' | b'.' | b':' | b';'));

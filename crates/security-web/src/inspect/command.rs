@@ -3,6 +3,7 @@
 use super::{
     command_words::{Kind, is_of_files, is_runner, kind},
     cursor::{Cursor, WINDOW, has, is_word},
+    prose,
     signs::CHAIN,
     written::{is_in_code, is_told_of},
 };
@@ -389,7 +390,9 @@ fn skips_variable(cursor: &mut Cursor<'_>) -> bool {
 pub(super) fn is_shell(text: &[u8], start: usize, end: usize) -> bool {
     // The first line of a script says who is to run it.
     let before_ok = start == 0 || !is_word(text[start - 1]) && !text[..start].ends_with(b"#!");
-    before_ok && text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
+    before_ok
+        && !prose::names(text, start, end)
+        && text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
 }
 
 /// The function that a broken shell runs from its environment: `() { :;};`.

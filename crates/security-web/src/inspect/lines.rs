@@ -26,8 +26,8 @@ fn starts(text: &[u8], name: &[u8]) -> bool {
     text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
-/// What stands behind each line's end, and how many lines there are.
-fn lines(decoded: &[u8]) -> (usize, impl Iterator<Item = &[u8]>) {
+/// What stands behind each line's end without its indentation, whether it has one, and how many lines there are.
+fn lines(decoded: &[u8]) -> (usize, impl Iterator<Item = (&[u8], bool)>) {
     let n_lines = decoded
         .split(|byte| *byte == b'\n' || *byte == b'\r')
         .filter(|line| !line.is_empty())
@@ -35,24 +35,29 @@ fn lines(decoded: &[u8]) -> (usize, impl Iterator<Item = &[u8]>) {
         .count();
     let rests = memchr::memchr2_iter(b'\r', b'\n', decoded).map(|at| {
         let rest = decoded[at + 1..].trim_ascii_start();
-        &rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())]
+        let is_indented = rest.len() < decoded.len() - at - 1
+            && matches!(decoded[decoded.len() - rest.len() - 1], b' ' | b'\t');
+        (&rest[..memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())], is_indented)
     });
-    (n_lines, rests.filter(|line| !line.is_empty()))
+    (n_lines, rests.filter(|(line, _)| !line.is_empty()))
 }
 
 /// A line's end and then a header, or a request that a server in front does not see.
 pub(super) fn splits_header(decoded: &[u8], part: Part) -> bool {
     let (n_lines, mut rests) = lines(decoded);
     // An empty line ends a head; what follows would be the page.
-    let is_page = part != Part::Body && decoded.starts_with(b"\r\n\r\n<");
+    let is_page = part != Part::Body
+        && (decoded.starts_with(b"\r\n\r\n<") || memchr::memmem::find(decoded, b"\r\n\r\n<html").is_some());
     is_page
-        || rests.any(|line| {
+        || rests.any(|(line, is_indented)| {
             // Nobody's path or header has a second line.
             matches!(part, Part::Header | Part::Path)
                 // Longer texts of bodies quote whole heads.
             || (part != Part::Body || n_lines <= FEW + 1) && NAMES.iter().any(|name| starts(line, name))
                 || WITH_VALUE.iter().any(|(name, sign)| {
-                    starts(line, name)
+                    // Settings have such names too, below others.
+                    !is_indented
+                        && starts(line, name)
                         && memchr::memmem::find(&line[name.len()..], sign).is_some()
                         && !is_text(&line[name.len()..])
                         && !is_quoted(&line[name.len()..])
@@ -93,9 +98,11 @@ pub(super) fn splits_mail(decoded: &[u8]) -> bool {
     const IN_FEW: [&[u8]; 4] = [b"cc:", b"to:", b"reply-to:", b"from:"];
     let (n_lines, mut rests) = lines(decoded);
     let has_address = |line: &[u8]| line[..line.len().min(120)].contains(&b'@');
-    rests.any(|line| {
+    rests.any(|(line, _)| {
         ALWAYS.iter().any(|name| starts(line, name)) && has_address(line)
             || n_lines <= FEW && IN_FEW.iter().any(|name| starts(line, name)) && has_address(line)
+            // Two lines of which the second is a subject: what was meant to be a name or an address.
+            || n_lines == 2 && starts(line, b"subject: ")
             || n_lines <= FEW + 1 && (line == b"DATA" || is_mail_command(line))
     })
 }

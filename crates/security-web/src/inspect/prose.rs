@@ -4,7 +4,10 @@
 //! closes a quotation mark first. No language reads two plain words side by side, so a value that begins with them and
 //! whose quotation marks all belong to itself is a sentence, whatever it tells of.
 
-use super::{cursor::is_word, sql_shape::Marks};
+use super::{
+    cursor::{Cursor, WINDOW, is_word},
+    sql_shape::Marks,
+};
 
 /// Words of languages, in order: beside one of them another word may stand.
 const KEYWORDS: [&[u8]; 100] = [
@@ -226,6 +229,32 @@ fn begins(text: &[u8], word: &[u8]) -> bool {
         && !text.get(word.len()).is_some_and(|byte| is_word(*byte))
 }
 
+/// Whether a sentence names what was found: plain words stand directly in front of it, three of them, or two and one
+/// more behind it. A command line has an option, a path or a sign among its first words, and what begins another
+/// command has rules of its own.
+pub(super) fn names(text: &[u8], start: usize, end: usize) -> bool {
+    let head = &text[start.saturating_sub(2 * WINDOW)..start];
+    let Some(space) = memchr::memrchr(b' ', head) else { return false };
+    if head[space..].iter().any(|byte| b";|&$\0".contains(byte)) {
+        return false;
+    }
+    let in_front =
+        head[..space].rsplit(|byte| *byte == b' ').take(3).take_while(|word| is_plain(word)).count();
+    let rest = Cursor::new(text, end).rest();
+    let is_followed = || {
+        let mut behind = rest.split(|byte| *byte == b' ').skip(1);
+        behind.next().is_some_and(is_plain)
+    };
+    in_front == 3 || in_front == 2 && is_followed()
+}
+
+/// A word of a sentence, with what may stand around it.
+fn is_plain(word: &[u8]) -> bool {
+    word.first().is_some_and(|first| *first != b'-')
+        && word.iter().any(|byte| is_letter(*byte))
+        && word.iter().all(|byte| is_letter(*byte) || b"-'.,:()`\"".contains(byte))
+}
+
 /// Whether what stands behind an expression goes on with it: nothing, a sign, or a word that joins. A sentence goes on
 /// with any word, or ends.
 pub(super) fn goes_on(rest: &[u8]) -> bool {
@@ -291,6 +320,33 @@ mod tests {
             assert!(!is_text(expression.as_bytes(), 2), "{expression}");
         }
         assert!(is_text(b"import os; select 1", 2) && !is_text(b"import os; os.system(1)", 3));
+    }
+
+    #[test]
+    fn tells_what_a_sentence_names() {
+        let told = |text: &str, what: &str| {
+            let start = text.find(what).unwrap();
+            names(text.as_bytes(), start, start + what.len())
+        };
+        for sentence in [
+            "it is done by calling cmd.exe",
+            "[x](https://x.example) has used cmd.exe likely for that",
+            "the users stand in `/etc/passwd` and",
+            "a module runs (as root) /etc/passwd",
+        ] {
+            let what = if sentence.contains("cmd") { "cmd.exe" } else { "/etc/passwd" };
+            assert!(told(sentence, what), "{sentence}");
+        }
+        for command in [
+            "a b c;cmd.exe",
+            "start /b cmd.exe",
+            "x & call cmd.exe /c a",
+            "cat -n -b /etc/passwd",
+            "run cmd.exe",
+        ] {
+            let what = if command.contains("cmd") { "cmd.exe" } else { "/etc/passwd" };
+            assert!(!told(command, what), "{command}");
+        }
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub(super) fn is_alias(text: &[u8], start: usize, end: usize) -> bool {
     let next = text.get(end).copied();
     let caller = start.checked_sub(2).map(|at| text[at]).is_some_and(|byte| is_word(byte) || byte == b']');
     let called = matches!(text.get(end + 1), Some(b'(' | b'`'));
+    // Programs hand on what they ask: `input(prompt)`.
+    let caller = caller && (&text[start..end] != b"prompt" || text.len() < 48);
     match (prior, next) {
         (Some(b'('), Some(b')')) => caller || called,
         (Some(b'('), Some(b',')) => caller,
@@ -123,8 +125,20 @@ pub(super) fn is_use_of_global(text: &[u8], start: usize, end: usize) -> bool {
         b"body" => global == b"document" && cursor.eat(b".innerhtml"),
         b"name" => global == b"window" && at == text.len(),
         _ if global == b"document" => DOCUMENT.contains(&name) && is_used(&cursor),
+        b"document" => cursor.peek() != Some(b'(') && is_used(&cursor),
+        // `self.open(…)`: what programs in other languages have as well.
+        b"open" | b"opener" | b"prompt" | b"onerror"
+            if text.len() >= 48 && is_of_objects(global) =>
+        {
+            false
+        }
         _ => WINDOW.contains(&name) && is_used(&cursor),
     }
+}
+
+/// Names of a window that are also names of objects elsewhere.
+fn is_of_objects(global: &[u8]) -> bool {
+    matches!(global, b"self" | b"parent" | b"top" | b"frames")
 }
 
 /// Behind `location`: an assignment or a call that leads to another page.

@@ -11,6 +11,9 @@ const MOST_WORDS: usize = 8;
 /// Whether a value is worth the tokeniser's time: it has what SQL is made of, and does not read as something that
 /// people and programs send in good faith.
 pub(super) fn is_suspicious(value: &[u8]) -> bool {
+    if is_of_lines(value) && !value.split(|byte| *byte == b'\n').any(leaves_by) {
+        return false;
+    }
     let words = Words::of(value);
     let marks = Marks::of(value);
     if marks.any && marks.are_own() && memchr::memchr2(b'\'', b'"', value).is_some() {
@@ -26,6 +29,33 @@ pub(super) fn is_suspicious(value: &[u8]) -> bool {
     // Short values with a quotation mark and no call are what the tokeniser was made for: `'='`, `1'-'1`.
     let is_short = marks.any && value.len() < 32 && memchr::memchr(b'(', value).is_none();
     (is_short || names_sql(value, &words, &marks)) && !is_innocent(value, &words, &marks)
+}
+
+/// A text of several lines, as programs and letters are: what one reads of its beginning says little of it.
+fn is_of_lines(value: &[u8]) -> bool {
+    const SHORTEST: usize = 100;
+    value.len() >= SHORTEST && memchr::memchr_iter(b'\n', value).nth(2).is_some()
+}
+
+/// Whether a line has a mark that is not its own and goes on behind it, goes on from a number, or has words that only
+/// SQL has: one of its lines is where an injection in a text leaves its place.
+fn leaves_by(line: &[u8]) -> bool {
+    let goes_on = |rest: &[u8]| {
+        let start = rest.iter().position(|byte| !b" \t)(".contains(byte)).unwrap_or(rest.len());
+        let rest = &rest[start..];
+        joins(rest)
+            || matches!(rest, [b'|', b'|', ..] | [b'&', b'&', ..] | [b'/', b'*', ..])
+            || matches!(rest.split_first(), Some((b'=', [b'\'' | b'"' | b'0'..=b'9', ..])))
+    };
+    let from_number = || {
+        let text = line.trim_ascii_start();
+        let digits = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+        digits > 0 && goes_on(&text[digits..])
+    };
+    Words::of(line).has_only_sql
+        || from_number()
+        || memchr::memchr2_iter(b'\'', b'"', line).any(|at| goes_on(&line[at + 1..]))
+            && !Marks::of(line).are_own()
 }
 
 /// A value whose quotations are gone, with their marks, and with them the names of members.
@@ -55,8 +85,11 @@ fn without_quoted(value: &[u8]) -> Vec<u8> {
 fn is_innocent(value: &[u8], words: &Words, marks: &Marks) -> bool {
     let is_balanced = marks.is_balanced();
     let has_comment =
-        has_pair(value, b'-', b'-') || has_pair(value, b'/', b'*') || memchr::memchr(b'#', value).is_some();
-    (marks.quotes == 0 || marks.are_of_prose) && !has_comment && is_sentence(value, words)
+        has_dashes(value) || has_pair(value, b'/', b'*') || memchr::memchr(b'#', value).is_some();
+    // `1--3 Rue de l'Église`: apostrophes alone, and no word that goes on behind one.
+    let is_plain = marks.quotes == 0 && marks.are_own() && !names_sql(value, words, marks);
+    is_plain && !has_comment
+        || (marks.quotes == 0 || marks.are_of_prose) && !has_comment && is_sentence(value, words)
         || is_logic(value, words, marks)
         || is_balanced
             && (is_filter(value, words) && !has_pair(value, b'-', b'-')
@@ -76,7 +109,16 @@ fn names_sql(value: &[u8], words: &Words, marks: &Marks) -> bool {
         || words.joins && !is_text()
         || memchr::memchr(b'#', value).is_some()
         || has_pair(value, b'/', b'*')
-        || [b'-', b'|', b'&', b'@'].into_iter().any(|sign| has_pair(value, sign, sign))
+        || has_dashes(value)
+        || [b'|', b'&', b'@'].into_iter().any(|sign| has_pair(value, sign, sign))
+}
+
+/// Two dashes that are none between numbers, as ranges have them.
+fn has_dashes(value: &[u8]) -> bool {
+    let is_digit = |at: Option<usize>| at.and_then(|at| value.get(at)).is_some_and(u8::is_ascii_digit);
+    memchr::memchr_iter(b'-', value).any(|at| {
+        value.get(at + 1) == Some(&b'-') && !(is_digit(at.checked_sub(1)) && is_digit(Some(at + 2)))
+    })
 }
 
 fn has_pair(value: &[u8], first: u8, second: u8) -> bool {

@@ -113,6 +113,13 @@ fn without_harmless(value: &[u8]) -> Cow<'_, [u8]> {
         from = end;
     }
     mask_empty(value, &mut masked);
+    // The declaration of a document, wherever one tells of it.
+    for start in memchr::memmem::find_iter(value, b"<?xml ") {
+        let inside = &value[start + 6..value.len().min(start + 100)];
+        if let Some(end) = memchr::memmem::find(inside, b"?>").filter(|end| !inside[..*end].contains(&b'<')) {
+            masked.to_mut()[start..start + 8 + end].fill(b' ');
+        }
+    }
     // An element called XML without attributes is an example; data islands have an id.
     for at in
         memchr::memmem::find_iter(value, b"xml>").filter(|at| *at > 0 && matches!(value[at - 1], b'<' | b'/'))

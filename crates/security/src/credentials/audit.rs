@@ -1,5 +1,6 @@
 //! The audit trail: who did what to the engine.
 
+use security_credentials::redact_tokens;
 use security_store::Stream;
 use serde_json::{Map, Value, json};
 
@@ -47,15 +48,29 @@ impl Engine {
 
 /// A record: when, who, what, in which process, how it went. An act is `begun` when it is recorded; when it fails,
 /// `act_failed` with the same request id follows. Text is JSON: no value makes a second line or a second field.
+///
+/// No token of ours is recorded whole, wherever an operator pasted one.
 pub(super) fn record(event: &str, request_id: &str, outcome: &str, details: &Value) -> Value {
     json!({
         "at": world::now(),
         "event": event,
         "outcome": outcome,
-        "request_id": request_id,
+        "request_id": redact_tokens(request_id),
         "actor": world::actor(),
         "host": world::host(),
         "process": std::process::id(),
-        "details": details,
+        "details": redacted(details),
     })
+}
+
+/// The same with the secret part of every token of ours taken out.
+pub(super) fn redacted(details: &Value) -> Value {
+    match details {
+        Value::String(text) => Value::String(redact_tokens(text).into_owned()),
+        Value::Array(items) => items.iter().map(redacted).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, value)| (redact_tokens(name).into_owned(), redacted(value))).collect()
+        }
+        other => other.clone(),
+    }
 }

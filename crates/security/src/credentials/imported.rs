@@ -8,13 +8,14 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     io::{self, BufRead, Read},
-    sync::{PoisonError, RwLock},
+    net::IpAddr,
+    sync::{PoisonError, RwLock, atomic::Ordering},
 };
 
-use security_core::Timestamp;
+use security_core::{StoreFault, Timestamp};
 use security_credentials::{
-    CredentialEvent, CredentialStore, Digest, ForeignRoute, HistoryEntry, ImportRecord, ImportedKey,
-    IssuedKey, KeyFacts, KeyReason, KeyVerdict, Token,
+    CredentialEvent, CredentialStore, Digest, ForeignHash, ForeignRoute, HistoryEntry, ImportRecord,
+    ImportedKey, IssuedKey, KeyFacts, KeyReason, KeyVerdict, Token, is_guessable,
 };
 use serde::{Deserializer as _, Serialize, de};
 use serde_json::{Value, json};
@@ -77,21 +78,26 @@ impl KnownTexts {
     }
 }
 
+/// A key whose foreign hash was checked, as it is to be judged now, and the digest by which the store's is from then on.
+struct Rehashed {
+    key: IssuedKey,
+    judged_by: Digest,
+}
+
 /// Whose key was presented.
 pub(super) enum Presented<'p, T> {
     /// That of the key with this id; and what was wanted of it, where the secret was right.
     Known(Cow<'p, str>, KeyVerdict, Option<T>),
     /// None that was imported.
     Nobodys,
-    /// That cannot be told now: too many slow hashes are being computed.
+    /// That cannot be told now: too many slow hashes are being computed, or enough of this client.
     Busy,
 }
 
 impl Engine {
     /// Whether checking a key may take tens of milliseconds: some imported keys have a slow hash until their first use.
     pub fn may_hash_slowly(&self) -> bool {
-        let is_slow = |route: &ForeignRoute| matches!(route, ForeignRoute::Prefix(_));
-        self.credentials.documents.load().routes.iter().any(is_slow)
+        self.credentials.may_hash_slowly.load(Ordering::Relaxed)
     }
 
     /// Judges a key that has not our shape, as [`Engine::judge_issued`] does the others.
@@ -101,7 +107,7 @@ impl Engine {
         presented: &[u8],
         digest: &Digest,
         asked: Question<'_>,
-        seen: &impl Fn(KeyFacts<'_>) -> T,
+        seen: &mut impl FnMut(KeyFacts<'_>) -> Option<T>,
     ) -> Result<Presented<'static, T>> {
         let texts = &self.credentials.imported;
         if let Some((id, judged_by)) = texts.find(digest) {
@@ -115,13 +121,18 @@ impl Engine {
         for route in routes {
             let Some(lookup) = route.lookup(&self.pepper, presented) else { continue };
             let Some(id) = self.files.store.foreign_key(&lookup)? else { continue };
-            let ForeignRoute::Prefix(_) = route else {
+            let ForeignRoute::Prefix(length) = route else {
                 let (verdict, key) = self.judge_issued(&id, || lookup, asked, seen)?;
                 texts.remember(digest, &id, lookup);
                 return Ok(Presented::Known(Cow::Owned(id), verdict, key));
             };
             let Some(key) = self.files.store.issued_key(&id)? else { continue };
-            let Some(key) = self.rehashed(key, presented, digest)? else { return Ok(Presented::Busy) };
+            let guessed = &presented[usize::from(*length)..];
+            let Some(Rehashed { key, judged_by }) =
+                self.rehashed(key, presented, guessed, digest, asked.client)?
+            else {
+                return Ok(Presented::Busy);
+            };
             let verdict = key.judge(digest, asked.now, asked.scopes, asked.client);
             let right = verdict.reason != KeyReason::Unknown;
             if !right && !verdict.superseded {
@@ -129,39 +140,86 @@ impl Engine {
                 wrong = Presented::Known(Cow::Owned(id), verdict, None);
                 continue;
             }
-            texts.remember(digest, &id, *digest);
-            return Ok(Presented::Known(Cow::Owned(id), verdict, right.then(|| seen((&key).into()))));
+            texts.remember(digest, &id, judged_by);
+            let seen = seen((&key).into()).filter(|_| right);
+            return Ok(Presented::Known(Cow::Owned(id), verdict, seen));
         }
         Ok(wrong)
     }
 
     /// The key with the presented text's digest in place of its foreign hash, if it has passed that; `None` when too
-    /// many are being computed.
-    fn rehashed(&self, mut key: IssuedKey, presented: &[u8], digest: &Digest) -> Result<Option<IssuedKey>> {
-        let Some(hash) = key.foreign.clone() else { return Ok(Some(key)) };
-        let passed = if hash.is_slow() {
-            let Some(_place) = self.credentials.slow_hashes.enter() else { return Ok(None) };
-            hash.verify(presented)
-        } else {
-            hash.verify(presented)
-        };
-        if passed {
-            key.rehash(*digest);
-            let line = line(&key, CredentialEvent::Rehashed, &generate_request_id(), &json!({}));
-            match self.files.store.save_issued_key(&key, &line) {
-                Ok(()) => {}
-                // Somebody was first, or changed the key: what that made of it is judged.
-                Err(fault) if fault.is_conflict() => {
-                    if let Some(mut changed) = self.files.store.issued_key(&key.id)? {
-                        changed.rehash(*digest);
-                        key = changed;
+    /// many are being computed, or enough of this client.
+    ///
+    /// That is what is stored from then on, unless the text's `guessed` part can be guessed: then a slow hash is kept,
+    /// and the text is recognised by this process as long as it remembers it.
+    fn rehashed(
+        &self,
+        mut key: IssuedKey,
+        presented: &[u8],
+        guessed: &[u8],
+        digest: &Digest,
+        client: Option<IpAddr>,
+    ) -> Result<Option<Rehashed>> {
+        let Some(hash) = key.foreign.clone() else { return Ok(Some(Rehashed { key, judged_by: *digest })) };
+        let place = match hash.is_slow() {
+            true => match self.credentials.slow_hashes.enter(client) {
+                // Whoever was inside meanwhile may have done it.
+                Some(place) => match self.files.store.issued_key(&key.id)? {
+                    Some(fresh) if fresh.foreign.is_none() => {
+                        return Ok(Some(Rehashed { key: fresh, judged_by: *digest }));
                     }
-                }
-                // The next use tries again; this one is answered all the same.
-                Err(error) => tracing::warn!(%error, key_id = key.id, "an imported key keeps its old hash"),
-            }
+                    _ => Some(place),
+                },
+                None => return Ok(None),
+            },
+            false => None,
+        };
+        if !hash.verify(presented) {
+            return Ok(Some(Rehashed { key, judged_by: *digest }));
         }
-        Ok(Some(key))
+        drop(place);
+        if is_guessable(guessed) {
+            if !hash.is_slow() {
+                self.slow_down(&key, &hash, presented, client);
+            }
+            key.rehash(*digest);
+            // What stands in the store stands for the digest that is not known.
+            return Ok(Some(Rehashed { key, judged_by: Digest::DECOY }));
+        }
+        key.rehash(*digest);
+        match self.save_rehashed(&key) {
+            Ok(()) => {}
+            // Somebody was first, or changed the key: what that made of it is judged.
+            Err(fault) if fault.is_conflict() => {
+                if let Some(mut changed) = self.files.store.issued_key(&key.id)? {
+                    changed.rehash(*digest);
+                    key = changed;
+                }
+            }
+            // The next use tries again; this one is answered all the same.
+            Err(error) => tracing::warn!(%error, key_id = key.id, "an imported key keeps its old hash"),
+        }
+        Ok(Some(Rehashed { key, judged_by: *digest }))
+    }
+
+    /// Keeps a slow hash of a key in place of a fast one. What does not work out now is tried again by the next process
+    /// that meets the key.
+    fn slow_down(&self, key: &IssuedKey, hash: &ForeignHash, presented: &[u8], client: Option<IpAddr>) {
+        let Some(_place) = self.credentials.slow_hashes.enter(client) else { return };
+        let Some(slow) = hash.slowed(presented, &mut world::SystemEntropy) else { return };
+        let mut slowed = key.clone();
+        slowed.slow_down(slow);
+        match self.save_rehashed(&slowed) {
+            Err(error) if !error.is_conflict() => {
+                tracing::warn!(%error, key_id = key.id, "an imported key keeps its fast hash");
+            }
+            _ => {}
+        }
+    }
+
+    fn save_rehashed(&self, key: &IssuedKey) -> std::result::Result<(), StoreFault> {
+        let line = line(key, CredentialEvent::Rehashed, &generate_request_id(), &json!({}));
+        self.files.store.save_issued_key(key, &line)
     }
 
     /// Takes over keys that another system issued. Each record is a JSON object; [`ImportRecord::FIELDS`] says of what.

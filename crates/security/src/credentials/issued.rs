@@ -9,7 +9,11 @@ use security_credentials::{
 use security_store::KeyWalk;
 use serde_json::{Map, Value, json};
 
+use super::audit::redacted;
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
+
+/// No id of a key, imported ones among them, has so many bytes.
+const LONGEST_ID: usize = 256;
 
 /// What a key to be issued is to be.
 #[derive(Debug, Clone, Default)]
@@ -88,10 +92,12 @@ impl Engine {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Invalid`] for a reason that cannot be kept; [`Error::Store`].
     pub fn revoke_api_key(&self, key_id: &str, reason: &str) -> Result<KeyView> {
+        let refused = |error| Error::invalid("reason", error);
+        let reason = IssuedKey::reason(reason).map_err(refused)?;
         let request_id = generate_request_id();
         let details = json!({"key_id": key_id, "reason": reason});
         self.change_key(key_id, "key_revoked", CredentialEvent::Revoked, &request_id, &details, &mut |key| {
-            key.revoke(world::now(), reason).map_err(|error| Error::invalid("reason", error))
+            key.revoke(world::now(), &reason).map_err(refused)
         })
     }
 
@@ -100,9 +106,7 @@ impl Engine {
     /// [`Error::NotFound`]; [`Error::Invalid`] for a key that has ended; [`Error::Store`], a conflict among them: of two
     /// rotations at once one wins.
     pub fn rotate_api_key(&self, key_id: &str, grace: Duration) -> Result<(KeyView, Secret)> {
-        if grace > IssuedKey::LONGEST_GRACE {
-            return Err(Error::invalid("grace_seconds", "accepted are 0 to 31536000 seconds"));
-        }
+        super::rotation::bounded(grace)?;
         let key = self.files.store.issued_key(key_id)?.ok_or_else(|| Error::not_found("key", key_id))?;
         let token = Token::renew(&key.prefix, &key.id, &mut world::SystemEntropy).map_err(refused)?;
         let digest: Digest = self.pepper.digest(token.secret.expose());
@@ -134,6 +138,9 @@ impl Engine {
         details: &Value,
         change: &mut dyn FnMut(&mut IssuedKey) -> Result<bool>,
     ) -> Result<KeyView> {
+        if key_id.len() > LONGEST_ID {
+            return Err(Error::not_found("key", key_id));
+        }
         self.audited(act, request_id, details.clone(), || {
             for _ in 0..8 {
                 let mut key =
@@ -205,7 +212,7 @@ pub(super) fn line(
         credential: key.id.clone(),
         event,
         request_id: request_id.to_owned(),
-        details: details.as_object().cloned().unwrap_or_default(),
+        details: redacted(details).as_object().cloned().unwrap_or_default(),
     }
 }
 

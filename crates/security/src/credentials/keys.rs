@@ -9,6 +9,7 @@ mod delta;
 mod interleavings;
 
 use std::{
+    hint::black_box,
     net::IpAddr,
     path::Path,
     sync::{Arc, PoisonError, atomic::Ordering},
@@ -19,7 +20,7 @@ use security_core::{Coded as _, Revision, Timestamp};
 use security_credentials::{
     CredentialStore, Digest, Found, IssuedKey, KeyFacts, KeyTable, KeyTableLayout, KeyVerdict,
 };
-use security_shared::ReadMap;
+use security_shared::{ReadMap, bring_near};
 use security_store::EmbeddedStore;
 
 use crate::{Engine, Result, world};
@@ -44,6 +45,8 @@ pub(super) struct Question<'q> {
     pub(super) now: Timestamp,
     pub(super) scopes: &'q [&'q str],
     pub(super) client: Option<IpAddr>,
+    /// Whether more is wanted of a key than its terms: its own words lie apart.
+    pub(super) words: bool,
 }
 
 /// All issued keys of one revision.
@@ -77,6 +80,15 @@ impl MappedKeys {
     fn table(&self) -> KeyTable<'_> {
         self.layout.table(self.map.bytes())
     }
+
+    /// Begins to bring near what a look-up of an id will read; the key's own words, if they are wanted.
+    fn bring_near(&self, id: &str, words: bool) {
+        let (slots, own) = self.table().likely(id);
+        bring_near(slots);
+        if words {
+            bring_near(own);
+        }
+    }
 }
 
 impl Keys {
@@ -91,7 +103,7 @@ impl Keys {
         let mut fresh: Vec<&str> = Vec::new();
         for key in &changed {
             let known = self.delta.contains(&key.id)
-                || self.table.as_ref().is_some_and(|t| !matches!(t.table().find(&key.id), Found::Nowhere));
+                || self.table.as_ref().is_some_and(|t| !matches!(t.table().find(&key.id), Found::Nowhere(_)));
             if !known {
                 fresh.push(&key.id);
             }
@@ -117,47 +129,62 @@ impl Keys {
 }
 
 impl Engine {
-    /// Judges a token by its key's id: the verdict, and what `seen` makes of the key where the secret was right.
-    /// The caller has followed the store.
+    /// Judges a token by its key's id: the verdict, and what `seen` makes of the key where the secret was right; `seen`
+    /// gives `None` where [`KeyFacts::texts`] does. The caller has followed the store.
     ///
-    /// The digest is asked for after the look-up, which mostly waits for memory: the processor computes meanwhile.
+    /// The digest is asked for while memory brings what the look-up will read.
+    ///
+    /// Everything is done for every token alike, whether its id was given to anybody and whatever the verdict is: a
+    /// neighbour is judged and seen in place of a key that is not there, and nobody hears of it.
     pub(super) fn judge_issued<T>(
         &self,
         id: &str,
         digest: impl FnOnce() -> Digest,
         asked: Question<'_>,
-        seen: &impl Fn(KeyFacts<'_>) -> T,
+        seen: &mut impl FnMut(KeyFacts<'_>) -> Option<T>,
     ) -> Result<(KeyVerdict, Option<T>)> {
-        let Question { now, scopes, client } = asked;
-        let right = |verdict: KeyVerdict| verdict.reason != security_credentials::KeyReason::Unknown;
+        let Question { now, scopes, client, words } = asked;
+        let unknown = |digest: &Digest| (IssuedKey::judge_unknown(digest), None);
+        let told = |verdict: KeyVerdict, seen: T| {
+            (verdict, (verdict.reason != security_credentials::KeyReason::Unknown).then_some(seen))
+        };
         let digest = {
             let keys = self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner);
+            let table = keys.table.as_deref();
+            if let Some(table) = table {
+                table.bring_near(id, words);
+            }
             // Both are asked whatever the first one says: time must not tell where a key is, or whether it is at all.
             let near = keys.delta.near(id);
-            let found = keys.table.as_ref().map_or(Found::Nowhere, |table| table.table().find(id));
             let digest = digest();
-            if let Some(key) = near.as_ref().and_then(Near::found) {
-                let verdict = key.judge(&digest, now, scopes, client);
-                return Ok((verdict, right(verdict).then(|| seen(key.as_ref().into()))));
+            let found = table.map_or(Found::Nowhere(None), |table| table.table().find(id));
+            let slot = match &found {
+                Found::Key(slot) | Found::Nowhere(Some(slot)) => Some(*slot),
+                Found::Elsewhere | Found::Nowhere(None) => None,
+            };
+            if let (Some(slot), true) = (&slot, words) {
+                bring_near(slot.words());
             }
-            match found {
-                Found::Key(slot) => {
-                    let verdict = slot.judge(&digest, now, scopes, client);
-                    return Ok((verdict, right(verdict).then(|| seen(slot.facts()))));
+            let of_near = near.as_ref().map(|near| (near.judge(&digest, now, scopes, client), near.facts()));
+            let of_slot = slot.map(|slot| (slot.judge(&digest, now, scopes, client), slot.facts()));
+            let is_near = near.as_ref().is_some_and(Near::is_it);
+            let is_it = is_near || matches!(found, Found::Key(_));
+            let is_elsewhere = !is_near && matches!(found, Found::Elsewhere);
+            let judged = if is_near { of_near } else { of_slot.or(of_near) };
+            let judged = judged.map(|(verdict, facts)| (verdict, black_box(seen(facts))));
+            if !is_elsewhere {
+                match judged {
+                    Some((verdict, Some(seen))) if is_it => return Ok(told(verdict, seen)),
+                    _ if !is_it => return Ok(unknown(&digest)),
+                    // What the table says of the key is damaged.
+                    _ => {}
                 }
-                Found::Nowhere => {
-                    // As a key whose secret is wrong: the neighbour is judged, and nobody hears of it.
-                    std::hint::black_box(near.map(|near| near.judge(&digest, now, scopes, client)));
-                    return Ok((IssuedKey::judge_unknown(&digest), None));
-                }
-                Found::Elsewhere => digest,
             }
+            digest
         };
-        let Some(key) = self.files.store.issued_key(id)? else {
-            return Ok((IssuedKey::judge_unknown(&digest), None));
-        };
+        let Some(key) = self.files.store.issued_key(id)? else { return Ok(unknown(&digest)) };
         let verdict = key.judge(&digest, now, scopes, client);
-        Ok((verdict, right(verdict).then(|| seen((&key).into()))))
+        Ok(seen((&key).into()).map_or_else(|| unknown(&digest), |seen| told(verdict, seen)))
     }
 
     pub(crate) fn issued_key_count(&self) -> Result<usize> {

@@ -9,7 +9,7 @@ mod hook;
 use std::time::Duration;
 
 use security_core::{Coded as _, Secret};
-use security_credentials::{CredentialEvent, CredentialKind, CredentialStore as _};
+use security_credentials::{CredentialEvent, CredentialKind, CredentialStore as _, IssuedKey, redact_tokens};
 use security_store::RotationLock;
 use serde_json::{Map, Value, json};
 
@@ -18,8 +18,8 @@ pub use hook::{HookFailure, RotationHook, RotationStep, on_rotate};
 use super::document::kind;
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
-/// The longest grace of a rotation.
-const LONGEST_GRACE: Duration = Duration::from_secs(365 * 86_400);
+/// The most bytes of a request id that is recorded with a rotation.
+const LONGEST_REQUEST_ID: usize = 1024;
 
 impl Engine {
     /// Makes a new value the accepted one. It is given back this once and kept as a digest only; every previous
@@ -28,9 +28,9 @@ impl Engine {
     /// With a hook of this process ([`on_rotate`]) the value is brought to where it is used first, see
     /// [`Engine::rotate_credential_with`].
     /// # Errors
-    /// [`Error::Invalid`] for an unknown type or a grace beyond a year; [`Error::RotationUnderWay`] when somebody is
-    /// rotating it: of two at once one wins; [`Error::RotationFailed`]; [`Error::Store`]. The old value is in force
-    /// then.
+    /// [`Error::Invalid`] for an unknown type, a grace beyond a year or a request id of more than 1024 bytes;
+    /// [`Error::RotationUnderWay`] when somebody is rotating it: of two at once one wins; [`Error::RotationFailed`];
+    /// [`Error::Store`]. The old value is in force then.
     pub fn rotate_credential(
         &self,
         credential_type: &str,
@@ -69,11 +69,15 @@ impl Engine {
         hook: Option<&dyn RotationHook>,
     ) -> Result<Secret> {
         bounded(grace)?;
+        if request_id.is_some_and(|id| id.len() > LONGEST_REQUEST_ID) {
+            return Err(Error::invalid("request_id", format!("accepted are {LONGEST_REQUEST_ID} bytes")));
+        }
         let _turn = self.rotation_turn(kind)?;
         let policy = self.settings.policies.of(kind);
         let new = security_credentials::generate(policy.length, policy.complexity, &mut world::SystemEntropy)
             .map_err(|error| Error::invalid("credential_type", error))?;
-        let request_id = request_id.map_or_else(generate_request_id, str::to_owned);
+        let request_id =
+            request_id.map_or_else(generate_request_id, |given| redact_tokens(given).into_owned());
         let details = json!({"credential": kind, "grace_seconds": grace.as_secs()});
         self.audited("credential_rotated", &request_id, details, || {
             let rotation = Rotation { engine: self, kind, request_id: &request_id, grace };
@@ -202,8 +206,9 @@ impl Engine {
     }
 }
 
-fn bounded(grace: Duration) -> Result<()> {
-    match grace > LONGEST_GRACE {
+/// Refuses a grace that is longer than any.
+pub(super) fn bounded(grace: Duration) -> Result<()> {
+    match grace > IssuedKey::LONGEST_GRACE {
         true => Err(Error::invalid("grace_seconds", "accepted are 0 to 31536000 seconds")),
         false => Ok(()),
     }

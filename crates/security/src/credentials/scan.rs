@@ -229,9 +229,10 @@ impl<'s> Scan<'s> {
     ) -> Result<()> {
         self.engine.follow_credentials()?;
         let digest = || self.engine.pepper.digest(token.expose());
-        let asked = Question { now: world::now(), scopes: &[], client: None };
-        let named = |key: KeyFacts<'_>| (key.name.to_owned(), key.owner.map(str::to_owned));
-        let (verdict, key) = self.engine.judge_issued(token.id(), digest, asked, &named)?;
+        let asked = Question { now: world::now(), scopes: &[], client: None, words: true };
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut named = |key: KeyFacts<'_>| key.texts().map(|(name, owner)| (text(name), owner.map(text)));
+        let (verdict, key) = self.engine.judge_issued(token.id(), digest, asked, &mut named)?;
         let known = match key {
             Some(key) => Some(key),
             None => self.name_of(token.id())?,

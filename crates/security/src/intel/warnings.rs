@@ -191,7 +191,7 @@ impl Engine {
 }
 
 /// Says what becomes of indicators; by default nothing but that they are given.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Judge {
     warned: Warned,
     lists: Option<Arc<WarningLists>>,

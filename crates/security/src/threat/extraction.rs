@@ -95,10 +95,11 @@ pub(crate) fn wanted(types: Option<&[String]>) -> Result<ExtractOptions> {
 }
 
 /// What to look for in texts, and what of it is given.
+#[derive(Clone)]
 pub struct Finder {
-    options: ExtractOptions,
-    judge: Judge,
-    limit: usize,
+    pub(super) options: ExtractOptions,
+    pub(super) judge: Judge,
+    pub(super) limit: usize,
 }
 
 impl std::fmt::Debug for Finder {

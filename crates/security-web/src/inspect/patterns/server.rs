@@ -13,7 +13,7 @@ pub(super) const SERVER: &[Family] = &[
     Family::new(&rules::PATH_DOTS, checks::is_parent, &["../", "..\\"]),
     Family::new(
         &rules::PATH_FILE,
-        always,
+        checks::is_not_told,
         &[
             "etc/passwd",
             "etc/shadow",
@@ -129,7 +129,7 @@ pub(super) const SERVER: &[Family] = &[
     ),
     Family::new(
         &rules::COMMAND_SHELL,
-        always,
+        checks::is_not_told,
         &[
             "/dev/tcp/",
             "-oproxycommand=",
@@ -213,14 +213,9 @@ pub(super) const SERVER: &[Family] = &[
         &rules::CODE_PYTHON,
         always,
         &[
-            "__import__",
             "os.system(",
             "os.popen(",
             "__subclasses__",
-            "__globals__",
-            "__builtins__",
-            "__class__",
-            "__mro__",
             "builtins.exec",
             "pickle.loads",
             "exec(bytes(",
@@ -238,6 +233,11 @@ pub(super) const SERVER: &[Family] = &[
             "'exec')",
             "\"exec\")",
         ],
+    ),
+    Family::new(
+        &rules::CODE_PYTHON,
+        checks::is_way_out,
+        &["__import__", "__globals__", "__builtins__", "__class__", "__mro__"],
     ),
     Family::new(
         &rules::CODE_NODE,

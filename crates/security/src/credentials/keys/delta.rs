@@ -3,7 +3,7 @@
 use std::{hint::black_box, net::IpAddr, sync::Arc};
 
 use security_core::Timestamp;
-use security_credentials::{Digest, IssuedKey, KeyVerdict};
+use security_credentials::{Digest, IssuedKey, KeyFacts, KeyVerdict};
 
 /// So many changes are put into their places one by one; more are sorted in together.
 const FEW: usize = 64;
@@ -36,8 +36,19 @@ pub(super) struct Near<'d> {
 
 impl<'d> Near<'d> {
     /// The key, if it is the one that was looked for.
+    #[cfg(test)]
     pub(super) fn found(&self) -> Option<&'d Arc<IssuedKey>> {
         self.is_it.then_some(self.key)
+    }
+
+    /// Whether it is the one that was looked for.
+    pub(super) fn is_it(&self) -> bool {
+        self.is_it
+    }
+
+    /// What there is to tell of it, whosever it is.
+    pub(super) fn facts(&self) -> KeyFacts<'d> {
+        self.key.as_ref().into()
     }
 
     /// What the key says to a token, whosever that is.
