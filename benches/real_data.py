@@ -287,11 +287,9 @@ def warninglists(folder: Path, data: Path) -> None:
 
     security.initialize(data_dir=data)
     files = sorted(folder.rglob("list.json"))
+    entries = sum(len(json.loads(path.read_text(encoding="utf-8"))["list"]) for path in files)
     before = pss(os.getpid())
-    entries = 0
     for path in files:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        entries += len(document["list"])
         security.load_warninglist(path)
     security.check_warninglists("ip", "192.0.2.1")
     print(f"warninglists: {len(security.list_warninglists())} of {len(files)} loaded, {entries:,} entries")
