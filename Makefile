@@ -75,7 +75,7 @@ bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready $(
 ## make bench-data  millions of published indicators and feeds from ../shared/data, and BENCH_SYNTHETIC (10 million) made ones
 bench-data: $(VENV)/.wheel $(VENV)/.bench-data
 	$(BIN)/python benches/real_data.py --feed target/real.csv $(SHARED_DATA)
-	@test ! -e target/real.csv || $(CARGO) bench --quiet --locked -p security --bench many_indicators -- target/real.csv
+	@test ! -e target/real.csv || $(CARGO) bench --quiet --locked -p security --bench many_indicators -- $(CURDIR)/target/real.csv
 	@rm -f target/real.csv
 	$(CARGO) bench --quiet --locked -p security --bench many_indicators -- $(BENCH_SYNTHETIC)
 

@@ -105,8 +105,9 @@ def indicators(table: Path, place: Path, kept: Path | None) -> None:
     store = sum(path.stat().st_size for path in (data / "iocs").iterdir())
     index = sum(path.stat().st_size for path in (data / "iocs").glob("match-*.idx"))
     print(f"  match index {index / report['added']:.2f} bytes an entry; with the store {store / report['added']:.0f}")
-    look_ups(data, sample)
+    # Before this process maps the index itself, and so takes its part of each page.
     workers(data)
+    look_ups(data, sample)
 
 
 def look_ups(data: Path, sample: dict[str, list[str]]) -> None:
@@ -170,7 +171,12 @@ for _ in range(int(sys.argv[2]) - 1):
     if os.fork() == 0:
         break
 for n in range(200_000):
-    security.check_ioc("ip", f"{n % 223 + 1}.{n * 7 % 256}.{n * 13 % 256}.{n % 256}")
+    address = f"{n % 223 + 1}.{n * 7 % 256}.{n * 13 % 256}.{n % 256}"
+    security.check_ioc("ip", address)
+    security.check_ioc("url", f"http://{address}:8080/host{n}")
+    security.check_ioc("ip:port", f"{address}:443")
+    security.check_ioc("domain", f"host{n}.example.com")
+    security.check_ioc("sha256", f"{n:064x}")
 os.write(1, f"{os.getpid()}\\n".encode())
 sys.stdin.read()
 """
@@ -281,11 +287,9 @@ def warninglists(folder: Path, data: Path) -> None:
 
     security.initialize(data_dir=data)
     files = sorted(folder.rglob("list.json"))
+    entries = sum(len(json.loads(path.read_text(encoding="utf-8"))["list"]) for path in files)
     before = pss(os.getpid())
-    entries = 0
     for path in files:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        entries += len(document["list"])
         security.load_warninglist(path)
     security.check_warninglists("ip", "192.0.2.1")
     print(f"warninglists: {len(security.list_warninglists())} of {len(files)} loaded, {entries:,} entries")
