@@ -159,8 +159,7 @@ impl RequestState {
                     path: &unasked.path,
                     user_agent: unasked.user_agent.as_deref(),
                 };
-                let checked =
-                    engine.check_presented(unasked.secret.expose(), &facts, &self.policy.policy)?;
+                let checked = engine.check_presented(unasked.secret.expose(), &facts, &self.policy.policy)?;
                 self.credential.get_or_init(|| checked)
             }
             (None, None) => self.credential.get_or_init(|| Credential::Missing),

@@ -66,7 +66,11 @@ impl Engine {
     /// As [`Engine::check_api_key`], for the key of a request, without asking for scopes: its views do.
     /// # Errors
     /// When the store cannot be read: nothing is accepted then.
-    pub(crate) fn check_request_key(&self, presented: &[u8], request: &RequestFacts<'_>) -> Result<RequestKey> {
+    pub(crate) fn check_request_key(
+        &self,
+        presented: &[u8],
+        request: &RequestFacts<'_>,
+    ) -> Result<RequestKey> {
         let judged = self.judge_api_key(presented, &[], request.client, true, KeyDescription::of)?;
         if judged.is_canary() {
             self.record_check(&judged, request.client, request.as_context());
