@@ -51,6 +51,7 @@ pub struct ApiKeyView {
 
 /// What the request carries, verified once.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a request, which most often is the large one")]
 enum Credential {
     Missing,
     Conflict,
