@@ -62,6 +62,12 @@ class FastApi(ParityCase):
         self.assertNotIn("parameters", document["paths"]["/who"]["get"])
         self.assertNotIn("security", document["paths"]["/teapot"]["get"])
 
+    def test_the_document_is_the_same_when_it_is_asked_for_again(self) -> None:
+        app = self.make()
+        self.assertEqual(app.openapi(), app.openapi())
+        alone = self.make(installed=False).openapi()
+        self.assertEqual(alone["paths"]["/who"]["get"]["security"], [{"ApiKey": []}])
+
     def test_the_value_is_the_key(self) -> None:
         issued = security.issue_api_key("reader", scopes=["read"], owner="billing")
         for installed in (True, False):

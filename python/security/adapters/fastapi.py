@@ -24,8 +24,10 @@ _HEADER, _BEARER = "ApiKey", "ApiKeyBearer"
 
 
 class _ApiKey(APIKeyHeader):
-    """The dependency and, in the document, one of the two schemes: FastAPI takes its time over each dependency, so that
-    the other scheme is none. The engine looks for the key itself."""
+    """The dependency and, in the document, one of the two schemes; the engine looks for the key itself.
+
+    FastAPI takes its time over each dependency, so that the other scheme is none.
+    """
 
     def __init__(self, scopes: tuple[str, ...]) -> None:
         super().__init__(name="X-API-Key", scheme_name=_HEADER, auto_error=False)
@@ -80,9 +82,9 @@ def require_api_key(*, scopes: Iterable[str] = ()) -> Callable[..., Awaitable[Ma
     """A dependency that lets only requests with a valid API key through: ``Depends(require_api_key(scopes=["read"]))``.
 
     Its value is the key: ``{id, name, owner, scopes}`` (``dict``). It comes in the header ``X-API-Key`` or
-    ``Authorization: Bearer``; the OpenAPI document names both ways where :func:`install` was called, else the first. Without a key the answer is 401, with a wrong one or a
-    missing scope 403, over a limit or locked out 429 with ``Retry-After``
-    (seconds).
+    ``Authorization: Bearer``; the OpenAPI document names both ways where :func:`install` was called, else the first.
+    Without a key the answer is 401, with a wrong one or a missing scope 403, over a limit or locked out 429 with
+    ``Retry-After`` (seconds).
 
     It works for WebSockets too: without a key there is no handshake. Request bodies are the middleware's to look at.
 
@@ -104,8 +106,8 @@ def _with_bearer(described: Callable[[], dict[str, Any]]) -> Callable[[], dict[s
             schemes[_BEARER] = {"type": "http", "scheme": "bearer"}
             for path in document.get("paths", {}).values():
                 for operation in path.values():
-                    asked = operation.get("security", ()) if isinstance(operation, dict) else ()
-                    if {_HEADER: []} in asked:
+                    asked = operation.get("security") if isinstance(operation, dict) else None
+                    if asked and {_HEADER: []} in asked:
                         asked.append({_BEARER: []})
         return document
 

@@ -187,6 +187,24 @@ pub(super) fn is_way_out(text: &[u8], start: usize, end: usize) -> bool {
         }
 }
 
+/// A function asked for by its name: not the mode that Python compiles a program in.
+pub(super) fn is_call_by_name(text: &[u8], start: usize, _end: usize) -> bool {
+    !has(&text[start.saturating_sub(WINDOW)..start], b"compile(")
+}
+
+/// A pickle that stands there, or comes from elsewhere; programs load what they named.
+pub(super) fn is_load(text: &[u8], _start: usize, end: usize) -> bool {
+    const SHORT: usize = 100;
+    const FROM: [&[u8]; 6] = [b"('", b"(\"", b"(b'", b"(b\"", b"(base64", b"(request"];
+    text.len() < SHORT || FROM.iter().any(|start| text[end..].starts_with(start))
+}
+
+/// Python's module for processes, with a call of it and not one of its constants.
+pub(super) fn is_process(text: &[u8], start: usize, end: usize) -> bool {
+    const CONSTANTS: [&[u8]; 4] = [b"pipe", b"stdout", b"devnull", b"calledprocesserror"];
+    is_code(text, start, end) && !CONSTANTS.iter().any(|name| text[end..].starts_with(name))
+}
+
 /// A style's expression: behind the colon of a property.
 pub(super) fn is_style_value(text: &[u8], start: usize, _end: usize) -> bool {
     before(text, start) == Some(b':')

@@ -46,8 +46,8 @@ fn lines(decoded: &[u8]) -> (usize, impl Iterator<Item = (&[u8], bool)>) {
 pub(super) fn splits_header(decoded: &[u8], part: Part) -> bool {
     let (n_lines, mut rests) = lines(decoded);
     // An empty line ends a head; what follows would be the page.
-    let is_page = part != Part::Body
-        && (decoded.starts_with(b"\r\n\r\n<") || memchr::memmem::find(decoded, b"\r\n\r\n<html").is_some());
+    let is_page = part != Part::Body && decoded.starts_with(b"\r\n\r\n<")
+        || n_lines <= FEW && memchr::memmem::find(decoded, b"\r\n\r\n<html").is_some();
     is_page
         || rests.any(|(line, is_indented)| {
             // Nobody's path or header has a second line.

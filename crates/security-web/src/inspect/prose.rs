@@ -229,8 +229,8 @@ fn begins(text: &[u8], word: &[u8]) -> bool {
         && !text.get(word.len()).is_some_and(|byte| is_word(*byte))
 }
 
-/// Whether a sentence names what was found: plain words stand directly in front of it, three of them, or two and one
-/// more behind it. A command line has an option, a path or a sign among its first words, and what begins another
+/// Whether a sentence names what was found: plain words stand directly in front of it, three of them, two and one more
+/// behind it, or one and three. A command line has an option, a path or a sign among its first words, and what begins another
 /// command has rules of its own.
 pub(super) fn names(text: &[u8], start: usize, end: usize) -> bool {
     let head = &text[start.saturating_sub(2 * WINDOW)..start];
@@ -241,11 +241,9 @@ pub(super) fn names(text: &[u8], start: usize, end: usize) -> bool {
     let in_front =
         head[..space].rsplit(|byte| *byte == b' ').take(3).take_while(|word| is_plain(word)).count();
     let rest = Cursor::new(text, end).rest();
-    let is_followed = || {
-        let mut behind = rest.split(|byte| *byte == b' ').skip(1);
-        behind.next().is_some_and(is_plain)
-    };
-    in_front == 3 || in_front == 2 && is_followed()
+    let behind =
+        || rest.split(|byte| *byte == b' ').skip(1).take(3).take_while(|word| is_plain(word)).count();
+    in_front == 3 || in_front == 2 && behind() > 0 || in_front == 1 && behind() == 3
 }
 
 /// A word of a sentence, with what may stand around it.

@@ -106,6 +106,12 @@ pub(super) fn is_use_of_global(text: &[u8], start: usize, end: usize) -> bool {
     let _ = cursor.eat(b"?");
     if cursor.eat(b"[") {
         cursor.space();
+        let rest = cursor.rest();
+        // `self["config"]`: an entry, not a function that is called or a name that is put together.
+        let is_used = || [&b"]("[..], b"]`", b"+", b"]["].iter().any(|sign| has(rest, sign));
+        if text.len() >= 48 && is_of_objects(global) && !is_used() {
+            return false;
+        }
         return matches!(cursor.peek(), Some(b'\'' | b'"' | b'`' | b'/' | b'(' | b'\\'));
     }
     if !cursor.eat(b".") {
@@ -127,7 +133,7 @@ pub(super) fn is_use_of_global(text: &[u8], start: usize, end: usize) -> bool {
         _ if global == b"document" => DOCUMENT.contains(&name) && is_used(&cursor),
         b"document" => cursor.peek() != Some(b'(') && is_used(&cursor),
         // `self.open(…)`: what programs in other languages have as well.
-        b"open" | b"opener" | b"prompt" | b"onerror"
+        b"confirm" | b"open" | b"opener" | b"prompt" | b"onerror"
             if text.len() >= 48 && is_of_objects(global) =>
         {
             false

@@ -217,7 +217,6 @@ pub(super) const SERVER: &[Family] = &[
             "os.popen(",
             "__subclasses__",
             "builtins.exec",
-            "pickle.loads",
             "exec(bytes(",
             "exec(base64",
             "exec(chr(",
@@ -230,10 +229,10 @@ pub(super) const SERVER: &[Family] = &[
             "\"].execute()",
             "os.execute(",
             "io.popen(",
-            "'exec')",
-            "\"exec\")",
         ],
     ),
+    Family::new(&rules::CODE_PYTHON, checks::is_call_by_name, &["'exec')", "\"exec\")"]),
+    Family::new(&rules::CODE_PYTHON, checks::is_load, &["pickle.loads"]),
     Family::new(
         &rules::CODE_PYTHON,
         checks::is_way_out,
@@ -462,6 +461,6 @@ pub(super) const SERVER: &[Family] = &[
         checks::is_code,
         &["process.env", "process.exit(", "process.kill(", "process.mainmodule", "process.binding"],
     ),
-    Family::new(&rules::CODE_PYTHON, checks::is_code, &["subprocess."]),
+    Family::new(&rules::CODE_PYTHON, checks::is_process, &["subprocess."]),
     Family::new(&rules::CODE_PROTOTYPE, checks::is_key, &["__proto__", "constructor.prototype"]),
 ];
