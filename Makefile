@@ -8,10 +8,13 @@ PEERS  := target/peers
 CARGO  ?= cargo
 # Kills in the store's kill -9 loop; `make soak` raises it.
 SECURITY_KILLS ?= 200
+# Published indicators, and how many made ones there are beside them.
+SHARED_DATA ?= ../shared/data
+BENCH_SYNTHETIC ?= 10000000
 # Seconds a target of `make fuzz` runs for.
 FUZZ_SECONDS ?= 600
 
-.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-servers timing audit soak fuzz clean help
+.PHONY: demo test test-rust test-python nginx postgres lint wheel bench bench-data bench-servers timing audit soak fuzz clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -69,6 +72,13 @@ bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready $(
 	BENCH_PEERS=$(PEERS)/keys/bin/python BENCH_WEB_PEERS=$(PEERS)/web/bin/python $(BIN)/python benches/bench.py
 	BENCH_EXTRACTORS=$(PEERS)/extract/bin/python $(BIN)/python benches/extractors.py
 
+## make bench-data  millions of published indicators and feeds from ../shared/data, and BENCH_SYNTHETIC (10 million) made ones
+bench-data: $(VENV)/.wheel $(VENV)/.bench-data
+	$(BIN)/python benches/real_data.py --feed target/real.csv $(SHARED_DATA)
+	@test ! -e target/real.csv || $(CARGO) bench --quiet --locked -p security --bench many_indicators -- $(CURDIR)/target/real.csv
+	@rm -f target/real.csv
+	$(CARGO) bench --quiet --locked -p security --bench many_indicators -- $(BENCH_SYNTHETIC)
+
 ## make bench-servers  requests a second under gunicorn and uvicorn, protected beside bare (wrk)
 bench-servers: $(VENV)/.wheel $(VENV)/.bench
 	@command -v wrk >/dev/null || { if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
@@ -122,6 +132,10 @@ $(PEERS)/%/.ready: benches/peers/%.txt
 
 $(VENV)/.bench: benches/requirements.txt $(VENV)/bin/pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r benches/requirements.txt
+	@touch $@
+
+$(VENV)/.bench-data: benches/data.txt $(VENV)/bin/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 # The wheel depends on every source file; cargo decides what to compile.

@@ -1,13 +1,15 @@
 """Published indicators and feeds through the command line and through Python: ``python benches/real_data.py``.
 
 Reads ``../shared/data`` beside the repository (or the folder given as the first argument) and says so when it is not
-there; nothing of it is kept. Needs ``pyarrow``. ``BENCH_CLI`` names the ``security`` command if it is not the installed
+there; nothing of it is kept, but for the feed that ``--feed`` asks for. Needs ``pyarrow``. ``BENCH_ROWS`` bounds the
+indicators that are read. ``BENCH_CLI`` names the ``security`` command if it is not the installed
 one. What is counted by the engine stands beside an independent count, and the two must be equal; times are CPU time of
 the process, memory is the kernel's proportional share (Pss).
 """
 
 from __future__ import annotations
 
+import argparse
 import collections
 import csv
 import json
@@ -17,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +39,7 @@ def cpu_of_children() -> float:
 
 
 def run(folder: Path, *arguments: str | Path) -> tuple[list[dict[str, Any]], str, float]:
-    """The answers of a command, its errors, and its CPU seconds."""
+    """The answers of a command, its errors, and its CPU seconds, those of all its threads together."""
     before = cpu_of_children()
     command = [CLI, "--data-dir", folder, "--json", "-q", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -58,13 +61,13 @@ def pss(process: int) -> float:
 # -- the table of indicators ------------------------------------------------------------------------------------------
 
 
-def indicators(table: Path, place: Path) -> None:
+def indicators(table: Path, place: Path, kept: Path | None) -> None:
     try:
         import pyarrow.parquet as parquet
     except ModuleNotFoundError:
         print("pyarrow is not installed: the table of indicators is left out")
         return
-    feed = place / "real.csv"
+    feed = kept or place / "real.csv"
     counted: collections.Counter[str] = collections.Counter()
     sample: dict[str, list[str]] = collections.defaultdict(list)
     with feed.open("w", encoding="utf-8", newline="") as out:
@@ -83,30 +86,37 @@ def indicators(table: Path, place: Path) -> None:
                     sample[kind].append(str(row["value"]))
     total = sum(counted.values())
     data = place / "real"
+    begun = time.perf_counter()
     answers, problem, took = run(data, "ioc", "import", "--skip-bad", feed)
+    clock = time.perf_counter() - begun
     if not answers:
         print(problem)
         return
     report = answers[0]
     taken = report["added"] + report["merged"]
-    print(f"real indicators: {taken / took:,.0f}/s of CPU ({took:.1f} s, parsing and the match index included)")
+    print(
+        f"real indicators: {taken / took:,.0f}/s of CPU ({took:.1f} s of all threads, parsing and the match index "
+        f"included), {taken / clock:,.0f}/s by the clock ({clock:.1f} s)"
+    )
     print(f"  added {report['added']:,}, merged {report['merged']:,}, rejected {report['rejected']:,}")
     same("lines", taken + report["rejected"], total)
-    feed.unlink()
+    if kept is None:
+        feed.unlink()
     store = sum(path.stat().st_size for path in (data / "iocs").iterdir())
     index = sum(path.stat().st_size for path in (data / "iocs").glob("match-*.idx"))
     print(f"  match index {index / report['added']:.2f} bytes an entry; with the store {store / report['added']:.0f}")
-    look_ups(data, sample)
+    # Before this process maps the index itself, and so takes its part of each page.
     workers(data)
+    look_ups(data, sample)
 
 
 def look_ups(data: Path, sample: dict[str, list[str]]) -> None:
     import security
 
-    begun = time.process_time()
+    begun = time.perf_counter()
     security.initialize(data_dir=data)
     security.check_ioc("ip", "192.0.2.1")
-    print(f"  open and first answer: {(time.process_time() - begun) * 1e3:.1f} ms of CPU")
+    print(f"  open and first answer: {(time.perf_counter() - begun) * 1e3:.1f} ms by the clock")
     for kind, values in sorted(sample.items()):
         name = KINDS.get(kind, kind)
         known = [value for value in values if valid(name, value)]
@@ -126,6 +136,20 @@ def look_ups(data: Path, sample: dict[str, list[str]]) -> None:
             f"  {kind:<8} {met:,} of {len(known):,} met; "
             f"hit read {read / len(known) * 1e6:.2f} us, kept {kept * 1e6:.2f} us"
         )
+    one_by_one = [f"host{n}.example{n % 977}.com" for n in range(200_000)]
+    begun = time.process_time()
+    for value in one_by_one:
+        security.check_ioc("domain", value)
+    took = time.process_time() - begun
+    print(f"  domain   miss {took / len(one_by_one) * 1e6:.2f} us")
+    for kind, many in (("domain", one_by_one * 5), ("ip", [f"198.51.{n % 256}.{n % 251}" for n in range(1_000_000)])):
+        begun, clock = time.process_time(), time.perf_counter()
+        listed = len(security.check_iocs(kind, many, matched_only=True))
+        took, clock = time.process_time() - begun, time.perf_counter() - clock
+        print(
+            f"  {kind:<8} in bulk {len(many) / took / 1e6:.2f} M/s of CPU, {len(many) / clock / 1e6:.2f} M/s by the "
+            f"clock on all cores ({listed:,} listed)"
+        )
 
 
 def valid(kind: str, value: str) -> bool:
@@ -138,38 +162,52 @@ def valid(kind: str, value: str) -> bool:
     return True
 
 
-#: A worker process: looks values up from all over the index, says that it is done, and waits to be measured.
+#: Worker processes: the first one initialises, forks the others as a server with a preloaded application does, and each
+#: looks values up from all over the index, says that it is done, and waits to be measured.
 WORKER = """
-import sys, security
+import os, sys, security
 security.initialize(data_dir=sys.argv[1])
+for _ in range(int(sys.argv[2]) - 1):
+    if os.fork() == 0:
+        break
 for n in range(200_000):
-    security.check_ioc("ip", f"{n % 223 + 1}.{n * 7 % 256}.{n * 13 % 256}.{n % 256}")
-print("ready", flush=True)
+    address = f"{n % 223 + 1}.{n * 7 % 256}.{n * 13 % 256}.{n % 256}"
+    security.check_ioc("ip", address)
+    security.check_ioc("url", f"http://{address}:8080/host{n}")
+    security.check_ioc("ip:port", f"{address}:443")
+    security.check_ioc("domain", f"host{n}.example.com")
+    security.check_ioc("sha256", f"{n:064x}")
+os.write(1, f"{os.getpid()}\\n".encode())
 sys.stdin.read()
 """
 
 
+def memory_of(data: Path, started: int, forked: int) -> tuple[float, float]:
+    """MiB of so many processes, each with so many forks of it (itself included), and of the match index in them."""
+    command = [sys.executable, "-c", WORKER, data, str(forked)]
+    parents = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(started)]
+    processes = []
+    for parent in parents:
+        assert parent.stdout is not None
+        processes += [int(parent.stdout.readline()) for _ in range(forked)]
+    taken = (sum(map(pss, processes)), sum(map(index_pss, processes)))
+    for parent in parents:
+        parent.communicate()
+    return taken
+
+
 def workers(data: Path) -> None:
-    """The memory of one process that looks up, and of eight together."""
-    together = []
-    for many in (1, WORKERS):
-        started = [
-            subprocess.Popen([sys.executable, "-c", WORKER, data], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            for _ in range(many)
-        ]
-        for worker in started:
-            assert worker.stdout is not None
-            worker.stdout.readline()
-        index = sum(index_pss(worker.pid) for worker in started)
-        together.append((sum(pss(worker.pid) for worker in started), index))
-        for worker in started:
-            worker.communicate()
-    (one, index), (eight, indices) = together
-    print(
-        f"  memory: one process {one:.0f} MiB, of it the index {index:.0f}; "
-        f"{WORKERS} together {eight:.0f} and {indices:.0f}"
-    )
-    print(f"  {eight / one:.2f} times one; the index alone {indices / max(index, 0.001):.2f} times")
+    one, index = memory_of(data, 1, 1)
+    print(f"  memory: one process {one:.0f} MiB, of it the match index {index:.1f}")
+    for how, together in (
+        ("started one by one", memory_of(data, WORKERS, 1)),
+        ("forked from a first one", memory_of(data, 1, WORKERS)),
+    ):
+        everything, indices = together
+        print(
+            f"  {WORKERS} {how}: {everything:.0f} MiB, {everything / one:.2f} times one; "
+            f"the match index {indices:.1f}, {indices / max(index, 0.001):.2f} times"
+        )
 
 
 def index_pss(process: int) -> float:
@@ -249,11 +287,9 @@ def warninglists(folder: Path, data: Path) -> None:
 
     security.initialize(data_dir=data)
     files = sorted(folder.rglob("list.json"))
+    entries = sum(len(json.loads(path.read_text(encoding="utf-8"))["list"]) for path in files)
     before = pss(os.getpid())
-    entries = 0
     for path in files:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        entries += len(document["list"])
         security.load_warninglist(path)
     security.check_warninglists("ip", "192.0.2.1")
     print(f"warninglists: {len(security.list_warninglists())} of {len(files)} loaded, {entries:,} entries")
@@ -269,10 +305,14 @@ def warninglists(folder: Path, data: Path) -> None:
 
 
 def main() -> int:
-    shared = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
-    shared = Path(sys.argv[1]) if len(sys.argv) > 1 else shared
+    beside = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("shared", nargs="?", type=Path, default=beside, help="the folder with the data")
+    parser.add_argument("--feed", type=Path, help="keep the table of indicators as a CSV feed here")
+    arguments = parser.parse_args()
+    shared: Path = arguments.shared
     if not shared.is_dir():
-        print(f"{shared} is not there: nothing to measure")
+        print(f"{shared} is not there: nothing of it is measured")
         return 0
     with tempfile.TemporaryDirectory(prefix="security-real-") as folder:
         place = Path(folder)
@@ -280,12 +320,23 @@ def main() -> int:
         stix(shared / "feeds" / "unit42_stix2", place / "stix")
         for name in ("today.csv", "week.csv", "month.csv"):
             tweets(shared / "feeds" / "tweetfeed" / "csv" / name, place / "tweets")
-        indicators(shared / "indicators.parquet", place)
-        if os.fork() == 0:
-            warninglists(shared / "feeds" / "warninglists", place / "warnings")
+        # Each in a process of its own: a process has one data directory, and its memory is measured.
+        for measure in (
+            lambda: warninglists(shared / "feeds" / "warninglists", place / "warnings"),
+            lambda: indicators(shared / "indicators.parquet", place, arguments.feed),
+        ):
             sys.stdout.flush()
-            os._exit(0)
-        os.wait()
+            if (child := os.fork()) == 0:
+                done = 0
+                try:
+                    measure()
+                except Exception:
+                    traceback.print_exc()
+                    done = 1
+                sys.stdout.flush()
+                os._exit(done)
+            if os.waitpid(child, 0)[1] != 0:
+                return 1
     return 0
 
 

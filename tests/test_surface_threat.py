@@ -62,6 +62,21 @@ class Texts(unittest.TestCase):
         first["value"] = "changed"
         self.assertEqual(security.extract_iocs("evil.example.com")[0]["value"], "evil.example.com")
 
+    def test_a_text_of_several_pieces(self) -> None:
+        lines = [f"ü: c{n}[.]example[.]com und 192.0.2.{n % 250}\n" for n in range(40_000)]
+        text = "".join(lines)
+        found = security.extract_iocs(text)
+        self.assertEqual(len(found), 2 * len(lines))
+        for ioc in found:
+            self.assertIs(type(ioc), dict)
+            self.assertEqual(text[ioc["start"] : ioc["end"]], ioc["original"])
+        unique = security.extract_iocs(text, dedupe=True)
+        self.assertEqual(len(unique), len(lines) + 250)
+        self.assertEqual(security.extract_iocs(text, limit=50_001), found[:50_001])
+        found[0]["value"], found[0]["more"] = "changed", True
+        self.assertNotIn("more", found[2])
+        self.assertEqual(list(found[1]), ["type", "value", "original", "context", "start", "end", "defanged"])
+
     def test_a_large_text(self) -> None:
         text = "nothing to see here; " * 50_000 + "evil.example.com"
         found = security.extract_iocs(text)

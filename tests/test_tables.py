@@ -20,7 +20,7 @@ def split(text: str) -> tuple[str, str]:
 
 
 def extract_cases() -> list[dict[str, Any]]:
-    return [case for name in ("extract", "extract_reports") for case in load_table(name)["case"]]
+    return [case for name in ("extract", "extract_reports", "extract_vendors") for case in load_table(name)["case"]]
 
 
 class Texts(unittest.TestCase):

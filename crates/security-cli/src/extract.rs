@@ -1,15 +1,25 @@
 //! `security extract`: find indicators in text.
 
-use std::{collections::HashSet, io::Read, path::PathBuf};
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
-use security::{Finder, IocType, Warned};
+use security::{ExtractedIoc, Finder, IocType, Warned, on_all_cores};
 
 use crate::{
     input::{Input, empty, unreadable},
-    output::{Exit, Outcome, value_of},
+    output::{Exit, Failure, Outcome, value_of},
     progress::Bar,
     session::Session,
 };
+
+/// Of a folder, so many files are read at a time, on all cores, and then shown in order.
+const TOGETHER: usize = 64;
+/// A larger file of a folder is read by itself, piece by piece: what is found in smaller ones is held until it is shown.
+const HELD: u64 = 4 << 20;
 
 /// `scan` reads a file in blocks of this size, cut after a line: what is found in one is held until it is shown.
 const BLOCK: usize = 2 << 20;
@@ -18,7 +28,8 @@ const BLOCK: usize = 2 << 20;
 #[command(after_help = "\
 One indicator a line, type and value with a tab between. With --json each has its `start` and `end`
 in bytes of the file, whether it was `defanged`, and its `context`. Files may be of any size; gzip
-files are unpacked as they are read, and places count in what was unpacked.
+files are unpacked as they are read, and places count in what was unpacked. Of a folder all plain
+files are read, in the order of their names and on all cores, and each line says which.
 
 Examples:
   security extract report.txt
@@ -26,7 +37,7 @@ Examples:
   security extract access.log.1.gz --unique
   security extract --type domain --type url --unique -- *.log")]
 pub(crate) struct Arguments {
-    /// Files to read; none, or `-`, is standard input
+    /// Files and folders to read; none, or `-`, is standard input
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Only this type, for example ip, domain, url, sha256; may be repeated
@@ -46,52 +57,64 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, session: &mut Session) -> Outcome {
     let standard_input = [PathBuf::from("-")];
     let files = if arguments.files.is_empty() { standard_input.as_slice() } else { &arguments.files };
-    let mut seen = HashSet::new();
-    let mut left = arguments.limit.unwrap_or(usize::MAX);
+    let finder = finder(arguments, session)?;
+    let mut shown = Shown { seen: HashSet::new(), left: arguments.limit.unwrap_or(usize::MAX), arguments };
     let mut empty_name = None;
+    let mut unreadable_file = None;
     let mut read = 0;
     for file in files {
+        if file.as_os_str() != "-" && file.is_dir() {
+            read += of_folder(file, &finder, &mut shown, &mut unreadable_file, session)?;
+            empty_name = Some(file.display().to_string());
+            continue;
+        }
         let input = Input::open(file, &mut session.output)?;
         let name = input.name.clone();
         let shown_name = (files.len() > 1).then_some(name.as_str());
-        read += extract(input, shown_name, arguments, &mut seen, &mut left, session)?;
+        read += extract(input, shown_name, &finder, &mut shown, session)?;
         empty_name = Some(name);
     }
-    match empty_name {
-        Some(name) if read == 0 => Err(empty(&name)),
+    match (unreadable_file, empty_name) {
+        (Some(told), _) => Err(Failure::new(Exit::Failed, "input", told)),
+        (None, Some(name)) if read == 0 => Err(empty(&name)),
         _ => Ok(Exit::Clean),
     }
 }
 
-/// Gives the number of bytes read.
-fn extract(
-    input: Input,
-    shown_name: Option<&str>,
-    arguments: &Arguments,
-    seen: &mut HashSet<(IocType, String)>,
-    left: &mut usize,
-    session: &mut Session,
-) -> Result<usize, crate::output::Failure> {
+fn finder(arguments: &Arguments, session: &mut Session) -> Result<Finder, Failure> {
     let types = (!arguments.types.is_empty()).then_some(arguments.types.as_slice());
-    let finder = match arguments.warninglists.parse()? {
+    Ok(match arguments.warninglists.parse()? {
         // Needs no store.
         Warned::Keep => Finder::new(types, false, None)?,
         warned => session.engine()?.finder(types, false, None, warned)?,
-    };
-    let refused = |error: std::io::Error| unreadable(&input.name, &error);
-    let bar = Bar::of_bytes(&session.output, &input.name, input.size);
-    let mut stream = finder.stream(bar.reading(input.reader)).map_err(refused)?;
-    while let Some(found) = stream.next().transpose().map_err(refused)? {
-        if arguments.unique && !seen.insert((found.kind, found.value.clone())) {
-            continue;
+    })
+}
+
+/// What was shown so far.
+struct Shown<'a> {
+    arguments: &'a Arguments,
+    seen: HashSet<(IocType, String)>,
+    left: usize,
+}
+
+impl Shown<'_> {
+    /// Shows a find, unless it was shown already and once is enough; whether there may be more.
+    fn show(
+        &mut self,
+        found: ExtractedIoc,
+        file: Option<&str>,
+        session: &mut Session,
+    ) -> Result<bool, Failure> {
+        if self.arguments.unique && !self.seen.insert((found.kind, found.value.clone())) {
+            return Ok(true);
         }
-        if *left == 0 {
-            break;
+        if self.left == 0 {
+            return Ok(false);
         }
-        *left -= 1;
+        self.left -= 1;
         if session.output.is_json() {
             let mut found = value_of(&found)?;
-            if let Some(name) = shown_name {
+            if let Some(name) = file {
                 found["file"] = name.into();
             }
             session.output.record(&found)?;
@@ -100,10 +123,113 @@ fn extract(
                 warnings.iter().map(|warning| warning.list.as_str()).collect::<Vec<_>>().join(", ")
             });
             let cells = [found.kind.as_str(), found.value.as_str()];
-            session.output.cells(shown_name.into_iter().chain(cells).chain(lists.as_deref()))?;
+            session.output.cells(file.into_iter().chain(cells).chain(lists.as_deref()))?;
+        }
+        Ok(true)
+    }
+}
+
+/// Gives the number of bytes read.
+fn extract(
+    input: Input,
+    shown_name: Option<&str>,
+    finder: &Finder,
+    shown: &mut Shown<'_>,
+    session: &mut Session,
+) -> Result<usize, Failure> {
+    let refused = |error: std::io::Error| unreadable(&input.name, &error);
+    let bar = Bar::of_bytes(&session.output, &input.name, input.size);
+    let mut stream = finder.clone().stream(bar.reading(input.reader)).map_err(refused)?;
+    while let Some(found) = stream.next().transpose().map_err(refused)? {
+        if !shown.show(found, shown_name, session)? {
+            break;
         }
     }
     Ok(stream.bytes_read())
+}
+
+/// The plain files below a folder, in the order of their names; gives the number of bytes read. What cannot be read is
+/// told, and the first such file is the command's failure at its end.
+fn of_folder(
+    folder: &Path,
+    finder: &Finder,
+    shown: &mut Shown<'_>,
+    unreadable_file: &mut Option<String>,
+    session: &mut Session,
+) -> Result<usize, Failure> {
+    let (mut files, mut waiting, mut read) = (Vec::new(), vec![folder.to_owned()], 0);
+    while let Some(path) = waiting.pop() {
+        // Of links only the one that the caller named is followed.
+        let found = if path == folder { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
+        match found.and_then(|found| contents(&path, &found)) {
+            Ok(Content::Folder(entries)) => waiting.extend(entries.into_iter().rev()),
+            Ok(Content::File(size)) => files.push((path, size)),
+            Ok(Content::Other) => {}
+            Err(error) => tell(&path.display().to_string(), &error, unreadable_file, session),
+        }
+    }
+    let searched = |(path, size): &(PathBuf, u64)| {
+        (*size <= HELD).then(|| -> io::Result<(Vec<ExtractedIoc>, usize)> {
+            let mut stream = finder.clone().stream(File::open(path)?)?;
+            let found = stream.by_ref().collect::<io::Result<_>>()?;
+            Ok((found, stream.bytes_read()))
+        })
+    };
+    for some in files.chunks(TOGETHER) {
+        for ((path, _), held) in some.iter().zip(on_all_cores(some, searched)) {
+            let name = path.display().to_string();
+            match held {
+                Some(Ok((found, bytes))) => {
+                    read += bytes;
+                    for ioc in found {
+                        if !shown.show(ioc, Some(&name), session)? {
+                            return Ok(read);
+                        }
+                    }
+                }
+                Some(Err(error)) => tell(&name, &error, unreadable_file, session),
+                None => {
+                    let input = Input::open(path, &mut session.output)?;
+                    match extract(input, Some(&name), finder, shown, session) {
+                        Ok(bytes) => read += bytes,
+                        Err(Failure::Told { code: "input", message, .. }) => {
+                            session.output.remark(&message);
+                            unreadable_file.get_or_insert(message);
+                        }
+                        Err(other) => return Err(other),
+                    }
+                }
+            }
+        }
+    }
+    Ok(read)
+}
+
+/// What stands at a path.
+enum Content {
+    /// A folder, and what is in it, in the order of the names.
+    Folder(Vec<PathBuf>),
+    /// A plain file, and its size in bytes.
+    File(u64),
+    /// A link, a pipe or the like: not followed, not read.
+    Other,
+}
+
+fn contents(path: &Path, found: &fs::Metadata) -> io::Result<Content> {
+    if found.is_dir() {
+        let mut entries = fs::read_dir(path)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<io::Result<Vec<_>>>()?;
+        entries.sort();
+        return Ok(Content::Folder(entries));
+    }
+    Ok(if found.is_file() { Content::File(found.len()) } else { Content::Other })
+}
+
+fn tell(name: &str, error: &io::Error, first: &mut Option<String>, session: &mut Session) {
+    let told = format!("cannot read {name}: {error}");
+    session.output.remark(&told);
+    first.get_or_insert(told);
 }
 
 /// A reader in large pieces that end after a line, so that no indicator is cut in two.

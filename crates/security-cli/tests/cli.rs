@@ -404,6 +404,28 @@ fn indicators_are_extracted() {
 }
 
 #[test]
+fn folders_are_extracted_in_the_order_of_their_names() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path().join("logs/b/empty")).unwrap();
+    // More files than are read at a time, and one that is too large to be held.
+    for n in 0..150 {
+        place.write(&format!("logs/b/{n:03}.log"), format!("beacon to 192.0.2.{n}\n"));
+    }
+    place.write("logs/a.log", format!("{}c2[.]example[.]com\n", "nothing to see here\n".repeat(250_000)));
+    let ran = place.run(&["extract", "logs"]).exits(0);
+    let expected = (0..150).map(|n| format!("logs/b/{n:03}.log\tip\t192.0.2.{n}\n"));
+    assert_eq!(ran.stdout, format!("logs/a.log\tdomain\tc2.example.com\n{}", expected.collect::<String>()));
+    let records = place.run(&["extract", "logs", "--limit", "2", "--json"]).exits(0).records();
+    assert_eq!((records.len(), &records[0]["start"]), (2, &json!(5_000_000)));
+    assert_eq!(place.run(&["extract", "logs", "-u", "-t", "ip"]).exits(0).stdout.lines().count(), 150);
+    place.run(&["extract", "logs/b/empty"]).exits(3);
+    place.write("logs/c.gz", b"\x1f\x8b no gzip");
+    let broken = place.run(&["extract", "logs", "-t", "domain"]).exits(1);
+    assert_eq!(broken.stdout, "logs/a.log\tdomain\tc2.example.com\n");
+    assert!(broken.stderr.contains("cannot read logs/c.gz"), "{}", broken.stderr);
+}
+
+#[test]
 fn offsets_are_those_of_the_file_whatever_its_size() {
     let place = Place::new();
     // More than one block, with bytes that are no UTF-8 before and no line break at the end.

@@ -39,7 +39,7 @@ fn report(wrong: Vec<String>) {
 
 #[test]
 fn extract_finds_what_the_table_says() {
-    let cases = [list("extract", "case"), list("extract_reports", "case")].concat();
+    let cases = ["extract", "extract_reports", "extract_vendors"].map(|name| list(name, "case")).concat();
     // Cases of the same options go through one process, a file each; `--unique` and `--limit` count over all files of
     // a process, so that those cases go alone.
     let mut groups: BTreeMap<(Vec<String>, Option<usize>), Vec<usize>> = BTreeMap::new();

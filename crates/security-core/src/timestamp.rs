@@ -95,12 +95,24 @@ impl Timestamp {
     }
 }
 
+/// The numbers below a hundred in two digits each.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[0; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
 /// Fills a field with the decimal digits of a number, which fits it.
 fn digits(field: &mut [u8], number: i64) {
-    let mut left = number.unsigned_abs();
-    for digit in field.iter_mut().rev() {
-        *digit = b'0' + (left % 10) as u8; // a decimal digit
-        left /= 10;
+    // Below 2^32: a year, or microseconds of a second. Fields have an even number of digits.
+    let mut left = number.unsigned_abs() as u32;
+    for pair in field.rchunks_exact_mut(2) {
+        pair.copy_from_slice(&PAIRS[(left % 100) as usize]);
+        left /= 100;
     }
 }
 

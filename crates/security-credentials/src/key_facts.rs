@@ -33,11 +33,11 @@ impl<'k> KeyFacts<'k> {
         }
     }
 
-    /// Its name, and whom it was issued to; `None` when the place where they are kept is damaged, and the store has to
-    /// be asked. Read only now: they mostly lie far from all the rest.
-    pub fn texts(&self) -> Option<(&'k str, Option<&'k str>)> {
+    /// Its name, and whom it was issued to, as bytes of UTF-8; `None` when the place where they are kept is damaged, and
+    /// the store has to be asked. Read only now: they mostly lie far from all the rest.
+    pub fn texts(&self) -> Option<(&'k [u8], Option<&'k [u8]>)> {
         match self.kept {
-            Kept::Whole(key) => Some((&key.name, key.owner.as_deref())),
+            Kept::Whole(key) => Some((key.name.as_bytes(), key.owner.as_deref().map(str::as_bytes))),
             Kept::Packed(slot) => slot.texts(),
         }
     }
@@ -55,7 +55,8 @@ impl<'k> KeyFacts<'k> {
 const SHORT: usize = 96;
 
 /// What the answer to a check tells of a key, on its own: all texts in one piece of memory, which mostly is part of this.
-#[derive(Clone, PartialEq, Eq)]
+/// It is written where the caller wants to have it, as it is too large to be handed on many times.
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct KeyDescription {
     /// When it ends.
     pub expires_at: Option<Timestamp>,
@@ -68,28 +69,29 @@ pub struct KeyDescription {
 }
 
 impl KeyDescription {
-    /// Everything that is told of a key; `None` as for [`KeyFacts::texts`].
-    pub fn of(key: &KeyFacts<'_>) -> Option<Self> {
+    /// Tells of a key in place of what was told before; `None` as for [`KeyFacts::texts`].
+    pub fn describe(&mut self, key: &KeyFacts<'_>) -> Option<()> {
+        self.clear();
         let (name, owner) = key.texts()?;
-        let mut texts = SmallVec::new();
-        texts.extend_from_slice(name.as_bytes());
+        let Self { texts, scopes_end, .. } = self;
+        texts.extend_from_slice(name);
         // A key's texts are bounded far below 4 GiB.
-        let name_ends = texts.len() as u32;
-        texts.extend_from_slice(owner.unwrap_or_default().as_bytes());
-        let owner_ends = texts.len() as u32;
-        let mut scopes_end = SmallVec::new();
+        self.name_ends = texts.len() as u32;
+        texts.extend_from_slice(owner.unwrap_or_default());
+        self.owner_ends = texts.len() as u32;
         key.each_scope(&mut |scope| {
             texts.extend_from_slice(scope);
             scopes_end.push(texts.len() as u32);
         });
-        Some(Self {
-            expires_at: key.expires_at,
-            texts,
-            name_ends,
-            owner_ends,
-            owned: owner.is_some(),
-            scopes_end,
-        })
+        (self.expires_at, self.owned) = (key.expires_at, owner.is_some());
+        Some(())
+    }
+
+    /// Tells of nothing.
+    pub fn clear(&mut self) {
+        self.texts.clear();
+        self.scopes_end.clear();
+        (self.expires_at, self.owned, self.name_ends, self.owner_ends) = (None, false, 0, 0);
     }
 
     /// Its name.
@@ -143,6 +145,7 @@ mod tests {
 
     #[test]
     fn a_description_is_what_the_key_says() {
+        let mut told = KeyDescription::default();
         for (owner, scopes) in [
             (None, vec![]),
             (Some("billing"), vec!["read".to_owned(), "tenant:7".to_owned()]),
@@ -153,10 +156,12 @@ mod tests {
             let draft = KeyDraft { owner, scopes, expires_at: end, ..KeyDraft::new("né") };
             let digest = Digest::from_bytes([7; 32]);
             let key = IssuedKey::issue(draft, "0123456789abcdefg", digest, Timestamp::EPOCH).unwrap();
-            let told = KeyDescription::of(&KeyFacts::from(&key)).unwrap();
+            told.describe(&KeyFacts::from(&key)).unwrap();
             assert_eq!((told.name(), told.owner(), told.expires_at), ("né", key.owner.as_deref(), end));
             assert_eq!(told.scopes().len(), key.scopes.len());
             assert!(told.scopes().eq(key.scopes.iter().map(String::as_str)));
         }
+        told.clear();
+        assert_eq!(told, KeyDescription::default());
     }
 }

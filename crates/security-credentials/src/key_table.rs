@@ -8,7 +8,7 @@
 //! | slots, 64 bytes each | in the order of their ids: id, flags, digest, expiry, number of the settings, where the rest lies, checksum |
 //! | rest | names, owners, previous digests; settings of keys that found no room among the shared ones |
 //! | settings | scopes, networks, rate and prefix, once for all keys that share them |
-//! | directory | for each value of an id's first bits, the first slot with it |
+//! | directory | for each value of an id's first bits, the first slot with it and where the rest of that lies |
 //!
 //! A slot is a line of the processor's cache and all that a judgement needs, but for the settings, which are few and
 //! therefore near, and for the token before the last rotation. Ids are random, so the directory and the share of an id
@@ -28,6 +28,8 @@ mod tests;
 mod writer;
 
 use security_core::Revision;
+
+use slot::STEP;
 
 pub use slot::KeySlot;
 pub use writer::KeyTableWriter;
@@ -54,6 +56,9 @@ const ROTATED: u8 = 1 << 4;
 const ELSEWHERE: u8 = 1 << 7;
 /// Its settings lie in the rest.
 const APART: u8 = 1 << 5;
+
+/// Bytes of an entry of the directory.
+const ENTRY: usize = 8;
 
 /// Slots around the likely one that are looked at one by one, before the range is halved.
 const NEAR: usize = 8;
@@ -158,15 +163,22 @@ impl KeyTableLayout {
 }
 
 impl<'t> KeyTable<'t> {
-    /// The bytes of the table that a look-up of an id will most likely read, for who can have them fetched; nothing for
-    /// what is no id. Reads the directory.
-    pub fn likely(&self, id: &str) -> &'t [u8] {
-        let Some(wanted) = token::id_number(id) else { return &[] };
-        let (from, to) = self.range(wanted);
-        let at = |slot: u64| HEADER + usize::try_from(slot).unwrap_or(0) * SLOT;
-        let guess = guess(wanted, self.layout.bits, from, to);
-        let slots = at(guess.saturating_sub(1).max(from))..at((guess + 2).min(to));
-        self.bytes.get(slots).unwrap_or_default()
+    /// The bytes of the table that a look-up of an id will most likely read, for who can have them fetched: slots, and
+    /// keys' own words. Nothing for what is no id. Reads the directory.
+    pub fn likely(&self, id: &str) -> (&'t [u8], &'t [u8]) {
+        let Some(wanted) = token::id_number(id) else { return (&[], &[]) };
+        let (first, next) = self.entries(wanted);
+        let guess = |from: u64, to: u64| guess(wanted, self.layout.bits, from, to);
+        let at = |slot: u64| {
+            HEADER.saturating_add(usize::try_from(slot).unwrap_or(usize::MAX).saturating_mul(SLOT))
+        };
+        let slot = guess(first.slot, next.slot);
+        let slots = at(slot.saturating_sub(1).max(first.slot))..at((slot + 2).min(next.slot));
+        let words = usize::try_from(guess(first.step, next.step)).unwrap_or(usize::MAX).saturating_mul(STEP);
+        let words = self.layout.rest_at.saturating_add(words);
+        // As far as the words of a few short neighbours reach.
+        let words = words.saturating_sub(SLOT)..words.saturating_add(SLOT).min(self.layout.settings_at);
+        (self.bytes.get(slots).unwrap_or_default(), self.bytes.get(words).unwrap_or_default())
     }
 
     /// Looks an id up. One that nobody was given costs what a known one does.
@@ -207,12 +219,17 @@ impl<'t> KeyTable<'t> {
 
     /// The slots that may hold an id.
     fn range(&self, id: u128) -> (u64, u64) {
+        let (first, next) = self.entries(id);
+        (first.slot.min(self.layout.keys), next.slot.min(self.layout.keys))
+    }
+
+    /// The directory's entry for an id, and the one behind it.
+    fn entries(&self, id: u128) -> (Entry, Entry) {
         let bucket = bucket(id, self.layout.bits);
         let directory = &self.bytes[self.layout.directory_at.min(self.bytes.len())..];
-        let at = |bucket: usize| {
-            directory.get(bucket * 4..bucket * 4 + 4).map_or(0, |four| u64::from(u32_at(four, 0)))
-        };
-        (at(bucket).min(self.layout.keys), at(bucket + 1).min(self.layout.keys))
+        let both = directory.get(bucket * ENTRY..(bucket + 2) * ENTRY).unwrap_or(&[0; 2 * ENTRY]);
+        let entry = |at| Entry { slot: u64::from(u32_at(both, at)), step: u64::from(u32_at(both, at + 4)) };
+        (entry(0), entry(ENTRY))
     }
 
     fn slot(&self, at: u64) -> Option<&'t [u8; SLOT]> {
@@ -236,7 +253,14 @@ fn guess(id: u128, bits: u32, from: u64, to: u64) -> u64 {
 }
 
 fn directory_bytes(bits: u32) -> usize {
-    ((1 << bits) + 1) * 4
+    ((1 << bits) + 1) * ENTRY
+}
+
+/// What the directory says: a slot, and how many steps the rests before its own take.
+#[derive(Clone, Copy)]
+struct Entry {
+    slot: u64,
+    step: u64,
 }
 
 /// Which entry of the directory an id belongs to.

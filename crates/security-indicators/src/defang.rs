@@ -255,8 +255,9 @@ pub(crate) fn scheme_at(bytes: &[u8], at: usize) -> Option<(&'static str, usize)
         return None;
     }
     DISARMED_SCHEMES.iter().find_map(|(written, means)| {
-        let fits =
-            rest.len() > written.len() && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
+        let fits = written.as_bytes()[0] == rest[0] | 0x20
+            && rest.len() > written.len()
+            && rest[..written.len()].eq_ignore_ascii_case(written.as_bytes());
         // What follows must end the word, else `ttp` is found in `ttps`.
         (fits && !rest[written.len()].is_ascii_alphanumeric()).then_some((*means, written.len()))
     })
@@ -303,6 +304,33 @@ pub fn refang(text: &str) -> Cow<'_, str> {
     if bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')) {
         return Cow::Borrowed(text);
     }
+    // First of all, because inside a scheme or a sign they would hide it, and leave something to undo behind.
+    match without_invisible(text) {
+        Some(visible) => Cow::Owned(armed(&visible).into_owned()),
+        None => armed(text),
+    }
+}
+
+/// A text without its invisible characters, if it has any.
+fn without_invisible(text: &str) -> Option<String> {
+    if text.is_ascii() {
+        return None;
+    }
+    let bytes = text.as_bytes();
+    let mut out = String::new();
+    let mut copied = 0;
+    for (at, _) in text.char_indices() {
+        if let Some(len) = invisible_at(bytes, at) {
+            out.push_str(&text[copied..at]);
+            copied = at + len;
+        }
+    }
+    (copied > 0).then(|| out + &text[copied..])
+}
+
+/// [`refang`] of a text without invisible characters.
+fn armed(text: &str) -> Cow<'_, str> {
+    let bytes = text.as_bytes();
     let mut out = String::new();
     let (mut copied, mut at) = (0, 0);
     let mut in_path = false;
@@ -315,9 +343,7 @@ pub fn refang(text: &str) -> Cow<'_, str> {
             b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'<' => in_path = false,
             _ => {}
         }
-        let (replacement, len) = if let Some(len) = invisible_at(bytes, at) {
-            ("", len)
-        } else if byte.is_ascii_alphabetic() {
+        let (replacement, len) = if byte.is_ascii_alphabetic() {
             let word_starts = at == 0 || !bytes[at - 1].is_ascii_alphanumeric();
             match scheme_at(bytes, at)
                 .filter(|(_, len)| word_starts && scheme_end_at(text, at + len).is_some())

@@ -10,7 +10,7 @@
 //!   look like code too often.
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-use memchr::memrchr;
+use memchr::{memchr_iter, memrchr};
 
 /// Roots of Emercoin, Namecoin and I2P, whose names nobody can seize.
 const OTHER_ROOTS: &[&str] = &["bazar", "bit", "coin", "emc", "i2p"];
@@ -32,56 +32,94 @@ pub(crate) fn canonical_host(text: &str) -> Result<String, &'static str> {
         return Err("a domain has at most 253 characters");
     }
     let name = text.strip_suffix('.').unwrap_or(text);
-    if is_plain(name) {
-        check_labels(name)?;
+    let signs = signs_of(name);
+    if is_plain(name, signs) {
+        check_labels(name, signs)?;
         return Ok(name.to_ascii_lowercase());
     }
     let deny = AsciiDenyList::URL;
     let ascii = Uts46::new().to_ascii(name.as_bytes(), deny, Hyphens::Allow, DnsLength::Verify);
     let ascii = ascii.map_err(|_| "its internationalised form is not valid")?;
-    check_labels(&ascii)?;
+    check_labels(&ascii, signs_of(&ascii))?;
     Ok(ascii.into_owned())
 }
 
-/// Whether a name is ASCII without A-labels, so that its canonical form is itself in lower case.
-fn is_plain(name: &str) -> bool {
-    let mut label = 0;
-    for (at, byte) in name.bytes().enumerate() {
-        if byte == b'.' {
-            label = at + 1;
-        } else if byte >= 0x80 || (at == label && byte | 0x20 == b'x' && starts_as_a_label(&name[at..])) {
-            return false;
-        }
+/// A letter in upper case.
+const UPPER: u8 = 1;
+/// No letter, digit, hyphen, underscore or dot.
+const STRANGE: u8 = 2;
+/// Beyond ASCII.
+const FOREIGN: u8 = 4;
+/// A hyphen, which A-labels have.
+const HYPHEN: u8 = 8;
+
+const SIGNS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = match byte as u8 {
+            b'A'..=b'Z' => UPPER,
+            b'-' => HYPHEN,
+            b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' => 0,
+            0x80.. => FOREIGN | STRANGE,
+            _ => STRANGE,
+        };
+        byte += 1;
     }
-    true
+    table
+};
+
+/// What kinds of bytes are in a name.
+fn signs_of(name: &str) -> u8 {
+    name.bytes().fold(0, |signs, byte| signs | SIGNS[byte as usize])
 }
 
-/// Whether a text is a host name in canonical form already; `false` says nothing of one with A-labels.
+/// Whether a name is ASCII without A-labels, so that its canonical form is itself in lower case.
+fn is_plain(name: &str, signs: u8) -> bool {
+    signs & FOREIGN == 0 && (signs & HYPHEN == 0 || !name.split('.').any(starts_as_a_label))
+}
+
+/// Whether a text is a host name in canonical form already, in one look at each byte; `false` says nothing of one with
+/// A-labels. A property test holds it against [`canonical_host`].
 pub(crate) fn is_canonical_host(text: &str) -> bool {
-    !text.bytes().any(|byte| byte.is_ascii_uppercase()) && is_plain(text) && check_labels(text).is_ok()
+    let bytes = text.as_bytes();
+    let is_label = |label: &[u8]| (1..=63).contains(&label.len()) && !label.starts_with(b"xn--");
+    let (mut start, mut is_number) = (0, true);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'-' | b'_' => is_number = false,
+            b'0'..=b'9' => {}
+            b'.' if is_label(&bytes[start..at]) => (start, is_number) = (at + 1, true),
+            _ => return false,
+        }
+    }
+    let last = &bytes[start..];
+    bytes.len() <= 253 && is_label(last) && !is_number && !last.starts_with(b"-") && !last.ends_with(b"-")
 }
 
 fn starts_as_a_label(label: &str) -> bool {
     label.len() >= 4 && label.as_bytes()[..4].eq_ignore_ascii_case(b"xn--")
 }
 
-fn check_labels(name: &str) -> Result<(), &'static str> {
+fn check_labels(name: &str, signs: u8) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > 253 {
         return Err("a domain has 1 to 253 characters");
     }
     let mut label = 0;
-    for (at, byte) in name.bytes().chain([b'.']).enumerate() {
-        if byte == b'.' {
-            if !(1..=63).contains(&(at - label)) {
-                return Err("a label has 1 to 63 characters");
-            }
-            label = at + 1;
-        } else if !(byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_') {
-            return Err("a label has letters, digits, hyphens and underscores only");
+    for dot in memchr_iter(b'.', name.as_bytes()) {
+        if !(1..=63).contains(&(dot - label)) {
+            return Err("a label has 1 to 63 characters");
         }
+        label = dot + 1;
+    }
+    let last = &name[label..];
+    if !(1..=63).contains(&last.len()) {
+        return Err("a label has 1 to 63 characters");
+    }
+    if signs & STRANGE != 0 {
+        return Err("a label has letters, digits, hyphens and underscores only");
     }
     // A name below a number would be read as an IPv4 address (WHATWG URL, "ends in a number").
-    let last = &name[memrchr(b'.', name.as_bytes()).map_or(0, |dot| dot + 1)..];
     if last.bytes().all(|b| b.is_ascii_digit()) || last.starts_with('-') || last.ends_with('-') {
         return Err("the last label is no top-level domain");
     }

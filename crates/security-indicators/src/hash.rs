@@ -42,6 +42,11 @@ pub(crate) fn canonical(kind: IocType, text: &str) -> Result<String, &'static st
     Ok(text.to_ascii_lowercase())
 }
 
+/// Whether a text is a digest of a kind in canonical form already.
+pub(crate) fn is_canonical(kind: IocType, text: &str) -> bool {
+    length_of(kind) == Some(text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// The canonical form of a digest whose kind its length says; for the type names `hash` and `file_hash`.
 pub(crate) fn kind_of(text: &str) -> Option<IocType> {
     kind_of_length(text.len()).filter(|_| text.bytes().all(|b| b.is_ascii_hexdigit()))

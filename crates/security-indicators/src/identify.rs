@@ -23,8 +23,8 @@ pub(crate) fn whole(text: &str) -> Option<Indicator> {
     if trimmed.is_empty() || trimmed.len() > Limits::DEFAULT.max_value {
         return None;
     }
-    if url::is_canonical(trimmed) {
-        return Some(Indicator::of_canonical(IocType::Url, trimmed));
+    if let Some(value) = url::at_a_look(trimmed) {
+        return Some(Indicator::of_canonical(IocType::Url, value));
     }
     if let Some((hive, _)) = trimmed.split_once('\\')
         && registry_key::hive(hive.trim_end_matches(':')).is_some()

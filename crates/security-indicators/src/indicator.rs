@@ -1,6 +1,11 @@
 //! An indicator: a kind and its one canonical value.
 
-use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr};
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
 
 use ipnet::IpNet;
 use security_core::Limits;
@@ -36,8 +41,8 @@ impl Indicator {
         if trimmed.len() > Limits::DEFAULT.max_value {
             return Err(invalid("it is longer than 8 KiB"));
         }
-        if kind == IocType::Url && url::is_canonical(trimmed) {
-            return Ok(Self { kind, value: trimmed.into() });
+        if let Some(value) = at_a_look(kind, trimmed) {
+            return Ok(Self { kind, value: value.into() });
         }
         let verbatim =
             matches!(kind, IocType::FileName | IocType::FilePath | IocType::RegistryKey | IocType::Ssdeep);
@@ -98,21 +103,85 @@ impl Indicator {
     /// The host in it: a canonical domain or an address without brackets. Of domains, addresses, addresses with a
     /// port, URLs and e-mail addresses.
     pub fn host(&self) -> Option<&str> {
-        match self.kind {
-            IocType::Domain | IocType::Ip => Some(&self.value),
-            IocType::Url => url::host_of(&self.value),
-            IocType::Email => self.value.rsplit_once('@').map(|(_, host)| host),
-            IocType::IpPort => {
-                let (host, _) = self.value.rsplit_once(':')?;
-                Some(host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host))
-            }
-            _ => None,
-        }
+        host_of(self.kind, &self.value)
     }
 
     /// For the parsers of this crate, when they already hold the canonical value.
     pub(crate) fn of_canonical(kind: IocType, value: impl Into<Box<str>>) -> Self {
         Self { kind, value: value.into() }
+    }
+}
+
+/// A canonical value that is only to be looked up: borrowed where its text was canonical already, as nearly all values
+/// in logs and lists are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked<'t> {
+    kind: IocType,
+    value: Cow<'t, str>,
+}
+
+impl<'t> Checked<'t> {
+    /// [`Indicator::parse`] for a value that need not be kept.
+    ///
+    /// # Errors
+    /// As [`Indicator::parse`].
+    pub fn parse(kind: IocType, text: &'t str) -> Result<Self, IndicatorError> {
+        let trimmed = text.trim();
+        let plain = (trimmed.len() <= Limits::DEFAULT.max_value).then(|| at_a_look(kind, trimmed)).flatten();
+        match plain {
+            Some(value) => Ok(Self { kind, value }),
+            None => Indicator::parse(kind, text).map(Self::from),
+        }
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> IocType {
+        self.kind
+    }
+
+    /// The canonical value.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+
+    /// As a value of its own.
+    pub fn to_indicator(&self) -> Indicator {
+        Indicator::of_canonical(self.kind, &*self.value)
+    }
+}
+
+impl From<Indicator> for Checked<'_> {
+    fn from(indicator: Indicator) -> Self {
+        Self { kind: indicator.kind, value: Cow::Owned(indicator.value.into()) }
+    }
+}
+
+/// The canonical value of a trimmed text of a kind where one look at each byte tells it: there is nothing to refang in it.
+/// `None` says nothing. A property test holds it against [`refang`] and [`canonical`].
+fn at_a_look(kind: IocType, text: &str) -> Option<Cow<'_, str>> {
+    let is_canonical = match kind {
+        IocType::Url => return url::at_a_look(text),
+        IocType::Domain => domain::is_canonical_host(text) && text.contains('.'),
+        IocType::Ip => text.parse::<Ipv4Addr>().is_ok(),
+        IocType::IpPort => text.split_once(':').is_some_and(|(address, port)| {
+            address.parse::<Ipv4Addr>().is_ok() && ip::parse_port(port).is_ok()
+        }),
+        other => hash::is_canonical(other, text),
+    };
+    is_canonical.then_some(Cow::Borrowed(text))
+}
+
+/// The host in a canonical value, as [`Indicator::host`] tells it.
+pub(crate) fn host_of(kind: IocType, value: &str) -> Option<&str> {
+    match kind {
+        IocType::Domain | IocType::Ip => Some(value),
+        IocType::Url => url::host_of(value),
+        IocType::Email => value.rsplit_once('@').map(|(_, host)| host),
+        IocType::IpPort => {
+            let (host, _) = value.rsplit_once(':')?;
+            Some(host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host))
+        }
+        _ => None,
     }
 }
 
@@ -201,6 +270,48 @@ impl<'de> Deserialize<'de> for Indicator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// Most of them are canonical, and most of the others nearly so.
+    fn nearly_canonical() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-z0-9_-]{1,4}(\\.[a-z0-9_-]{1,4}){0,3}",
+            "[a-zA-Z0-9_.:*-]{1,12}",
+            "(xn--)?[a-z]{1,3}\\.(xn--)?[0-9a-z-]{1,3}",
+            "[0-9]{1,3}(\\.[0-9]{1,3}){2,4}(:[0-9]{1,6})?",
+            "[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-fA-F]{64}|[0-9a-f]{63}",
+            "[a-z]{60,66}\\.[a-z]{2}",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn what_is_canonical_at_a_look_is(text in nearly_canonical()) {
+            for &kind in IocType::ALL {
+                if let Some(value) = at_a_look(kind, &text) {
+                    prop_assert!(refang(&text) == text, "refanged");
+                    prop_assert_eq!(canonical(kind, &text), Ok(value.into_owned()), "{}", kind);
+                }
+                let (checked, parsed) = (Checked::parse(kind, &text), Indicator::parse(kind, &text));
+                prop_assert_eq!(checked.map(|checked| checked.to_indicator()), parsed);
+            }
+        }
+    }
+
+    #[test]
+    fn plain_values_are_known_by_a_look() {
+        for (kind, text) in [
+            (IocType::Domain, "evil.example.com"),
+            (IocType::Ip, "192.0.2.1"),
+            (IocType::IpPort, "192.0.2.1:443"),
+            (IocType::Md5, "0123456789abcdef0123456789abcdef"),
+            (IocType::Url, "http://evil.example.com/a"),
+        ] {
+            assert_eq!(at_a_look(kind, text), Some(Cow::Borrowed(text)), "{text}");
+        }
+    }
 
     #[test]
     fn parsing_refangs_and_folds() {
@@ -217,6 +328,20 @@ mod tests {
             let indicator = Indicator::from_parts(kind, text).unwrap();
             assert_eq!(indicator.to_string(), expected);
             assert_eq!(expected.parse::<Indicator>().unwrap(), indicator);
+        }
+    }
+
+    #[test]
+    fn a_disarmed_dot_in_a_scheme_makes_no_other_scheme() {
+        // Found by the fuzz target: `h.ttp://` was canonical, and read again it was `h.http://`.
+        assert!(Indicator::parse(IocType::Url, "h%2ettp://evil.example.com/").is_err());
+    }
+
+    #[test]
+    fn invisible_characters_hide_no_scheme() {
+        // Found by the fuzz target: `hxxp://` was left, and read again it was `http://`.
+        for text in ["hxxp\u{200b}://evil.example", "hx\u{ad}xp:\u{200b}//evil[\u{200b}.]example"] {
+            assert_eq!(Indicator::parse(IocType::Url, text).unwrap().value(), "http://evil.example/");
         }
     }
 

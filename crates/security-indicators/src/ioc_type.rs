@@ -142,8 +142,8 @@ impl FromStr for IocType {
 
     /// Accepts the name and its aliases in any case.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let name = text.trim().to_ascii_lowercase();
-        Self::by_name(&name).ok_or_else(|| IndicatorError::unknown_type(text))
+        let in_any_case = || Self::by_name(&text.trim().to_ascii_lowercase());
+        Self::by_name(text).or_else(in_any_case).ok_or_else(|| IndicatorError::unknown_type(text))
     }
 }
 

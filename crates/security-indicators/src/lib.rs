@@ -33,7 +33,7 @@ pub use extract::{
     safe_cut,
 };
 pub use identify::identify;
-pub use indicator::Indicator;
+pub use indicator::{Checked, Indicator};
 pub use ioc_type::IocType;
 pub use match_index::{
     Hit, Hits, IndexBuilder, IndexDamaged, IndexFile, IndexFileError, IndexId, LayeredIndex, MatchIndex,

@@ -11,6 +11,7 @@ mod build;
 mod file;
 mod layered;
 mod memory;
+mod probes;
 mod relation;
 mod table;
 mod walk;

@@ -24,13 +24,14 @@ pub(crate) fn hive(word: &str) -> Option<&'static str> {
 
 /// The canonical form of a key.
 pub(crate) fn canonical(text: &str) -> Result<String, &'static str> {
-    if text.chars().any(char::is_control) {
+    if text.bytes().any(|b| !(b' '..0x7f).contains(&b)) && text.chars().any(char::is_control) {
         return Err("a control character has no place in a registry key");
     }
     let text = text.strip_prefix(r"Computer\").unwrap_or(text);
     let (root, path) = text.split_once('\\').ok_or("there is no backslash after the hive")?;
     let hive = hive(root.trim_end_matches(':')).ok_or("it does not start with a hive, such as HKLM")?;
-    let mut value = String::from(hive);
+    let mut value = String::with_capacity(hive.len() + text.len());
+    value.push_str(hive);
     for part in path.split('\\').map(str::trim).filter(|part| !part.is_empty()) {
         if part.len() > 1020 {
             return Err("a part of a registry key is at most 255 characters long");

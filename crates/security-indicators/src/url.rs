@@ -63,12 +63,16 @@ pub(crate) const SCHEMES: &[&str] = &[
     "gopher",
 ];
 
-/// Whether a text is a URL in canonical form already, with nothing in it to refang: told by one look at each byte.
+/// The canonical form of a URL that has it already, or lacks only the slash behind its host, with nothing in it to
+/// refang: told by one look at each byte.
 ///
-/// `false` says nothing: only plain `http` and `https` URLs are known here, which is what lists and logs are full of.
+/// `None` says nothing: only plain `http` and `https` URLs are known here, which is what lists and logs are full of.
 /// A property test holds it against [`crate::refang`] and [`canonical`].
-pub(crate) fn is_canonical(text: &str) -> bool {
-    plain(text).is_some_and(|plain| !plain.lacks_path)
+pub(crate) fn at_a_look(text: &str) -> Option<Cow<'_, str>> {
+    plain(text).map(|plain| match plain.lacks_path {
+        false => Cow::Borrowed(text),
+        true => Cow::Owned([text, "/"].concat()),
+    })
 }
 
 /// What a look says of a URL that is canonical, but that its path may be missing.
@@ -199,6 +203,10 @@ fn unescaped(text: &str) -> Cow<'_, str> {
 
 fn normalise(mut url: Url) -> Result<(String, UrlHost), &'static str> {
     const NO_HOST: &str = "it names no host";
+    // `h.ttp` would be read as another scheme when it is refanged once more.
+    if url.scheme().contains('.') {
+        return Err("no scheme of an indicator has a dot");
+    }
     let host = match url.host().ok_or(NO_HOST)? {
         Host::Ipv4(v4) => UrlHost::Address(IpAddr::V4(v4)),
         Host::Ipv6(v6) => UrlHost::Address(ip::fold(IpAddr::V6(v6))),
@@ -368,9 +376,9 @@ mod tests {
 
         #[test]
         fn what_looks_canonical_is(text in nearly_canonical()) {
-            if is_canonical(&text) {
+            if let Some(value) = at_a_look(&text) {
                 prop_assert!(crate::refang(&text) == text, "refanged");
-                prop_assert_eq!(canonical(&text), Ok(text.clone()));
+                prop_assert_eq!(canonical(&text), Ok(value.into_owned()));
             }
             let mut value = text.clone();
             let of_parser = parse(&text).map(|(value, host)| {
@@ -391,11 +399,12 @@ mod tests {
             "http://192.0.2.1:8080/bin.sh",
             "http://intranet/x@y",
         ] {
-            assert!(is_canonical(url), "{url}");
+            assert_eq!(at_a_look(url), Some(Cow::Borrowed(url)));
             assert_eq!(canonical(url).as_deref(), Ok(url));
         }
+        assert_eq!(at_a_look("http://evil.example.com").as_deref(), Some("http://evil.example.com/"));
         for other in [
-            "http://evil.example.com",
+            "http://evil.example.com?x",
             "http://evil.example.com:80/",
             "http://Evil.example.com/",
             "http://evil.example.com/a/../b",
@@ -407,7 +416,7 @@ mod tests {
             "http://a.0x1/",
             "http://evil.example.com/?u=hxxp://a",
         ] {
-            assert!(!is_canonical(other), "{other}");
+            assert_eq!(at_a_look(other), None, "{other}");
         }
     }
 
@@ -424,6 +433,7 @@ mod tests {
             "http://evil.example.com:99999/",
             "setup.py",
             "javascript:alert(1)",
+            "h.ttp://evil.example.com/",
         ] {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }

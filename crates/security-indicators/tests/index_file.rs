@@ -5,8 +5,8 @@ use std::io::{self, Cursor};
 
 use proptest::prelude::*;
 use security_indicators::{
-    Hit, IndexBuilder, IndexDamaged, IndexFile, IndexFileError, IndexId, Indicator, IocType, LayeredIndex,
-    MatchIndex, Scratch,
+    Checked, Hit, IndexBuilder, IndexDamaged, IndexFile, IndexFileError, IndexId, Indicator, IocType,
+    LayeredIndex, MatchIndex, Scratch,
 };
 
 #[derive(Default)]
@@ -127,6 +127,13 @@ proptest! {
         }
         prop_assert_eq!(layered.len(), plain.len() as u64);
         prop_assert_eq!(layered.is_empty(), plain.is_empty());
+        // Many at once: in groups, and more of them than there are in one.
+        let asked: Vec<Indicator> = checked.iter().chain(&known).cycle().take(70).cloned().collect();
+        let together: Vec<_> = asked.iter().cloned().map(Checked::from).collect();
+        let mut met = Vec::new();
+        layered.matches_each(&together, |at, hits| met.push((at, hits))).unwrap();
+        let alone = asked.iter().map(|one| plain.matches(one)).enumerate().filter(|(_, hits)| !hits.is_empty());
+        prop_assert_eq!(met, alone.collect::<Vec<_>>());
         for checked in checked.iter().chain(&known) {
             let expected = plain.matches(checked);
             prop_assert_eq!(layered.matches(checked).unwrap(), expected.clone(), "{}", checked);
@@ -167,6 +174,10 @@ proptest! {
                 // Right or refused, never wrong.
                 if let Ok(hits) = index.matches(&checked) {
                     prop_assert_eq!(hits, plain.matches(&checked));
+                }
+                let mut together = Vec::new();
+                if index.matches_each(&[checked.clone().into()], |_, hits| together.push(hits)).is_ok() {
+                    prop_assert_eq!(together.concat(), plain.matches(&checked).to_vec());
                 }
             }
         }
@@ -225,5 +236,6 @@ fn a_damaged_bucket_is_told_by_whoever_meets_it() {
     bytes[last] ^= 1;
     let index = LayeredIndex::over(IndexFile::parse(bytes).unwrap());
     assert_eq!(index.matches(&listed), Err(IndexDamaged));
+    assert_eq!(index.matches_each(&[listed.into()], |_, _| ()), Err(IndexDamaged));
     assert!(index.file().unwrap().verify().is_err());
 }

@@ -62,7 +62,8 @@ fn extract_table() {
     let mut wrong = Vec::new();
     let mut kinds = HashSet::new();
     let reports = entries("extract_reports.toml", "case", 110);
-    for entry in entries("extract.toml", "case", 300).into_iter().chain(reports) {
+    let vendors = entries("extract_vendors.toml", "case", 70);
+    for entry in entries("extract.toml", "case", 300).into_iter().chain(reports).chain(vendors) {
         let text = text_of(&entry, "text");
         let flag = |key: &str| entry.get(key).and_then(Value::as_bool).unwrap_or(false);
         let types = entry

@@ -77,7 +77,7 @@ pub struct NewIoc {
 
 impl NewIoc {
     /// When the source saw it first.
-    fn first_sight(&self) -> Timestamp {
+    pub fn first_sight(&self) -> Timestamp {
         self.first_seen.map_or(self.seen_at, |first| first.min(self.seen_at))
     }
 }

@@ -78,8 +78,8 @@ pub trait IndicatorStore: Send + Sync {
     /// The record of an indicator.
     fn indicator(&self, indicator: &Indicator) -> Result<Option<IocRecord>, StoreFault>;
 
-    /// The records at these places, in that order; those that are gone are left out.
-    fn indicators_at(&self, rows: &[Row]) -> Result<Vec<IocRecord>, StoreFault>;
+    /// The records at these places, each with its place, in that order; those that are gone are left out.
+    fn indicators_at(&self, rows: &[Row]) -> Result<Vec<(Row, IocRecord)>, StoreFault>;
 
     /// Records that pass the filter, most recently seen first.
     fn find_indicators(&self, filter: &IocFilter, limit: usize) -> Result<Vec<IocRecord>, StoreFault>;

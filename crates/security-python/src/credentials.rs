@@ -7,7 +7,9 @@ use pyo3::{
     sync::PyOnceLock,
     types::{PyBytes, PyDict, PyList, PyString},
 };
-use security::{CredentialKind, IssueRequest, KeyAnswer, KeyFilter, KeyReason, RequestId, Timestamp};
+use security::{
+    CredentialKind, IssueRequest, KeyAnswer, KeyDescription, KeyFilter, KeyReason, RequestId, Timestamp,
+};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -35,7 +37,8 @@ pub(crate) fn verify_api_key(
     options: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<bool> {
     let (presented, context) = (presented(api_key), usage(options));
-    checked(py, |engine| engine.verify_api_key(&presented, context))
+    let engine = attached(py, security::current)?;
+    checked(py, &engine, |engine| engine.verify_api_key(&presented, context))
 }
 
 fn verify(
@@ -361,8 +364,11 @@ pub(crate) fn check_api_key<'py>(
     let client_ip = optional("client_ip", client_ip, Given::text)?;
     let (presented, scopes, mut context) = (presented(key), scopes.unwrap_or_default(), usage(options));
     context.client_ip = client_ip.or(context.client_ip);
-    let answer = checked(py, |engine| engine.answer_api_key(&presented, &scopes, context))?;
-    key_check(py, &answer)
+    let mut told = KeyDescription::default();
+    let engine = attached(py, security::current)?;
+    let answer =
+        checked(py, &engine, |engine| engine.answer_api_key(&presented, &scopes, context, &mut told))?;
+    key_check(py, &answer, &told)
 }
 
 /// The class `security.answers.KeyCheck` and a dictionary with all its names, which each answer begins as.
@@ -384,7 +390,11 @@ impl KeyCheckForm {
 }
 
 /// A check as `security.answers.KeyCheck`, entry by entry: requests wait for it.
-fn key_check<'py>(py: Python<'py>, check: &KeyAnswer<'_>) -> PyResult<Bound<'py, PyAny>> {
+fn key_check<'py>(
+    py: Python<'py>,
+    check: &KeyAnswer<'_>,
+    key: &KeyDescription,
+) -> PyResult<Bound<'py, PyAny>> {
     static FORM: PyOnceLock<KeyCheckForm> = PyOnceLock::new();
     let form = FORM.get_or_try_init(py, || KeyCheckForm::make(py))?;
     // An empty dictionary takes another one's entries over as a whole; what follows only replaces values.
@@ -396,8 +406,8 @@ fn key_check<'py>(py: Python<'py>, check: &KeyAnswer<'_>) -> PyResult<Bound<'py,
     if check.reason != KeyReason::Ok {
         answer.set_item(intern!(py, "reason"), check.reason.as_str())?;
     }
-    let scopes = match &check.key {
-        Some((id, key)) => {
+    let scopes = match &check.key_id {
+        Some(id) => {
             answer.set_item(intern!(py, "key_id"), id.as_ref())?;
             answer.set_item(intern!(py, "name"), key.name())?;
             if let Some(owner) = key.owner() {

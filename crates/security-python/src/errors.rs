@@ -25,14 +25,17 @@ pub(crate) fn attached<T>(py: Python<'_>, work: impl FnOnce() -> security::Resul
 }
 
 /// Runs a check of a key: it takes a microsecond, but for imported keys whose hash is slow.
+///
+/// The engine is the caller's to keep until its answer is made: letting it go waits until the record of the use, which
+/// was written last, has left this processor.
 pub(crate) fn checked<T: Send>(
     py: Python<'_>,
+    engine: &security::Engine,
     work: impl FnOnce(&security::Engine) -> security::Result<T> + Send,
 ) -> PyResult<T> {
-    let engine = attached(py, security::current)?;
     match engine.may_hash_slowly() {
-        true => detached(py, || work(&engine)),
-        false => attached(py, || work(&engine)),
+        true => detached(py, || work(engine)),
+        false => attached(py, || work(engine)),
     }
 }
 

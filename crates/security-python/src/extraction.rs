@@ -58,7 +58,10 @@ pub(crate) fn extract_iocs<'py>(
     let mut entries = Entries::of(py, &words, is_ascii)?;
     let (mut found, mut given) = (Vec::new(), Vec::new());
     loop {
-        detached(py, || Ok(search.next_into(&mut found)))?;
+        detached(py, || {
+            search.next_into(&mut found);
+            Ok(())
+        })?;
         if found.is_empty() {
             return PyList::new(py, given);
         }

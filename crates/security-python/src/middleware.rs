@@ -115,7 +115,8 @@ impl RequestState {
     /// :returns: as :meth:`refusal`; nothing is verified or counted twice.
     /// :raises StoreError: when the store cannot be read: nothing is accepted then.
     fn require<'py>(&self, py: Python<'py>, scopes: Texts) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let refusal = checked(py, |engine| self.0.refusal_for(engine, &scopes.0))?;
+        let engine = attached(py, security::current)?;
+        let refusal = checked(py, &engine, |engine| self.0.refusal_for(engine, &scopes.0))?;
         refusal.map(|decision: Decision| to_python(py, &decision)).transpose()
     }
 

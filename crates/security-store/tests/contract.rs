@@ -416,6 +416,7 @@ mod suite {
         assert_eq!(rows.len(), 24);
         let backwards: Vec<_> = rows.iter().rev().copied().collect();
         let there = store.indicators_at(&backwards).unwrap();
+        assert!(there.iter().map(|(row, _)| row).eq(&backwards));
         let mut forwards = store.indicators_at(&rows).unwrap();
         forwards.reverse();
         assert_eq!((there.len(), &there), (24, &forwards));

@@ -14,6 +14,7 @@ use security_store::EmbeddedStore;
 /// The tables of steps 1 and 2, as far as they differ.
 const BACK: &str = "
     DROP TABLE ioc; DROP TABLE source; DROP TABLE tag; DROP TABLE ioc_key;
+    DROP TABLE key_run; DROP TABLE key_page; DROP TABLE text_state; DROP TABLE text_due;
     CREATE TABLE ioc (
         row INTEGER PRIMARY KEY, kind TEXT NOT NULL, value TEXT NOT NULL, confidence INTEGER NOT NULL,
         last_seen INTEGER NOT NULL, revision INTEGER NOT NULL, removed INTEGER NOT NULL, record TEXT,
@@ -85,6 +86,40 @@ fn a_store_of_the_step_before_is_brought_up_to_date() {
     assert_eq!(told, [("gone.example", false)]);
     assert_eq!(store.indicator_changes(Revision(0), 9).unwrap().1.len(), 3, "each is listed once");
     assert_eq!(store.remove_source("feed:a", 9).unwrap().removed, 1);
+    store.check().unwrap();
+}
+
+#[test]
+fn a_store_of_step_3_keeps_its_keys_and_its_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(folder.path(), silent()).unwrap();
+    // Few at a time, so their keys stand where step 3 had them all.
+    for number in 0..30 {
+        store.upsert_indicators(&[word("domain", &format!("h{number}.example"), "feed:a", 20)]).unwrap();
+    }
+    store.quiesce().unwrap();
+    drop(store);
+    let connection = Connection::open(folder.path().join("iocs/indicators.sqlite")).unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE key_run; DROP TABLE key_page; DROP TABLE text_state; DROP TABLE text_due;
+             PRAGMA user_version = 3;",
+        )
+        .unwrap();
+    drop(connection);
+
+    let store = EmbeddedStore::open(folder.path(), silent()).unwrap();
+    let known = indicator("domain", "h7.example");
+    assert_eq!(store.indicator(&known).unwrap().unwrap().sources.len(), 1);
+    let many: Vec<_> =
+        (0..2000).map(|number| word("domain", &format!("h{number}.example"), "feed:b", 30)).collect();
+    assert_eq!(store.upsert_indicators(&many).unwrap(), Upserted { added: 1970, merged: 30 });
+    assert_eq!(store.indicator(&known).unwrap().unwrap().sources.len(), 2);
+    let found = |text: &str| {
+        let filter = IocFilter { text: Some(text.into()), ..IocFilter::default() };
+        store.find_indicators(&filter, 5000).unwrap().len()
+    };
+    assert_eq!((found("h7.example"), found("feed:a"), found("feed:b")), (1, 30, 2000));
     store.check().unwrap();
 }
 

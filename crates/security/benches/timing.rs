@@ -6,6 +6,10 @@
 //! below some percentiles, as the slow ones tell of the machine. From 4.5 on the kinds differ. Prints a table of the
 //! largest t of each pair, and ends with 1 if one is too large.
 //!
+//! A sample begins at a moment of its own. A refusal ends with a step of the clock, and so would the next one begin just
+//! after a step if it followed at once: later in the step, and with that shorter, the longer the test itself takes to
+//! fetch the token, which hangs together with where the tokens of a kind lie.
+//!
 //! What is public may end early and is not compared: another shape, a wrong checksum, an empty or overlong text.
 //! Neither is the limit: who hears that a key is used too often holds a valid one.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for developers")]
@@ -13,10 +17,10 @@
 #[path = "../tests/crowd/mod.rs"]
 mod crowd;
 
-use std::{fs, path::Path, process::ExitCode, time::Instant};
+use std::{fs, hint::black_box, path::Path, process::ExitCode, time::Instant};
 
 use crowd::Steps;
-use security::{Engine, Options, UsageContext};
+use security::{Engine, KeyDescription, Options, UsageContext};
 use security_core::{Entropy as _, Secret, Timestamp};
 use security_credentials::{CredentialEvent, HistoryEntry, IssuedKey, KeyDraft, Pepper, Token};
 
@@ -28,6 +32,8 @@ const KEYS: usize = 256;
 const CROWD: usize = 12_000;
 /// Samples below these parts of all are compared.
 const CROPS: [f64; 6] = [1.0, 0.99, 0.95, 0.9, 0.75, 0.5];
+/// A pause before a sample, at most, in steps of less than a nanosecond: some microseconds.
+const PAUSE: usize = 1 << 14;
 /// Samples between two waits for the journal.
 const ROUND: usize = 4096;
 
@@ -102,6 +108,7 @@ fn measure(engine: &Engine, kinds: &[Kind], count: usize) -> Vec<Vec<f64>> {
         chance.fill(&mut bytes);
         u32::from_le_bytes(bytes) as usize % below
     };
+    let mut told = KeyDescription::default();
     let mut order: Vec<usize> = (0..kinds.len()).collect();
     let mut times = vec![Vec::with_capacity(count); kinds.len()];
     let warm = ROUND.min(count);
@@ -116,8 +123,11 @@ fn measure(engine: &Engine, kinds: &[Kind], count: usize) -> Vec<Vec<f64>> {
             // Looked up before the clock is read, so that the token itself is at hand.
             let token = kinds[*kind].tokens[draw(KEYS)].expose();
             let context = UsageContext::default();
+            for step in 0..draw(PAUSE) {
+                black_box(step);
+            }
             let begun = Instant::now();
-            let answer = engine.answer_api_key(token, &scopes, context);
+            let answer = engine.answer_api_key(token, &scopes, context, &mut told);
             let nanos = begun.elapsed().as_nanos();
             assert!(!answer.unwrap().valid, "{} was accepted", kinds[*kind].name);
             if sample >= warm {

@@ -57,6 +57,8 @@ pub(crate) struct CredentialCache {
     keys: RwLock<keys::Keys>,
     imported: imported::KnownTexts,
     slow_hashes: imported::Turnstile,
+    /// Some imported keys have a slow hash.
+    may_hash_slowly: AtomicBool,
     /// A thread makes a new key table.
     building: Arc<AtomicBool>,
     /// It has made one, which the next refresh takes over.
@@ -93,6 +95,7 @@ impl Default for CredentialCache {
             keys: RwLock::default(),
             imported: imported::KnownTexts::default(),
             slow_hashes: imported::Turnstile::default(),
+            may_hash_slowly: AtomicBool::new(false),
             building: Arc::default(),
             table_made: Arc::default(),
             tried_at: AtomicUsize::new(0),
@@ -163,6 +166,8 @@ impl Engine {
             cache.tried_at.store(0, Ordering::Relaxed);
         }
         let routes = self.files.store.foreign_routes()?;
+        let is_slow = |route: &ForeignRoute| matches!(route, ForeignRoute::Prefix(_));
+        cache.may_hash_slowly.store(routes.iter().any(is_slow), Ordering::Relaxed);
         cache.documents.store(Arc::new(Documents { accepted, records, routes }));
         self.renew_key_table();
         Ok(())

@@ -168,7 +168,7 @@ impl Engine {
                 Ok(kept) => kept,
                 Err(heard) => {
                     let record = self.files.store.indicators_at(&[hit.row])?.pop();
-                    let Some(read) = record.and_then(ListedIoc::new) else { continue };
+                    let Some(read) = record.and_then(|(_, record)| ListedIoc::new(record)) else { continue };
                     cache.keep(hit.row, read.clone(), heard);
                     read
                 }

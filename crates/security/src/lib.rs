@@ -59,7 +59,7 @@ pub use middleware::{ApiKeyView, RequestState};
 pub use taxii::{FetchRequest, Ingested, Skipped, TaxiiConfigDraft, TaxiiSession};
 pub use threat::{
     CONTEXT, ExtractedIoc, Finder, FoundIoc, FoundStream, RuleFileProblem, RuleLoad, RuleTrial, Search,
-    extract_iocs, identify_ioc_type, read_rule_file,
+    extract_iocs, identify_ioc_type, on_all_cores, read_rule_file,
 };
 #[cfg(feature = "tower")]
 pub use tower_body::{BodyTooLarge, ReplayedBody, SecurityBodyLayer, SecurityBodyService};
@@ -70,8 +70,8 @@ pub use web_policy::{PolicyOverride, WebPolicy};
 
 pub use security_core::{Coded, Secret, Severity, Timestamp, is_invisible};
 pub use security_credentials::{
-    Complexity, CredentialKind, ExpirationReport, Finding, KeyRate, KeyReason, KeyView, SecretValue,
-    StrengthReport,
+    Complexity, CredentialKind, ExpirationReport, Finding, KeyDescription, KeyRate, KeyReason, KeyView,
+    SecretValue, StrengthReport,
 };
 pub use security_indicators::{IocType, MatchType, defang, refang};
 pub use security_intel::{ComplianceReport, Correlations, Exported, SourceRemoval, WarningListInfo};

@@ -51,7 +51,7 @@ pub struct ApiKeyView {
 
 /// What the request carries, verified once.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one a request, which most often is the large one")]
+#[expect(clippy::large_enum_variant, reason = "there is one a request, and it mostly is the large one")]
 enum Credential {
     Missing,
     Conflict,

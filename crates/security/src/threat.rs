@@ -27,7 +27,7 @@ pub(crate) use extraction::wanted;
 pub use extraction::{CONTEXT, ExtractedIoc, Finder, FoundIoc, FoundStream, extract_iocs};
 pub use files::read_rule_file;
 pub use lookup::identify_ioc_type;
-pub use search::Search;
+pub use search::{Search, on_all_cores};
 
 use crate::{Engine, Error, Result, follow::Follower, intel::IocCheck, utils::generate_request_id, world};
 

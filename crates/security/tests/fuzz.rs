@@ -155,7 +155,8 @@ fn fuzz(files: &[&str], target: impl Fn(&[u8])) {
     assert!(inputs > 0);
 }
 
-const TEXTS: &[&str] = &["extract.toml", "extract_reports.toml", "defang.toml", "identify.toml"];
+const TEXTS: &[&str] =
+    &["extract.toml", "extract_reports.toml", "extract_vendors.toml", "defang.toml", "identify.toml"];
 
 #[test]
 fn indicators() {

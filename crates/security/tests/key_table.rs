@@ -133,6 +133,19 @@ fn a_damaged_a_missing_or_a_foreign_table_opens_nothing_and_loses_nothing() {
         ("ok".into(), "revoked".into())
     );
     drop(with_damage);
+    // Every key's own words damaged: a check has them from the store, and a verification needs none.
+    let mut damaged = whole.clone();
+    let settings_at = u64::from_le_bytes(whole[56..64].try_into().unwrap()) as usize;
+    damaged[128 + 10_200 * 64..settings_at].iter_mut().for_each(|byte| *byte ^= 0x55);
+    fs::remove_file(&table).unwrap();
+    fs::write(&table, &damaged).unwrap();
+    let with_damage = engine(folder.path());
+    for (number, (id, token)) in tokens.iter().enumerate().step_by(1009) {
+        let check = with_damage.check_api_key(token.expose(), &[], UsageContext::default()).unwrap();
+        assert!(check.valid && with_damage.verify_api_key(token.expose(), UsageContext::default()).unwrap());
+        assert_eq!((check.key_id.as_ref(), check.name), (Some(id), Some(format!("key-{number}"))));
+    }
+    drop(with_damage);
     // A table of another state of the store: its revision is as high, but its stamp is not known.
     let mut foreign = whole;
     foreign[16] ^= 1;

@@ -163,6 +163,44 @@ fn a_source_taken_back_is_gone_from_the_file_too() {
     assert_eq!(error.to_string(), "source `crowd` does not exist");
 }
 
+/// Values by the thousand, from the file, from what changed since, and from nowhere.
+#[test]
+fn many_at_once_are_answered_as_one_by_one() {
+    let folder = TempDir::new().unwrap();
+    let engine = engine(folder.path());
+    import(&engine, 0..21_000);
+    let ask = || {
+        let values: Vec<String> = (0..40_000)
+            .map(|n| match n % 3 {
+                0 => format!("h{}.example", n / 2),
+                1 => format!("www.h{n}.example"),
+                _ => format!("other{n}.example"),
+            })
+            .collect();
+        let met = engine.matched_iocs("domain", &values).unwrap();
+        assert!(met.iter().map(|met| met.index).is_sorted());
+        let mut met = met.into_iter().peekable();
+        for (index, value) in values.iter().enumerate() {
+            let alone = engine.check_ioc("domain", value).unwrap();
+            let together = met.next_if(|met| met.index == index).map(|met| met.check);
+            let rows = |check: &security::IocCheck| -> Vec<_> {
+                check
+                    .matches
+                    .iter()
+                    .map(|found| (found.ioc.view()["value"].clone(), found.match_type))
+                    .collect()
+            };
+            assert_eq!(together.as_ref().map(rows).unwrap_or_default(), rows(&alone), "{value}");
+            assert_eq!(together.map_or(0, |check| check.count), alone.count, "{value}");
+        }
+        assert!(met.next().is_none());
+    };
+    ask();
+    engine.remove_ioc("domain", "h6.example").unwrap();
+    engine.add_ioc(draft("domain", "other5.example")).unwrap();
+    ask();
+}
+
 struct NoRuns;
 
 impl Scratch for NoRuns {

@@ -18,8 +18,14 @@ use security_intel::IndicatorStore as _;
 
 const FOLDER: &str = "SECURITY_INDEX_TEST_FOLDER";
 const PART: &str = "SECURITY_INDEX_TEST_PART";
-/// Indicators of one batch, all of them acknowledged together.
-const BATCH: usize = 100;
+/// Indicators of two batches: a few, and so many that the store goes about them in another way.
+const FEW: usize = 100;
+const PAIR: usize = FEW + 1100;
+
+/// The first indicator of a batch; all up to that of the next one are acknowledged together.
+fn first(batch: usize) -> usize {
+    batch / 2 * PAIR + batch % 2 * FEW
+}
 
 /// Ids of files, drawn by a killed process; the next one must draw others.
 struct Drawn(u64);
@@ -52,8 +58,11 @@ fn import(folder: &Path) {
     let engine = listed::engine(folder);
     let listed: u64 = listed::store(folder).count_indicators().unwrap().iter().map(|(_, count)| count).sum();
     // A batch is one transaction: one that was stored and not acknowledged is there whole.
-    for batch in usize::try_from(listed).unwrap() / BATCH.. {
-        listed::import(&engine, batch * BATCH..(batch + 1) * BATCH);
+    let listed = usize::try_from(listed).unwrap();
+    let next = listed / PAIR * 2 + usize::from(listed % PAIR > 0);
+    assert_eq!(first(next), listed);
+    for batch in next.. {
+        listed::import(&engine, first(batch)..first(batch + 1));
         acknowledge(batch);
     }
 }
@@ -121,8 +130,8 @@ fn check(folder: &Path, batches: usize, round: usize) {
     assert_eq!(file.len(), file.revision(), "every change added one indicator, and each is in it once");
     let engine = listed::engine(folder);
     // The newest batches one by one, and of all others one.
-    let newest = batches.saturating_sub(2) * BATCH..batches * BATCH;
-    for number in newest.chain((0..batches).map(|batch| batch * BATCH + round % BATCH)) {
+    let newest = first(batches.saturating_sub(2))..first(batches);
+    for number in newest.chain((0..batches).map(|batch| first(batch) + round % FEW)) {
         let count = engine.check_ioc("domain", &format!("h{number}.example")).unwrap().count;
         assert_eq!(count, 1, "h{number} after {batches} batches");
     }

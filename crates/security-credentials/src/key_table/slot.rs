@@ -42,8 +42,8 @@ pub struct KeySlot<'t> {
 struct Rest<'t> {
     previous: &'t [u8],
     apart: &'t [u8],
-    name: &'t str,
-    owner: &'t str,
+    name: &'t [u8],
+    owner: &'t [u8],
 }
 
 /// What many keys have in common.
@@ -106,8 +106,8 @@ impl<'t> KeySlot<'t> {
         KeyFacts::of_slot(*self)
     }
 
-    /// Its name and owner; `None` when the table is damaged there.
-    pub(crate) fn texts(&self) -> Option<(&'t str, Option<&'t str>)> {
+    /// Its name and owner, as bytes of UTF-8; `None` when the table is damaged there.
+    pub(crate) fn texts(&self) -> Option<(&'t [u8], Option<&'t [u8]>)> {
         let rest = self.rest()?;
         Some((rest.name, self.has(OWNED).then_some(rest.owner)))
     }
@@ -148,8 +148,8 @@ impl<'t> KeySlot<'t> {
             id: self.id(),
             version: 0,
             prefix: String::from_utf8_lossy(self.settings.prefix).into_owned(),
-            name: name.to_owned(),
-            owner: owner.map(str::to_owned),
+            name: String::from_utf8_lossy(name).into_owned(),
+            owner: owner.map(|owner| String::from_utf8_lossy(owner).into_owned()),
             scopes: self.scopes(),
             created_at: Timestamp::MIN,
             expires_at: self.expires_at(),
@@ -206,7 +206,6 @@ impl<'t> Rest<'t> {
         let (previous, rest) = bytes.get(REST_HEAD..end)?.split_at_checked(previous)?;
         let (apart, texts) = rest.split_at_checked(apart)?;
         let (name, owner) = texts.split_at_checked(name_length)?;
-        let (name, owner) = (std::str::from_utf8(name).ok()?, std::str::from_utf8(owner).ok()?);
         Some(Self { previous, apart, name, owner })
     }
 }

@@ -83,7 +83,7 @@ proptest! {
                 key.judge(&presented, now, &wanted, client)
             );
             prop_assert_eq!(slot.to_key(), Some(key.clone()));
-            prop_assert!(!table.likely(&key.id).is_empty());
+            prop_assert!(!table.likely(&key.id).0.is_empty());
         }
         for id in strangers.iter().filter(|id| keys.iter().all(|key| key.id != **id)) {
             prop_assert!(matches!(table.find(id), Found::Nowhere(neighbour) if neighbour.is_some() != keys.is_empty()));
@@ -212,16 +212,19 @@ fn what_is_likely_is_what_is_read() {
     let number = |n: u64| u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n << 7) << 32;
     let mut keys: Vec<IssuedKey> = (1..20_000_u64)
         .map(|n| IssuedKey {
+            name: format!("key-{n:05}"),
             digest: Digest::from_bytes(std::array::from_fn(|at| n.to_le_bytes()[at % 8])),
             ..plain(&token::id_text(number(n)))
         })
         .collect();
     let bytes = build(&mut keys);
     let layout = KeyTableLayout::parse(&bytes).unwrap();
-    let near = keys.iter().filter(|key| {
-        let table = layout.table(&bytes);
-        table.likely(&key.id).chunks_exact(SLOT).any(|slot| slot[16..48] == *key.digest.as_bytes())
-    });
-    let near = near.count();
+    let (mut near, mut told) = (0, 0);
+    for key in &keys {
+        let (slots, words) = layout.table(&bytes).likely(&key.id);
+        near += usize::from(slots.chunks_exact(SLOT).any(|slot| slot[16..48] == *key.digest.as_bytes()));
+        told += usize::from(words.windows(key.name.len()).any(|name| name == key.name.as_bytes()));
+    }
     assert!(near * 100 > keys.len() * 80, "{near} of {}", keys.len());
+    assert!(told * 100 > keys.len() * 80, "{told} of {}", keys.len());
 }

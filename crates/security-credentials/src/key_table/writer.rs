@@ -5,8 +5,8 @@ use std::{collections::HashMap, net::IpAddr};
 use security_core::Revision;
 
 use super::{
-    APART, CANARY, ELSEWHERE, EXPIRES, HEADER, HEADER_SUMMED, ID_BYTES, KeyTableError, MAGIC, OWNED, REVOKED,
-    ROTATED, SLOT, VERSION, bucket, directory_bytes,
+    APART, CANARY, ELSEWHERE, ENTRY, EXPIRES, HEADER, HEADER_SUMMED, ID_BYTES, KeyTableError, MAGIC, OWNED,
+    REVOKED, ROTATED, SLOT, VERSION, bucket, directory_bytes,
     slot::{
         DIGEST_AT, EXPIRES_AT, FLAGS_AT, REST_AT, REST_HEAD, SETTINGS_AT, SETTINGS_STEP, STEP, SUM_AT, sum,
     },
@@ -95,7 +95,7 @@ impl KeyTableWriter {
             return Err(KeyTableError("there are more keys than planned"));
         }
         self.last = Some(id);
-        self.lead_to(bucket(id, self.bits));
+        self.lead_to(bucket(id, self.bits))?;
         let mut slot = [0; SLOT];
         slot[..ID_BYTES].copy_from_slice(&id.to_le_bytes()[..ID_BYTES]);
         slot[FLAGS_AT] = ELSEWHERE;
@@ -126,7 +126,7 @@ impl KeyTableWriter {
         if self.added != self.planned {
             return Err(KeyTableError("there are fewer keys than planned"));
         }
-        self.lead_to(1 << self.bits);
+        self.lead_to(1 << self.bits)?;
         let settings_at = self.rest_at() + self.rest_length as u64;
         let directory_at = settings_at + self.shared.len() as u64;
         let mut header = Vec::with_capacity(HEADER);
@@ -246,11 +246,14 @@ impl KeyTableWriter {
     }
 
     /// Lets all entries of the directory up to this one, which have none yet, lead to the next slot.
-    fn lead_to(&mut self, bucket: usize) {
+    fn lead_to(&mut self, bucket: usize) -> Result<(), KeyTableError> {
         let next = u32::try_from(self.added).unwrap_or(u32::MAX); // below 2^31: see `new`
-        while self.directory.len() <= bucket * 4 {
+        let step = self.step()?;
+        while self.directory.len() <= bucket * ENTRY {
             self.directory.extend_from_slice(&next.to_le_bytes());
+            self.directory.extend_from_slice(&step.to_le_bytes());
         }
+        Ok(())
     }
 }
 

@@ -6,8 +6,29 @@ use super::{scan::Scanner, work};
 use crate::{IocType, defang::mark_at, ip, mac};
 
 /// Words after which four numbers are a version.
-const VERSION_WORDS: &[&str] =
-    &["v", "ver", "vers", "build", "release", "rev", "revision", "firmware", "patch"];
+const VERSION_WORDS: &[&str] = &[
+    "v",
+    "ver",
+    "vers",
+    "versions",
+    "build",
+    "builds",
+    "release",
+    "releases",
+    "rev",
+    "revision",
+    "firmware",
+    "patch",
+    "section",
+    "sections",
+    "chapter",
+    "clause",
+    "appendix",
+    "paragraph",
+];
+
+/// Words that end versions of four numbers, as `.It` after an address begins a sentence.
+const QUALIFIERS: &[&str] = &["Final", "Release", "Alpha", "Beta", "Build", "Snapshot", "Patch"];
 
 /// Programs whose versions have four numbers, as user agents write them: `Name/1.2.3.4`.
 const PRODUCTS: &[&str] = &[
@@ -48,12 +69,16 @@ impl Scanner<'_> {
     /// An IPv4 address, network or address with a port that starts at a place.
     pub(super) fn ipv4(&mut self, start: usize) -> Option<usize> {
         let (octets, end, defanged) = self.quad(start)?;
-        if !self.is_end(end) || self.dot_at(end).is_some() {
+        if !self.is_end(end) || (self.dot_at(end).is_some() && !self.starts_sentence(end)) {
             return None;
         }
         let suffixed = self.bytes.get(end) == Some(&b'-')
             && self.bytes.get(end + 1).is_some_and(u8::is_ascii_alphabetic);
-        if !defanged && (suffixed || self.is_version(start) || self.is_oid(start, end)) {
+        if !defanged && (self.is_version(start) || self.follows_version(start)) {
+            self.version_end = end;
+            return None;
+        }
+        if !defanged && (suffixed || self.is_oid(start, end)) {
             return None;
         }
         let mut address = mem::take(&mut self.clean);
@@ -158,6 +183,30 @@ impl Scanner<'_> {
         let tail = word.len().saturating_sub(7);
         VERSION_WORDS.iter().any(|name| word.eq_ignore_ascii_case(name))
             || word.get(tail..).is_some_and(|tail| tail.eq_ignore_ascii_case("version"))
+    }
+
+    /// Whether four numbers go on with a list of versions: `versions 1.2.3.4, 1.2.3.5 and 1.2.3.6`.
+    fn follows_version(&self, start: usize) -> bool {
+        let between = self.bytes.get(self.version_end..start).unwrap_or_default();
+        self.version_end > 0
+            && between.len() <= 6
+            && matches!(
+                between,
+                b", " | b"," | b" and " | b", and " | b" or " | b", or " | b" to " | b" - " | b"-" | b"/"
+            )
+    }
+
+    /// Whether the dot at a place ends a sentence, and the next one begins without a blank: `192.0.2.1.It answers`.
+    fn starts_sentence(&self, dot: usize) -> bool {
+        let rest = &self.bytes[dot..self.bytes.len().min(dot + 24)];
+        let letters = rest.iter().skip(1).take_while(|b| b.is_ascii_alphabetic()).count();
+        let word = &rest[1..1 + letters];
+        rest[0] == b'.'
+            && rest.get(1 + letters) == Some(&b' ')
+            && letters > 1
+            && word[0].is_ascii_uppercase()
+            && word[1..].iter().all(u8::is_ascii_lowercase)
+            && !QUALIFIERS.iter().any(|name| name.as_bytes() == word)
     }
 
     /// Whether four numbers are an object identifier (X.660): below an arc that has short ones, on a line that says so.

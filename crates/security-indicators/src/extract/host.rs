@@ -5,6 +5,8 @@
 
 use std::{borrow::Cow, mem};
 
+use memchr::memrchr;
+
 use super::{scan::Scanner, work};
 use crate::{IocType, defang::invisible_at, domain, email, file, hash, mac};
 
@@ -182,21 +184,39 @@ impl Scanner<'_> {
     }
 
     /// An e-mail address whose local part is the name just read.
-    fn email(&mut self, start: usize, stop: usize, sign_len: usize, mut defanged: bool) -> Option<usize> {
+    fn email(&mut self, start: usize, stop: usize, sign_len: usize, defanged: bool) -> Option<usize> {
+        // The name is kept beside the one that is read now, in buffers that stay.
+        let local = (mem::take(&mut self.clean), mem::take(&mut self.atoms));
+        (self.clean, self.atoms) = mem::take(&mut self.spare);
         let host_start = stop + sign_len;
         let host_first = self.atom_end(host_start);
-        let (local, atoms) = (mem::take(&mut self.clean), mem::take(&mut self.atoms));
-        let (mut host_end, sign) = self.read_host(host_start, host_first);
+        let (host_end, sign) = self.read_host(host_start, host_first);
         work::add(stop - start);
-        let mut host = mem::replace(&mut self.clean, local);
-        self.atoms = atoms;
-        defanged |= sign;
-        trim_hyphens(self.bytes, &mut host, &mut host_end);
-        let last = host.rsplit('.').next().unwrap_or_default();
+        self.spare = (mem::take(&mut self.clean), mem::take(&mut self.atoms));
+        (self.clean, self.atoms) = local;
+        let mut host = mem::take(&mut self.spare.0);
+        let end = self.email_at(start, stop, (host_start, host_end), &mut host, (defanged, sign));
+        self.spare.0 = host;
+        end
+    }
+
+    /// An e-mail address, of which the name and the host are read. `signs` say whether either was disarmed.
+    fn email_at(
+        &mut self,
+        start: usize,
+        stop: usize,
+        (host_start, mut host_end): (usize, usize),
+        host: &mut String,
+        (name_sign, sign): (bool, bool),
+    ) -> Option<usize> {
+        let defanged = name_sign || sign;
+        trim_hyphens(self.bytes, host, &mut host_end);
+        cut_sentence(self.bytes, host, &mut host_end);
+        let last = after_last_dot(host);
         if last.len() < 2 {
             return None;
         }
-        let domain = domain::canonical(&host).ok().filter(|name| domain::is_public(name))?;
+        let domain = self.public_domain(host)?;
         if !self.options.wants(IocType::Email) {
             self.push(IocType::Domain, domain, host_start, host_end, sign);
             return Some(host_end);
@@ -225,6 +245,9 @@ impl Scanner<'_> {
     fn name(&mut self, mut start: usize, mut stop: usize, defanged: bool) -> Option<usize> {
         trim_hyphens(self.bytes, &mut self.clean, &mut stop);
         self.cut_hyphenated(&mut stop);
+        if defanged {
+            cut_sentence(self.bytes, &mut self.clean, &mut stop);
+        }
         // `_dmarc.` is a label; `_evil.example_` is emphasis.
         let underscore = start > self.done
             && self.bytes[start - 1] == b'_'
@@ -235,8 +258,7 @@ impl Scanner<'_> {
             start -= 1;
         }
         if self.may_be_domain(start, stop, defanged)
-            && let Ok(value) = domain::canonical(&self.clean)
-            && domain::is_public(&value)
+            && let Some(value) = self.public_of_clean()
             && (defanged || !self.is_ambiguous_file(&value, stop))
         {
             self.push(IocType::Domain, value, start, stop, defanged);
@@ -249,9 +271,10 @@ impl Scanner<'_> {
         {
             return Some(stop);
         }
-        let stem_is_digest = self.clean.split('.').next().is_some_and(|stem| hash::kind_of(stem).is_some());
+        let stem_is_digest =
+            |name: &str| name.split('.').next().is_some_and(|stem| hash::kind_of(stem).is_some());
         if self.options.wants(IocType::FileName)
-            && !stem_is_digest
+            && !stem_is_digest(&self.clean)
             && file::has_file_ending(&self.clean)
             && let Ok(value) = file::canonical_name(&self.clean)
         {
@@ -261,9 +284,31 @@ impl Scanner<'_> {
         None
     }
 
+    fn public_of_clean(&mut self) -> Option<String> {
+        let clean = mem::take(&mut self.clean);
+        let domain = self.public_domain(&clean);
+        self.clean = clean;
+        domain
+    }
+
+    /// The canonical form of a name, if it is a public domain. IDNA is slow, and texts say their names more than once.
+    fn public_domain(&mut self, name: &str) -> Option<String> {
+        let look_up = |name: &str| domain::canonical(name).ok().filter(|name| domain::is_public(name));
+        if name.is_ascii() {
+            return look_up(name);
+        }
+        // No suffix beyond ASCII has one character.
+        let last = after_last_dot(name);
+        last.chars().nth(1)?;
+        if self.known.0 != name {
+            self.known = (name.to_owned(), look_up(name));
+        }
+        self.known.1.clone()
+    }
+
     /// Ends `evil.com-based` after its suffix.
     fn cut_hyphenated(&mut self, stop: &mut usize) {
-        let Some((_, last)) = self.clean.rsplit_once('.') else { return };
+        let Some((_, last)) = at_last_dot(&self.clean) else { return };
         if let Some((head, tail)) = last.split_once('-')
             && HYPHENATED.contains(&head)
             && tail.is_ascii()
@@ -280,7 +325,7 @@ impl Scanner<'_> {
         if name.len() > 1024 {
             return false;
         }
-        let Some((below, last)) = name.rsplit_once('.') else { return false };
+        let Some((below, last)) = at_last_dot(name) else { return false };
         if last.is_ascii() {
             let puny = last.len() > 4 && last.as_bytes()[..4].eq_ignore_ascii_case(b"xn--");
             if !puny && (last.len() < 2 || !last.bytes().all(|b| b.is_ascii_alphabetic())) {
@@ -315,11 +360,11 @@ impl Scanner<'_> {
 
     /// Whether a canonical name with an ambiguous ending is rather a file.
     fn is_ambiguous_file(&self, name: &str, stop: usize) -> bool {
-        let Some((below, last)) = name.rsplit_once('.') else { return false };
+        let Some((below, last)) = at_last_dot(name) else { return false };
         if !file::AMBIGUOUS.contains(&last) || name.starts_with("www.") {
             return false;
         }
-        match below.rsplit_once('.') {
+        match at_last_dot(below) {
             Some((_, middle)) => FILE_MIDDLES.contains(&middle),
             // `point.md/about` has a path as hosts do.
             None => {
@@ -330,9 +375,36 @@ impl Scanner<'_> {
     }
 }
 
+/// What stands before and after the last dot of a name.
+fn at_last_dot(name: &str) -> Option<(&str, &str)> {
+    memrchr(b'.', name.as_bytes()).map(|dot| (&name[..dot], &name[dot + 1..]))
+}
+
+fn after_last_dot(name: &str) -> &str {
+    at_last_dot(name).map_or(name, |(_, last)| last)
+}
+
+/// Ends a name before a sentence that goes on without a blank: `evil[.]example.The`. Only where nothing else can be meant,
+/// because classes and files are written so.
+fn cut_sentence(bytes: &[u8], name: &mut String, end: &mut usize) {
+    let Some((below, last)) = at_last_dot(name) else { return };
+    let begins = last.len() > 1
+        && last.as_bytes()[0].is_ascii_uppercase()
+        && last.bytes().skip(1).all(|b| b.is_ascii_lowercase())
+        && below.contains('.')
+        && below.bytes().all(|b| !b.is_ascii_uppercase());
+    let len = last.len() + 1;
+    // As it stands there: the dot not disarmed, nothing invisible in between.
+    let stands = begins && bytes[..*end].ends_with(&name.as_bytes()[name.len() - len..]);
+    if stands && !domain::canonical(name).is_ok_and(|name| domain::is_public(&name)) {
+        name.truncate(name.len() - len);
+        *end -= len;
+    }
+}
+
 /// Hyphens and underscores at the end of a name belong to the sentence.
 fn trim_hyphens(bytes: &[u8], name: &mut String, end: &mut usize) {
-    let kept = name.trim_end_matches(['-', '_']).len();
+    let kept = name.len() - name.bytes().rev().take_while(|b| matches!(b, b'-' | b'_')).count();
     *end = back_over(bytes, *end, name.len() - kept);
     name.truncate(kept);
 }
@@ -381,7 +453,9 @@ fn is_number_or_code(below: &str, last: &str, after: Option<u8>) -> bool {
         return property && (after == Some(b'(') || OBJECTS.contains(&lower.as_str()));
     }
     let first = below.split('.').next().unwrap_or(below);
-    if matches!(first, "self" | "this") && PROPERTIES.contains(&last) {
+    if PROPERTIES.contains(&last)
+        && (matches!(first, "self" | "this") || below.split('.').all(|label| label.len() == 1))
+    {
         return true;
     }
     PACKAGES.contains(&first) && (last.len() > 3 || PACKAGE_ENDS.contains(&last))

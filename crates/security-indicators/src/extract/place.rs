@@ -127,7 +127,7 @@ impl Scanner<'_> {
                 b' ' => {
                     let rest = &self.bytes[part..];
                     let fits = |name: &&&str| {
-                        part + name.len() > at
+                        name.as_bytes().get(at - part) == Some(&b' ')
                             && rest.len() >= name.len()
                             && rest[..name.len()].eq_ignore_ascii_case(name.as_bytes())
                     };

@@ -49,10 +49,16 @@ pub(super) struct Scanner<'t> {
     pub(super) colons_until: usize,
     /// The end of the last URL that could not be read: none is tried before it.
     pub(super) urls_from: usize,
+    /// The end of the last four numbers that were a version.
+    pub(super) version_end: usize,
+    /// The last name beyond ASCII that was looked up, and its canonical form if it is a public one.
+    pub(super) known: (String, Option<String>),
     /// The atoms of the host being read.
     pub(super) atoms: Vec<(usize, usize)>,
     /// The host being read, without disguises.
     pub(super) clean: String,
+    /// What `clean` and `atoms` are for another host meanwhile.
+    pub(super) spare: (String, Vec<(usize, usize)>),
 }
 
 impl<'t> Scanner<'t> {
@@ -74,8 +80,11 @@ impl<'t> Scanner<'t> {
             done: start,
             colons_until: 0,
             urls_from: 0,
+            version_end: 0,
+            known: (String::new(), None),
             atoms: Vec::new(),
             clean: String::new(),
+            spare: Default::default(),
         }
     }
 
@@ -158,7 +167,7 @@ impl<'t> Scanner<'t> {
             b'.' => at -= before.iter().rev().take(1).filter(|b| b"\"'`|*^".contains(b)).count(),
             _ => {}
         }
-        let run = |b: &&u8| CLASS[**b as usize] & ATOM != 0 || matches!(b, b'.' | b':' | b'%');
+        let run = |b: &&u8| CLASS[**b as usize] & ATOM != 0 || **b >= 0x80 || matches!(b, b'.' | b':' | b'%');
         let back = self.bytes[floor..at].iter().rev().take_while(run).count();
         work::add(back);
         at - back
@@ -368,10 +377,27 @@ impl<'t> Scanner<'t> {
 /// The length of a character that may stand in a host label, and whether its script is written without blanks.
 pub(super) fn label_char(text: &str, at: usize) -> Option<(usize, bool)> {
     let c = text.get(at..)?.chars().next()?;
+    // What most texts beyond ASCII are made of, without a look at the tables of Unicode.
+    match c {
+        '\u{c0}'..='\u{d6}' | '\u{d8}'..='\u{f6}' | '\u{f8}'..='\u{24f}' | '\u{400}'..='\u{481}' => {
+            return Some((2, false));
+        }
+        '\u{e01}'..='\u{e30}'
+        | '\u{e32}'
+        | '\u{e33}'
+        | '\u{3041}'..='\u{3096}'
+        | '\u{30a1}'..='\u{30fa}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7a3}' => return Some((3, true)),
+        '\u{1f300}'..='\u{1faff}' => return None,
+        _ => {}
+    }
     let is_mark = matches!(c, '\u{300}'..='\u{36f}' | '\u{93c}'..='\u{94d}' | '\u{e31}'..='\u{e4e}');
     let wide = matches!(c,
         '\u{e00}'..='\u{eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' | '\u{2e80}'..='\u{feff}' | '\u{20000}'..='\u{3ffff}');
-    (c.is_alphanumeric() || is_mark).then_some((c.len_utf8(), wide))
+    // Small raised digits number footnotes.
+    let raised = matches!(c, '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}'..='\u{2079}');
+    ((c.is_alphanumeric() && !raised) || is_mark).then_some((c.len_utf8(), wide))
 }
 
 fn char_len(first: u8) -> usize {

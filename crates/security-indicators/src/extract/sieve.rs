@@ -86,6 +86,8 @@ struct Classes {
     star: u64,
     space: u64,
     other: u64,
+    /// First bytes of the signs beyond ASCII and of the invisible characters.
+    foreign_sign: u64,
 }
 
 impl Classes {
@@ -96,6 +98,7 @@ impl Classes {
         let lower = bytes | u8x64::splat(simd, 0x20);
         let is_lower = |byte: u8| lower.simd_eq(u8x64::splat(simd, byte)).to_bitmask();
         let letters = lower - u8x64::splat(simd, b'a');
+        let other = bytes.simd_ge(u8x64::splat(simd, 0x80)).to_bitmask();
         Self {
             digit: (bytes - u8x64::splat(simd, b'0')).simd_le(u8x64::splat(simd, 9)).to_bitmask(),
             letter: letters.simd_le(u8x64::splat(simd, 25)).to_bitmask(),
@@ -116,7 +119,8 @@ impl Classes {
             ampersand: is(b'&'),
             star: is(b'*'),
             space: is(b' '),
-            other: bytes.simd_ge(u8x64::splat(simd, 0x80)).to_bitmask(),
+            other,
+            foreign_sign: if other == 0 { 0 } else { is(0xc2) | is(0xe2) | is(0xe3) | is(0xef) },
         }
     }
 
@@ -157,6 +161,8 @@ fn judge(before: &Classes, here: &Classes, after: &Classes, wanted: Wanted) -> u
     let atom = Classes::atom;
     let dot = |c: &Classes| c.dot;
     let last_atom = last!(atom, 1);
+    let other = |c: &Classes| c.other;
+    let last_word = last_atom | last!(other, 1);
 
     // Names: the last label has two letters or more. Numbers: three dots with a few digits between. `0000.5e00.5301`.
     let mut dots = next!(|c: &Classes| c.letter, 1) & next!(|c: &Classes| c.letter, 2);
@@ -166,6 +172,7 @@ fn judge(before: &Classes, here: &Classes, after: &Classes, wanted: Wanted) -> u
     dots |= (hop & (hop >> 2 | hop >> 3 | hop >> 4)) as u64;
     dots |= next!(dot, 5) & next!(alnum, 1) & next!(alnum, 2) & next!(alnum, 3) & next!(alnum, 4);
     dots |= next!(|c: &Classes| c.closer, 1) | !last_atom;
+    dots |= next!(other, 1) | next!(other, 2);
     if wanted.names {
         dots |= next!(atom, 1);
     }
@@ -200,12 +207,12 @@ fn judge(before: &Classes, here: &Classes, after: &Classes, wanted: Wanted) -> u
             & next!(base64, 6);
     }
 
-    let after_word = last_atom | last!(|c: &Classes| c.space | c.colon | c.dot, 1);
+    let after_word = last_word | last!(|c: &Classes| c.space | c.colon | c.dot, 1);
     found |= here.opener & after_word & !next!(digit, 1);
     found |= here.backslash & (after_word | last!(|c: &Classes| c.percent, 1));
-    found |= (here.percent | here.ampersand) & last_atom;
+    found |= (here.percent | here.ampersand) & last_word;
     found |= here.star & last_atom & next!(|c: &Classes| c.star, 1);
-    found |= here.other;
+    found |= here.foreign_sign;
 
     // The first letter of a word, also after `\n`, `\x22`, `\u003c` and `%2F`.
     let backslash = |c: &Classes| c.backslash;
@@ -271,6 +278,15 @@ pub(super) fn is_meant(bytes: &[u8], at: usize) -> bool {
         ),
         b'&' => matches!(byte(at + 1), b'#' | b'p' | b'P' | b'c' | b'C' | b's' | b'S' | b'l' | b'L'),
         b'*' => matches!(back(1), b'h' | b'H'),
+        0xc2 => byte(at + 1) == 0xad,
+        0xe2 => matches!((byte(at + 1), byte(at + 2)), (0x80 | 0x81, _) | (0x88, 0x92)),
+        0xe3 => (byte(at + 1), byte(at + 2)) == (0x80, 0x82),
+        0xef => match byte(at + 1) {
+            0xb9 => matches!(byte(at + 2), 0x92 | 0xab),
+            0xbc => matches!(byte(at + 2), 0x8e | 0x8f | 0x9a | 0xa0),
+            0xbd => byte(at + 2) == 0xa1,
+            next => next == 0xbb,
+        },
         _ => true,
     }
 }

@@ -113,7 +113,7 @@ struct Body {
 impl Scanner<'_> {
     /// A URL whose scheme starts with, or is the end of, an atom.
     pub(super) fn url(&mut self, start: usize, end: usize) -> Option<usize> {
-        if start < self.urls_from || !self.may_be_scheme(end) {
+        if start < self.urls_from || !self.may_be_scheme(start, end) {
             return None;
         }
         let opening = self.opening(start, end)?;
@@ -180,13 +180,19 @@ impl Scanner<'_> {
     }
 
     /// Whether the last letter of an atom and the sign after it are those of a scheme: few are.
-    fn may_be_scheme(&self, end: usize) -> bool {
+    fn may_be_scheme(&self, start: usize, end: usize) -> bool {
         let last = self.bytes[end - 1];
-        match self.bytes.get(end) {
+        let signs = match self.bytes.get(end) {
             None | Some(b' ' | b'.' | b'@' | b'"' | b'\'' | b'`' | b'|' | b'^') => false,
-            Some(b'*') => true,
-            _ => last >= 0x80 || SCHEME_ENDS[last as usize],
-        }
+            // `h**p` is two atoms.
+            Some(b'*') => return true,
+            Some(b'\\') => matches!(self.bytes.get(end + 1), Some(b'[' | b'(')),
+            Some(b':') if self.bytes.get(end + 1) == Some(&b'\\') => {
+                matches!(self.bytes.get(end + 2), Some(b'\\' | b'/' | b'[' | b'('))
+            }
+            _ => true,
+        };
+        signs && end - start > 1 && (last >= 0x80 || SCHEME_ENDS[last as usize])
     }
 
     /// The scheme, where it starts and ends, and whether it is disarmed.
@@ -458,8 +464,24 @@ impl Scanner<'_> {
         Body { end: at, host: opening.body, disarmed: false }
     }
 
+    /// Takes `[3]` off the end: the number of a footnote, unless the URL has a query, where it would be an index.
+    fn trim_footnote(&self, opening: &Opening, body: &mut Body, clean: &mut String) {
+        let raw = &self.bytes[opening.body..body.end];
+        if raw.last() != Some(&b']') {
+            return;
+        }
+        let digits = raw.iter().rev().skip(1).take(4).take_while(|b| b.is_ascii_digit()).count();
+        let len = digits + 2;
+        let is_note = (1..=3).contains(&digits) && raw.len() > len && raw[raw.len() - len] == b'[';
+        if is_note && !clean.contains('?') && clean.as_bytes().ends_with(&raw[raw.len() - len..]) {
+            clean.truncate(clean.len() - len);
+            body.end -= len;
+        }
+    }
+
     /// Takes the punctuation of the sentence off the end.
     fn trim(&self, opening: &Opening, body: &mut Body, clean: &mut String) {
+        self.trim_footnote(opening, body, clean);
         let emphasis = opening.start > 0 && self.bytes[opening.start - 1] == b'_';
         while body.end > opening.body {
             work::add(1);

@@ -84,8 +84,7 @@ impl Scanner<'_> {
                 self.bytes[at..end].iter().position(|b| matches!(b, b'-' | b'_')).map_or(end, |n| at + n);
             let part = &self.bytes[at..part_end];
             if let Some(kind) = hash::kind_of_length(part.len())
-                && part.iter().all(u8::is_ascii_hexdigit)
-                && is_random(part)
+                && is_random_hex(part)
             {
                 let kind = if kind == IocType::Md5 { self.named_md5(at) } else { kind };
                 self.push(kind, self.text[at..part_end].to_ascii_lowercase(), at, part_end, false);
@@ -97,9 +96,9 @@ impl Scanner<'_> {
     /// MD5, unless the word just before says `imphash` or `ja3`.
     fn named_md5(&self, start: usize) -> IocType {
         let mut end = start;
-        let is_gap = |b: u8| b.is_ascii_whitespace() || b"\"':=|([`*,".contains(&b);
+        let is_gap = |b: u8| b.is_ascii_whitespace() || b"\"':=|()[`*,".contains(&b);
         let mut gap = 0;
-        while end > 0 && gap < 6 && is_gap(self.bytes[end - 1]) {
+        while end > 0 && gap < 8 && is_gap(self.bytes[end - 1]) {
             (end, gap) = (end - 1, gap + 1);
         }
         let letters =
@@ -212,17 +211,30 @@ impl Scanner<'_> {
     }
 }
 
-/// Whether hex digits look drawn at random: decimal numbers, fillers and structures in hex (Windows SIDs, UTF-16) do
-/// not. Of random digests fewer than one in a million is refused.
-fn is_random(digits: &[u8]) -> bool {
-    let mut counts = [0usize; 16];
-    for digit in digits {
-        // The low four bits of a decimal digit are its value, those of `a` and `A` are 1.
-        let letter = usize::from(*digit > b'9') * 9;
-        counts[(usize::from(digit & 15) + letter) & 15] += 1;
+/// The value of each hex digit; 16 for what is none.
+const HEX: [u8; 256] = {
+    let mut table = [16; 256];
+    let mut value = 0;
+    while value < 16 {
+        table[b"0123456789abcdef"[value] as usize] = value as u8;
+        table[b"0123456789ABCDEF"[value] as usize] = value as u8;
+        value += 1;
     }
-    let most = counts.iter().max().copied().unwrap_or_default();
-    counts[10..].iter().any(|n| *n > 0) && most * 5 < digits.len() * 2
+    table
+};
+
+/// Whether all are hex digits and look drawn at random: decimal numbers, fillers and structures in hex (Windows SIDs, UTF-16) do
+/// not. Of random digests fewer than one in a million is refused.
+fn is_random_hex(digits: &[u8]) -> bool {
+    // Two rows: the counter of one digit is not waited for by the next.
+    let mut counts = [[0u8; 32]; 2];
+    for pair in digits.chunks_exact(2) {
+        counts[0][usize::from(HEX[pair[0] as usize] & 31)] += 1;
+        counts[1][usize::from(HEX[pair[1] as usize] & 31)] += 1;
+    }
+    let of = |value: usize| usize::from(counts[0][value]) + usize::from(counts[1][value]);
+    let most = (0..16).map(of).max().unwrap_or_default();
+    of(16) == 0 && (10..16).any(|value| of(value) > 0) && most * 5 < digits.len() * 2
 }
 
 /// Upper case, lower case and a digit: what thirty random base58 characters nearly always have.

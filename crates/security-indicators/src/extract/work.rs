@@ -69,6 +69,17 @@ mod tests {
         ("margins", "7777777777777777777777777777777777777777777777777777777777777777/\n"),
         ("wallets", "1aB2cD3eF4gH5jK6mN7pQ8rS9tU"),
         ("blanks", "a [ . ] "),
+        ("mail of others", "ü@ü."),
+        ("names of others", "ß.de "),
+        ("fullwidth names", "ａ．"),
+        ("Chinese and names", "访问a.com。"),
+        ("Thai", "ที่"),
+        ("marks", "e\u{301}."),
+        ("emoji and dots", "\u{1f992}."),
+        ("sentences without blanks", "a[.]com.The "),
+        ("versions", "1.2.3.4, "),
+        ("footnotes", "http://a.com/b[1]"),
+        ("punycode", "xn--a."),
     ];
 
     #[test]

@@ -112,6 +112,15 @@ struct Section {
     entries: u64,
 }
 
+/// A look into a section: the hash, and the bucket in which it belongs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probe {
+    hash: u64,
+    at: u64,
+    section: usize,
+    match_type: MatchType,
+}
+
 /// An index file, checked and ready to be asked. `B` is whatever holds the bytes: a mapping, a vector.
 pub struct IndexFile<B> {
     bytes: B,
@@ -246,16 +255,37 @@ impl<B: AsRef<[u8]>> IndexFile<B> {
     }
 
     fn push(&self, number: usize, key: &[u8], match_type: MatchType, hits: &mut Hits) {
-        let Some(section) = self.sections.get(number).filter(|section| section.entries > 0) else { return };
+        if let Some(probe) = self.probe(number, key, match_type) {
+            self.answer(&probe, hits);
+        }
+    }
+
+    /// Where a key would stand; `None` when nothing of its section is listed.
+    #[inline]
+    pub(super) fn probe(&self, number: usize, key: &[u8], match_type: MatchType) -> Option<Probe> {
+        let section = self.sections.get(number).filter(|section| section.entries > 0)?;
         let hash = table::hash(self.key, key);
-        let mut at = table::home(hash, section.homes);
+        Some(Probe { hash, at: table::home(hash, section.homes), section: number, match_type })
+    }
+
+    /// A byte of the bucket that a probe begins with, which brings it near.
+    #[inline]
+    pub(super) fn touch(&self, probe: &Probe) -> u8 {
+        let start = self.sections.get(probe.section).map_or(0, |section| section.start);
+        self.bytes.as_ref().get(start + probe.at as usize * BUCKET).copied().unwrap_or_default()
+    }
+
+    /// Adds the rows of a probe.
+    pub(super) fn answer(&self, probe: &Probe, hits: &mut Hits) {
+        let Some(section) = self.sections.get(probe.section) else { return };
+        let mut at = probe.at;
         loop {
-            let bucket = self.bucket(section, at).filter(|bucket| bucket.is_whole(number as u64, at));
+            let bucket = self.bucket(section, at).filter(|bucket| bucket.is_whole(probe.section as u64, at));
             let Some(bucket) = bucket else {
                 self.damaged.store(true, Ordering::Relaxed);
                 return;
             };
-            if bucket.find(hash, |row| hits.push(Hit { row, match_type })) {
+            if bucket.find(probe.hash, |row| hits.push(Hit { row, match_type: probe.match_type })) {
                 return;
             }
             at += 1;
@@ -272,6 +302,8 @@ impl<B: AsRef<[u8]>> IndexFile<B> {
 }
 
 impl<B: AsRef<[u8]>> Listing for IndexFile<B> {
+    type Sink = Hits;
+
     fn lists(&self, kind: IocType) -> bool {
         self.sections.get(kind as usize).is_some_and(|section| section.entries > 0)
     }

@@ -1,12 +1,17 @@
 //! An index file and what changed since it was made.
 
 use hashbrown::HashSet;
+use smallvec::SmallVec;
 
 use super::{
     Hits, IndexFile, MatchIndex, MatchType,
+    probes::{Probes, Probing},
     walk::{self, Levels, Listing},
 };
-use crate::{Indicator, IocType};
+use crate::{Checked, Indicator, IocType};
+
+/// Values whose buckets are asked for at once.
+const TOGETHER: usize = 32;
 
 /// A look-up met a part of the index file that is not as it was written. The answer is unknown: the index is to be
 /// filled from the store again.
@@ -66,16 +71,68 @@ impl<B: AsRef<[u8]>> LayeredIndex<B> {
     /// # Errors
     /// [`IndexDamaged`]: the file's bytes are not those that were written.
     pub fn matches(&self, checked: &Indicator) -> Result<Hits, IndexDamaged> {
-        let hits = match &self.file {
-            None => walk::matches(&self.added, checked),
+        let (kind, value) = (checked.kind(), checked.value());
+        let Some(file) = &self.file else { return Ok(self.added.matches(checked)) };
+        let mut hits = Hits::new();
+        if self.changed() == 0 {
             // Most of the time nothing changed since the file was made.
-            Some(file) if self.added.is_empty() && self.removed.is_empty() => walk::matches(file, checked),
-            Some(file) => walk::matches(&Both { file, index: self }, checked),
-        };
-        match &self.file {
-            Some(file) if file.is_damaged() => Err(IndexDamaged),
-            _ => Ok(hits),
+            let mut probes = Probes::default();
+            walk::matches(&Probing { file }, kind, value, &mut probes);
+            probes.touch(file);
+            probes.answer(file, 0..probes.len(), &mut hits);
+        } else {
+            walk::matches(&Both { file, index: self }, kind, value, &mut hits);
         }
+        if file.is_damaged() { Err(IndexDamaged) } else { Ok(hits) }
+    }
+
+    /// [`LayeredIndex::matches`] for many values: `met` hears of those that are met, by their place, in their order.
+    /// The memory that several of them need is asked for at once, so it is waited for once.
+    ///
+    /// # Errors
+    /// As [`LayeredIndex::matches`]; what `met` heard before counts for nothing then.
+    pub fn matches_each(
+        &self,
+        checked: &[Checked<'_>],
+        mut met: impl FnMut(usize, Hits),
+    ) -> Result<(), IndexDamaged> {
+        let Some(file) = &self.file else {
+            for (at, one) in checked.iter().enumerate() {
+                let hits = self.added.matches_value(one.kind(), one.value());
+                if !hits.is_empty() {
+                    met(at, hits);
+                }
+            }
+            return Ok(());
+        };
+        let mut probes = Probes::default();
+        let mut ends: SmallVec<[usize; TOGETHER]> = SmallVec::new();
+        for (number, some) in checked.chunks(TOGETHER).enumerate() {
+            probes.clear();
+            ends.clear();
+            for one in some {
+                walk::matches(&Probing { file }, one.kind(), one.value(), &mut probes);
+                ends.push(probes.len());
+            }
+            probes.touch(file);
+            let mut from = 0;
+            for (at, (one, end)) in some.iter().zip(&ends).enumerate() {
+                let mut hits = Hits::new();
+                probes.answer(file, from..*end, &mut hits);
+                from = *end;
+                let is_new =
+                    !self.added.is_empty() && !self.added.matches_value(one.kind(), one.value()).is_empty();
+                if is_new || (!hits.is_empty() && !self.removed.is_empty()) {
+                    // In the order of the steps, whichever layer has it.
+                    hits.clear();
+                    walk::matches(&Both { file, index: self }, one.kind(), one.value(), &mut hits);
+                }
+                if !hits.is_empty() {
+                    met(number * TOGETHER + at, hits);
+                }
+            }
+        }
+        if file.is_damaged() { Err(IndexDamaged) } else { Ok(()) }
     }
 
     /// How many rows are listed.
@@ -122,6 +179,8 @@ impl<B: AsRef<[u8]>> Both<'_, B> {
 }
 
 impl<B: AsRef<[u8]>> Listing for Both<'_, B> {
+    type Sink = Hits;
+
     fn lists(&self, kind: IocType) -> bool {
         self.file.lists(kind) || self.index.added.lists(kind)
     }

@@ -70,7 +70,14 @@ impl MatchIndex {
     /// The listed rows a value meets: exact ones first, then the nearest (longest prefix, closest parent domain,
     /// deepest URL), a URL's own kind before its host.
     pub fn matches(&self, checked: &Indicator) -> Hits {
-        walk::matches(self, checked)
+        self.matches_value(checked.kind(), checked.value())
+    }
+
+    /// [`MatchIndex::matches`] of a kind and its canonical value.
+    pub(super) fn matches_value(&self, kind: IocType, value: &str) -> Hits {
+        let mut hits = Hits::new();
+        walk::matches(self, kind, value, &mut hits);
+        hits
     }
 
     /// How many rows are listed.
@@ -85,6 +92,8 @@ impl MatchIndex {
 }
 
 impl Listing for MatchIndex {
+    type Sink = Hits;
+
     fn lists(&self, kind: IocType) -> bool {
         self.texts.get(kind as usize).is_some_and(|map| !map.is_empty())
     }

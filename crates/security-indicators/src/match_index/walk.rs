@@ -3,14 +3,16 @@
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use super::{Hits, LONE, MatchType, Place, host_address};
-use crate::{Indicator, IocType, url};
+use super::{LONE, MatchType, Place, host_address};
+use crate::{IocType, indicator::host_of, url};
 
 /// A URL is looked for below listed ones at this many boundaries from its start; a longer path is hostile.
 pub(super) const URL_BOUNDARIES: usize = 64;
 
 /// What can be probed. Each probe adds the rows listed under exactly that key.
 pub(super) trait Listing {
+    /// What probes are told to: hits, or the probes themselves to be made together.
+    type Sink;
     /// Whether any value of a kind that is compared as text is listed.
     fn lists(&self, kind: IocType) -> bool;
     /// The longest URL ever listed: nothing longer is worth a probe.
@@ -18,17 +20,31 @@ pub(super) trait Listing {
     /// The lengths of listed networks that may lie around an address or network of this key.
     fn levels_v4(&self, key: u32) -> Levels;
     fn levels_v6(&self, key: u128) -> Levels;
-    fn push_text(&self, kind: IocType, value: &str, match_type: MatchType, hits: &mut Hits);
-    fn push_v4(&self, level: u8, key: u32, match_type: MatchType, hits: &mut Hits);
-    fn push_v6(&self, level: u8, key: u128, match_type: MatchType, hits: &mut Hits);
+    fn push_text(&self, kind: IocType, value: &str, match_type: MatchType, hits: &mut Self::Sink);
+    fn push_v4(&self, level: u8, key: u32, match_type: MatchType, hits: &mut Self::Sink);
+    fn push_v6(&self, level: u8, key: u128, match_type: MatchType, hits: &mut Self::Sink);
 
     /// Adds what is listed at a level (`same`) and what lies around it (`inside`), the nearest first.
-    fn push_networks_v4(&self, level: u8, key: u32, same: MatchType, inside: MatchType, hits: &mut Hits) {
+    fn push_networks_v4(
+        &self,
+        level: u8,
+        key: u32,
+        same: MatchType,
+        inside: MatchType,
+        hits: &mut Self::Sink,
+    ) {
         each_level(self.levels_v4(key), level, key, same, inside, |level, key, how| {
             self.push_v4(level, key, how, hits)
         });
     }
-    fn push_networks_v6(&self, level: u8, key: u128, same: MatchType, inside: MatchType, hits: &mut Hits) {
+    fn push_networks_v6(
+        &self,
+        level: u8,
+        key: u128,
+        same: MatchType,
+        inside: MatchType,
+        hits: &mut Self::Sink,
+    ) {
         each_level(self.levels_v6(key), level, key, same, inside, |level, key, how| {
             self.push_v6(level, key, how, hits)
         });
@@ -37,32 +53,30 @@ pub(super) trait Listing {
 
 /// The rows that a value meets: exact ones first, then the nearest (longest prefix, closest parent domain, deepest
 /// URL), a URL's own kind before its host.
-pub(super) fn matches(listing: &impl Listing, checked: &Indicator) -> Hits {
-    let mut hits = Hits::new();
-    match Place::of(checked) {
+pub(super) fn matches<L: Listing>(listing: &L, kind: IocType, value: &str, hits: &mut L::Sink) {
+    match Place::of_canonical(kind, value) {
         Place::V4(level, key) => {
-            listing.push_networks_v4(level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
+            listing.push_networks_v4(level, key, MatchType::Exact, MatchType::Cidr, hits)
         }
         Place::V6(level, key) => {
-            listing.push_networks_v6(level, key, MatchType::Exact, MatchType::Cidr, &mut hits)
+            listing.push_networks_v6(level, key, MatchType::Exact, MatchType::Cidr, hits)
         }
         Place::Text(kind, value) => {
-            listing.push_text(kind, value, MatchType::Exact, &mut hits);
+            listing.push_text(kind, value, MatchType::Exact, hits);
             match kind {
-                IocType::Domain => push_parents(listing, value, MatchType::Subdomain, &mut hits),
+                IocType::Domain => push_parents(listing, value, MatchType::Subdomain, hits),
                 IocType::Url => {
-                    push_url_prefixes(listing, value, &mut hits);
-                    push_host(listing, checked, &mut hits);
+                    push_url_prefixes(listing, value, hits);
+                    push_host(listing, kind, value, hits);
                 }
-                IocType::Email | IocType::IpPort => push_host(listing, checked, &mut hits),
+                IocType::Email | IocType::IpPort => push_host(listing, kind, value, hits),
                 _ => {}
             }
         }
     }
-    hits
 }
 
-fn push_parents(listing: &impl Listing, host: &str, match_type: MatchType, hits: &mut Hits) {
+fn push_parents<L: Listing>(listing: &L, host: &str, match_type: MatchType, hits: &mut L::Sink) {
     if !listing.lists(IocType::Domain) {
         return;
     }
@@ -74,8 +88,8 @@ fn push_parents(listing: &impl Listing, host: &str, match_type: MatchType, hits:
     }
 }
 
-fn push_host(listing: &impl Listing, checked: &Indicator, hits: &mut Hits) {
-    let Some(host) = checked.host() else { return };
+fn push_host<L: Listing>(listing: &L, kind: IocType, value: &str, hits: &mut L::Sink) {
+    let Some(host) = host_of(kind, value) else { return };
     match host_address(host).map(IpNet::from) {
         Some(IpNet::V4(v4)) => {
             listing.push_networks_v4(LONE, v4.addr().to_bits(), MatchType::Host, MatchType::Host, hits)
@@ -90,7 +104,7 @@ fn push_host(listing: &impl Listing, checked: &Indicator, hits: &mut Hits) {
     }
 }
 
-fn push_url_prefixes(listing: &impl Listing, value: &str, hits: &mut Hits) {
+fn push_url_prefixes<L: Listing>(listing: &L, value: &str, hits: &mut L::Sink) {
     if !listing.lists(IocType::Url) {
         return;
     }

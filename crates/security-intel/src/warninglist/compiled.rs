@@ -1,6 +1,10 @@
 //! Any number of warninglists, compiled: each entry once, and what a value meets found without looking at the lists.
 
-use std::{borrow::Cow, fmt, hash::BuildHasher};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    hash::BuildHasher,
+};
 
 use aho_corasick::AhoCorasick;
 use foldhash::fast::RandomState;
@@ -65,15 +69,17 @@ impl Default for WarningLists {
 }
 
 impl WarningLists {
-    /// Compiles lists; their order is that of the warnings.
+    /// Compiles lists; their order is that of the warnings. Each may be made when it is asked for and is dropped when its
+    /// entries are taken over, so that not all of them have to be in memory beside what becomes of them.
     /// # Errors
     /// [`IntelError::Warninglist`] for an entry that is none of its list's type, and for expressions that cannot be
     /// compiled; [`IntelError::TooLarge`] for more than 65,535 lists or four GiB of entries.
-    pub fn compile<'l>(lists: impl IntoIterator<Item = &'l WarningList>) -> Result<Self, IntelError> {
+    pub fn compile<L: Borrow<WarningList>>(lists: impl IntoIterator<Item = L>) -> Result<Self, IntelError> {
         let mut all = Self::default();
         let (mut v4, mut v6, mut substrings, mut expressions) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for list in lists {
+            let list = list.borrow();
             let number = u16::try_from(all.lists.len()).ok().filter(|number| *number < u16::MAX);
             let number = number.ok_or(too_large("the number of warninglists", usize::from(u16::MAX)))?;
             let name = &list.info.name;
@@ -89,7 +95,7 @@ impl WarningLists {
                     WarningKind::Substring => {
                         let text = all.add_text(entry, number)?;
                         all.substring_entries.push(text);
-                        substrings.push(entry.as_str());
+                        substrings.push(entry.clone());
                     }
                     WarningKind::Regex => {
                         let expression = pattern::translated(entry).map_err(|error| refused(name, &error))?;

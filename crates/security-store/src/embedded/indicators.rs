@@ -1,16 +1,16 @@
 //! Indicators: one row a value, full-text over what is said of it, and a feed of changes.
 
-use rusqlite::{
-    CachedStatement, Connection, Transaction, params, params_from_iter,
-    types::{Value, ValueRef},
-};
+use rusqlite::{CachedStatement, Connection, Transaction, params, params_from_iter, types::Value};
 use security_core::{Domain, Revision, StoreFault};
 use security_indicators::{Indicator, IocType};
 use security_intel::{
     IndicatorChange, IndicatorStore, IocFilter, IocRecord, NewIoc, Row, SourceRemoval, Upserted,
 };
 
-use super::{EmbeddedStore, full_text, indicator_batch, indicator_record, labels, pool::Done, walk, whole};
+use super::{
+    EmbeddedStore, full_text, indicator_batch, indicator_record, key_runs, labels, pool::Done,
+    text_due::TextState, walk, whole,
+};
 use crate::fault::Trouble;
 
 /// Records read in one go by [`IndicatorStore::each_indicator`].
@@ -74,18 +74,19 @@ impl IndicatorStore for EmbeddedStore {
     }
 
     fn indicator(&self, indicator: &Indicator) -> Result<Option<IocRecord>, StoreFault> {
-        self.indicators.read(|connection| {
-            let key = IocRecord::key_of(indicator.kind(), indicator.value());
-            let known = find(&mut connection.prepare_cached(BY_KEY)?, indicator, key)?;
-            Ok(known.and_then(|known| known.record))
-        })
+        self.indicators.read(|connection| Ok(find(connection, indicator)?.and_then(|known| known.record)))
     }
 
-    fn indicators_at(&self, rows: &[Row]) -> Result<Vec<IocRecord>, StoreFault> {
-        self.indicators.read_one_state(|connection| records_at(connection, rows))
+    fn indicators_at(&self, rows: &[Row]) -> Result<Vec<(Row, IocRecord)>, StoreFault> {
+        // A single statement sees one state by itself.
+        match rows {
+            [_] => self.indicators.read(|connection| places_at(connection, rows)),
+            _ => self.indicators.read_one_state(|connection| places_at(connection, rows)),
+        }
     }
 
     fn find_indicators(&self, filter: &IocFilter, limit: usize) -> Result<Vec<IocRecord>, StoreFault> {
+        self.make_text_for(filter)?;
         self.indicators.read_one_state(|connection| {
             let Some(mut conditions) = Conditions::of(filter, connection)? else { return Ok(Vec::new()) };
             conditions.values.push(Value::from(whole(limit)));
@@ -108,12 +109,14 @@ impl IndicatorStore for EmbeddedStore {
         filter: &IocFilter,
         each: &mut dyn FnMut(IocRecord) -> bool,
     ) -> Result<(), StoreFault> {
+        self.make_text_for(filter)?;
         let conditions = self.indicators.read(|connection| Conditions::of(filter, connection))?;
         let Some(Conditions { sql, values }) = conditions else { return Ok(()) };
         walk::newest_first(&self.indicators, &places(&sql), &values, TOGETHER, records_at, each)
     }
 
     fn each_indicator(&self, filter: &IocFilter, each: &mut dyn FnMut(IocRecord)) -> Result<(), StoreFault> {
+        self.make_text_for(filter)?;
         let conditions = self.indicators.read(|connection| Conditions::of(filter, connection))?;
         let Some(conditions) = conditions else { return Ok(()) };
         let sql = format!(
@@ -146,13 +149,12 @@ impl IndicatorStore for EmbeddedStore {
 
     fn remove_indicator(&self, indicator: &Indicator) -> Result<bool, StoreFault> {
         self.indicators.write(Some(Domain::Indicators), |transaction| {
-            let key = IocRecord::key_of(indicator.kind(), indicator.value());
-            let known = find(&mut transaction.prepare_cached(BY_KEY)?, indicator, key)?;
+            let known = find(transaction, indicator)?;
             let Some(Known { row, record: Some(record), .. }) = known else {
                 return Ok(Done::Unchanged(false));
             };
             let revision = revision(transaction)?.0 + 1;
-            transaction.execute("DELETE FROM ioc_text WHERE rowid = ?1", [row])?;
+            TextState::before(transaction, false)?.forget(transaction, row)?;
             for source in &record.sources {
                 transaction
                     .prepare_cached("DELETE FROM source WHERE source = ?1 AND row = ?2")?
@@ -210,12 +212,11 @@ impl Conditions {
         if let Some(value) = &filter.value {
             // A look-up for each kind, instead of a look at every row; one parameter for all of them.
             let kinds = filter.kind.as_ref().map_or(IocType::ALL, std::slice::from_ref);
-            let keys = kinds.iter().map(|kind| hex(half(&IocRecord::key_of(*kind, value))));
-            let keys = serde_json::to_string(&keys.collect::<Vec<_>>())?;
-            all.and(
-                "row IN (SELECT row FROM ioc_key WHERE key IN (SELECT unhex(value) FROM json_each(?)))",
-                keys,
-            );
+            let mut rows = Vec::new();
+            for kind in kinds {
+                rows.extend(key_runs::rows_of(connection, &IocRecord::key_of(*kind, value))?);
+            }
+            all.and("row IN (SELECT value FROM json_each(?))", serde_json::to_string(&rows)?);
             all.and("value = ?", value.clone());
         }
         for (table, wanted) in [("source", &filter.source), ("tag", &filter.tag)] {
@@ -261,30 +262,21 @@ fn places(conditions: &str) -> String {
     )
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+fn records_at(connection: &Connection, rows: &[Row]) -> Result<Vec<IocRecord>, Trouble> {
+    Ok(places_at(connection, rows)?.into_iter().map(|(_, record)| record).collect())
 }
 
-fn records_at(connection: &Connection, rows: &[Row]) -> Result<Vec<IocRecord>, Trouble> {
+fn places_at(connection: &Connection, rows: &[Row]) -> Result<Vec<(Row, IocRecord)>, Trouble> {
     let mut statement =
         connection.prepare_cached("SELECT kind, value, record FROM ioc WHERE row = ?1 AND removed = 0")?;
     let mut found = Vec::with_capacity(rows.len());
-    for row in rows {
-        let mut rows = statement.query([row])?;
+    for place in rows {
+        let mut rows = statement.query([place])?;
         if let Some(row) = rows.next()? {
-            found.push(indicator_record::read(row, 0)?);
+            found.push((*place, indicator_record::read(row, 0)?));
         }
     }
     Ok(found)
-}
-
-/// What is stored of a value, by the first half of its key; two values may share it.
-pub(super) const BY_KEY: &str = "SELECT ioc.row, ioc.revision, ioc.kind, ioc.value, ioc.record
-    FROM ioc_key CROSS JOIN ioc ON ioc.row = ioc_key.row WHERE ioc_key.key = ?1";
-
-/// The part of a value's key that finds it.
-pub(super) fn half(key: &[u8; 16]) -> &[u8] {
-    &key[..8]
 }
 
 /// The row of a value; without a record when the value was removed.
@@ -294,25 +286,32 @@ pub(super) struct Known {
     pub(super) record: Option<IocRecord>,
 }
 
-/// Looks a value up with [`BY_KEY`].
-pub(super) fn find(
-    by_key: &mut CachedStatement<'_>,
-    indicator: &Indicator,
-    key: [u8; 16],
-) -> Result<Option<Known>, Trouble> {
-    let mut rows = by_key.query([half(&key)])?;
-    while let Some(row) = rows.next()? {
-        let is =
-            |column, text: &str| -> rusqlite::Result<bool> { Ok(row.get_ref(column)?.as_str()? == text) };
-        if is(3, indicator.value())? && is(2, indicator.kind().as_str())? {
-            let record = match row.get_ref(4)? {
-                ValueRef::Null => None,
-                _ => Some(indicator_record::read(row, 2)?),
-            };
-            return Ok(Some(Known { row: row.get(0)?, revision: row.get(1)?, record }));
+fn find(connection: &Connection, indicator: &Indicator) -> Result<Option<Known>, Trouble> {
+    let key = IocRecord::key_of(indicator.kind(), indicator.value());
+    let mut at = connection.prepare_cached(AT)?;
+    for row in key_runs::rows_of(connection, &key)? {
+        if let Some(known) = known_at(&mut at, row, indicator)? {
+            return Ok(Some(known));
         }
     }
     Ok(None)
+}
+
+pub(super) const AT: &str = "SELECT revision, kind, value, record FROM ioc WHERE row = ?1";
+
+/// What is stored in a row that may be a value's, by [`AT`].
+pub(super) fn known_at(
+    at: &mut CachedStatement<'_>,
+    row: Row,
+    indicator: &Indicator,
+) -> Result<Option<Known>, Trouble> {
+    let mut rows = at.query([row])?;
+    let Some(found) = rows.next()? else { return Ok(None) };
+    let is = |column, text: &str| -> rusqlite::Result<bool> { Ok(found.get_ref(column)?.as_str()? == text) };
+    if !is(2, indicator.value())? || !is(1, indicator.kind().as_str())? {
+        return Ok(None);
+    }
+    Ok(Some(Known { row, revision: found.get(0)?, record: indicator_record::read_any(found, 1)? }))
 }
 
 pub(super) fn revision(connection: &Connection) -> rusqlite::Result<Revision> {
@@ -380,7 +379,7 @@ mod tests {
         assert!(by_time.starts_with("SEARCH ioc USING COVERING INDEX ioc_by_last_seen"), "{by_time}");
         assert!(!by_time.contains("TEMP B-TREE"), "{by_time}");
         let by_value = plan(&IocFilter { value: Some("192.0.2.1".to_owned()), ..IocFilter::default() });
-        assert!(by_value.contains("SEARCH ioc_key USING PRIMARY KEY (key=?)"), "{by_value}");
+        assert!(by_value.contains("SEARCH ioc USING INTEGER PRIMARY KEY (rowid=?)"), "{by_value}");
         let by_kind = plan(&IocFilter { kind: Some(IocType::Ip), ..IocFilter::default() });
         assert!(by_kind.starts_with("SEARCH ioc USING COVERING INDEX ioc_by_kind"), "{by_kind}");
         assert!(!by_kind.contains("TEMP B-TREE"), "{by_kind}");

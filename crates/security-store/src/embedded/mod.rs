@@ -11,6 +11,7 @@ mod indicator_record;
 mod indicators;
 mod intel;
 mod key_bulk;
+mod key_runs;
 mod key_table;
 mod labels;
 mod match_file;
@@ -18,6 +19,7 @@ mod pool;
 mod schema;
 mod secrets;
 mod source_removal;
+mod text_due;
 mod walk;
 
 use std::{fmt, fs, path::Path, path::PathBuf, sync::Arc, time::Duration};

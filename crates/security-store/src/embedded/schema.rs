@@ -152,6 +152,14 @@ pub(super) static INDICATORS: Schema = Schema {
             FROM ioc WHERE removed = 0 AND json_valid(record) ORDER BY key;
         INSERT INTO ioc_text (ioc_text, rank) VALUES ('deletemerge', 40);
     ",
+        // Keys of many at a time in sorted runs, and full text that is made when it is asked for.
+        "
+        CREATE TABLE key_run (run INTEGER PRIMARY KEY, keys INTEGER NOT NULL) STRICT;
+        CREATE TABLE key_page (id INTEGER PRIMARY KEY, entries BLOB NOT NULL) STRICT;
+        CREATE TABLE text_state (one INTEGER PRIMARY KEY CHECK (one = 1), made INTEGER NOT NULL) STRICT;
+        INSERT INTO text_state SELECT 1, coalesce(max(row), 0) FROM ioc;
+        CREATE TABLE text_due (row INTEGER PRIMARY KEY) STRICT;
+    ",
     ],
 };
 

@@ -42,18 +42,18 @@ pub struct KeyCheck {
 }
 
 /// What the look-up of a presented key found.
-pub(super) struct Judged<'p, T> {
+pub(super) struct Judged<'p> {
     pub(super) at: Timestamp,
     pub(super) reason: KeyReason,
     pub(super) note: UseNote,
     pub(super) of_document: bool,
     /// The id that the token names, for the log.
     pub(super) named: Option<Cow<'p, str>>,
-    pub(super) key: Option<Seen<T>>,
+    pub(super) key: Option<Seen>,
     pub(super) retry_after: Option<u64>,
 }
 
-impl<T> Judged<'_, T> {
+impl Judged<'_> {
     /// Whether it is a key that nobody has a reason to use.
     pub(super) fn is_canary(&self) -> bool {
         self.key.as_ref().is_some_and(|key| key.canary.is_some())
@@ -75,12 +75,10 @@ impl<T> Judged<'_, T> {
 }
 
 /// A key whose secret was right.
-pub(super) struct Seen<T> {
+pub(super) struct Seen {
     pub(super) rate_limit: Option<KeyRate>,
     /// Its name, where any use raises an alert.
     canary: Option<String>,
-    /// What the caller wants of it.
-    pub(super) wanted: T,
 }
 
 /// The answer to "may this key do this?" as it was found, for faces that make something of their own of it.
@@ -90,8 +88,8 @@ pub struct KeyAnswer<'p> {
     pub valid: bool,
     /// Why not, or `ok`.
     pub reason: KeyReason,
-    /// The key's id and what is told of it; `None` unless the secret was right, and for the document's key.
-    pub key: Option<(Cow<'p, str>, KeyDescription)>,
+    /// The key's id; `None` unless the secret was right, and for the document's key.
+    pub key_id: Option<Cow<'p, str>>,
     /// Seconds until a limited key may try again.
     pub retry_after: Option<u64>,
     /// The request that the usage record bears.
@@ -102,7 +100,7 @@ pub struct KeyAnswer<'p> {
 impl KeyAnswer<'_> {
     /// Whether it is the document's `API_KEY`, which may do everything.
     pub fn is_document(&self) -> bool {
-        self.valid && self.key.is_none()
+        self.valid && self.key_id.is_none()
     }
 }
 
@@ -113,7 +111,7 @@ impl Engine {
     /// When the store cannot be read: nothing is accepted then.
     pub fn verify_api_key(&self, presented: &[u8], context: UsageContext) -> Result<bool> {
         let client = context.client_address();
-        let judged = self.judge_api_key(presented, &[], client, false, |_| Some(()))?;
+        let judged = self.judge_api_key(presented, &[], client, false, &mut |_| Some(()))?;
         self.record_check(&judged, client, context);
         level(judged.at, judged.reason, judged.named.is_some());
         Ok(judged.reason == KeyReason::Ok)
@@ -130,28 +128,30 @@ impl Engine {
         scopes: &[String],
         context: UsageContext,
     ) -> Result<KeyCheck> {
-        let answer = self.answer_api_key(presented, scopes, context)?;
-        let scopes = match &answer.key {
-            Some((_, key)) => key.scopes().map(str::to_owned).collect(),
+        let mut told = KeyDescription::default();
+        let answer = self.answer_api_key(presented, scopes, context, &mut told)?;
+        let scopes = match &answer.key_id {
+            Some(_) => told.scopes().map(str::to_owned).collect(),
             None if answer.is_document() => vec!["*".to_owned()],
             None => Vec::new(),
         };
-        let key = answer.key.as_ref().map(|(_, key)| key);
+        let is_told = answer.key_id.is_some();
         Ok(KeyCheck {
             valid: answer.valid,
             reason: answer.reason,
-            name: key.map(|key| key.name().to_owned()),
-            owner: key.and_then(KeyDescription::owner).map(str::to_owned),
+            name: is_told.then(|| told.name().to_owned()),
+            owner: told.owner().map(str::to_owned),
             scopes,
-            expires_at: key.and_then(|key| key.expires_at),
+            expires_at: told.expires_at,
             retry_after: answer.retry_after,
             request_id: answer.request_id.into_text(),
             has_own_limit: answer.has_own_limit,
-            key_id: answer.key.map(|(id, _)| id.into_owned()),
+            key_id: answer.key_id.map(Cow::into_owned),
         })
     }
 
-    /// As [`Engine::check_api_key`], with an answer that is cheap to make.
+    /// As [`Engine::check_api_key`], with an answer that is cheap to make. What is told of the key is in `told`: of none
+    /// where the answer has no id.
     /// # Errors
     /// When the store cannot be read: nothing is accepted then.
     pub fn answer_api_key<'p>(
@@ -159,17 +159,23 @@ impl Engine {
         presented: &'p [u8],
         scopes: &[String],
         context: UsageContext,
+        told: &mut KeyDescription,
     ) -> Result<KeyAnswer<'p>> {
         let client = context.client_address();
-        let judged = self.judge_api_key(presented, scopes, client, true, KeyDescription::of)?;
+        let mut wanted = |key: &KeyFacts<'_>| told.describe(key);
+        let judged = self.judge_api_key(presented, scopes, client, true, &mut wanted);
+        if !judged.as_ref().is_ok_and(|judged| judged.key.is_some() && judged.named.is_some()) {
+            told.clear();
+        }
+        let judged = judged?;
         let request_id = self.record_check(&judged, client, context);
         let (at, is_named) = (judged.at, judged.named.is_some());
         let has_own_limit = judged.key.as_ref().is_some_and(|key| key.rate_limit.is_some());
-        let key = judged.key.and_then(|key| Some((judged.named?, key.wanted)));
+        let key_id = judged.named.filter(|_| judged.key.is_some());
         let answer = KeyAnswer {
             valid: judged.reason == KeyReason::Ok,
             reason: judged.reason,
-            key,
+            key_id,
             retry_after: judged.retry_after,
             request_id,
             has_own_limit,
@@ -178,16 +184,16 @@ impl Engine {
         Ok(answer)
     }
 
-    /// Judges what was presented; `wanted` says what is wanted of a key whose secret is right, `words` whether that is more
-    /// than its terms.
-    pub(super) fn judge_api_key<'p, T>(
+    /// Judges what was presented; `wanted` takes what is wanted of the key, also where its secret turns out to be wrong,
+    /// `words` says whether that is more than its terms.
+    pub(super) fn judge_api_key<'p>(
         &self,
         presented: &'p [u8],
         scopes: &[String],
         client: Option<IpAddr>,
         words: bool,
-        wanted: impl Fn(&KeyFacts<'_>) -> Option<T>,
-    ) -> Result<Judged<'p, T>> {
+        wanted: &mut impl FnMut(&KeyFacts<'_>) -> Option<()>,
+    ) -> Result<Judged<'p>> {
         self.follow_credentials()?;
         let now = world::now();
         let mut judged = Judged {
@@ -211,12 +217,13 @@ impl Engine {
         };
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let asked = Question { now, scopes: &scopes, client, words };
-        let seen = |key: KeyFacts<'_>| {
+        let mut seen = |key: KeyFacts<'_>| {
             let canary = match key.canary {
-                true => Some(key.texts()?.0.to_owned()),
+                true => Some(String::from_utf8_lossy(key.texts()?.0).into_owned()),
                 false => None,
             };
-            Some(Seen { rate_limit: key.rate_limit, canary, wanted: wanted(&key)? })
+            wanted(&key)?;
+            Some(Seen { rate_limit: key.rate_limit, canary })
         };
         // What the token's key is counted by.
         let mut counted = 0;
@@ -227,14 +234,14 @@ impl Engine {
                 self.words.bring_near(counted);
                 digest()
             };
-            let (verdict, key) = self.judge_issued(token.id(), digest, asked, &seen)?;
+            let (verdict, key) = self.judge_issued(token.id(), digest, asked, &mut seen)?;
             let is_ours = verdict.reason != KeyReason::Unknown || verdict.superseded;
             let found = if is_ours || document.is_accepted() || documents.routes.is_empty() {
                 Presented::Nobodys
             } else {
                 // Another store of ours may have issued it, before it was imported here.
                 let digest = self.pepper.digest(presented);
-                self.judge_imported(&documents.routes, presented, &digest, asked, &seen)?
+                self.judge_imported(&documents.routes, presented, &digest, asked, &mut seen)?
             };
             match found {
                 Presented::Nobodys => Presented::Known(Cow::Borrowed(token.id()), verdict, key),
@@ -247,7 +254,7 @@ impl Engine {
                 Presented::Nobodys
             } else {
                 judged.reason = KeyReason::Unknown;
-                self.judge_imported(&documents.routes, presented, &digest, asked, &seen)?
+                self.judge_imported(&documents.routes, presented, &digest, asked, &mut seen)?
             }
         };
         let (id, verdict, key) = match found {
@@ -284,9 +291,9 @@ impl Engine {
         Ok(judged)
     }
 
-    pub(super) fn record_check<T>(
+    pub(super) fn record_check(
         &self,
-        judged: &Judged<'_, T>,
+        judged: &Judged<'_>,
         client: Option<IpAddr>,
         mut context: UsageContext,
     ) -> RequestId {

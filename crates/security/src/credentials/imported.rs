@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     io::{self, BufRead, Read},
     net::IpAddr,
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, atomic::Ordering},
 };
 
 use security_core::{StoreFault, Timestamp};
@@ -97,8 +97,7 @@ pub(super) enum Presented<'p, T> {
 impl Engine {
     /// Whether checking a key may take tens of milliseconds: some imported keys have a slow hash until their first use.
     pub fn may_hash_slowly(&self) -> bool {
-        let is_slow = |route: &ForeignRoute| matches!(route, ForeignRoute::Prefix(_));
-        self.credentials.documents.load().routes.iter().any(is_slow)
+        self.credentials.may_hash_slowly.load(Ordering::Relaxed)
     }
 
     /// Judges a key that has not our shape, as [`Engine::judge_issued`] does the others.
@@ -108,7 +107,7 @@ impl Engine {
         presented: &[u8],
         digest: &Digest,
         asked: Question<'_>,
-        seen: &impl Fn(KeyFacts<'_>) -> Option<T>,
+        seen: &mut impl FnMut(KeyFacts<'_>) -> Option<T>,
     ) -> Result<Presented<'static, T>> {
         let texts = &self.credentials.imported;
         if let Some((id, judged_by)) = texts.find(digest) {

@@ -81,9 +81,13 @@ impl MappedKeys {
         self.layout.table(self.map.bytes())
     }
 
-    /// Begins to bring near what a look-up of an id will read.
-    fn bring_near(&self, id: &str) {
-        bring_near(self.table().likely(id));
+    /// Begins to bring near what a look-up of an id will read; the key's own words, if they are wanted.
+    fn bring_near(&self, id: &str, words: bool) {
+        let (slots, own) = self.table().likely(id);
+        bring_near(slots);
+        if words {
+            bring_near(own);
+        }
     }
 }
 
@@ -137,7 +141,7 @@ impl Engine {
         id: &str,
         digest: impl FnOnce() -> Digest,
         asked: Question<'_>,
-        seen: &impl Fn(KeyFacts<'_>) -> Option<T>,
+        seen: &mut impl FnMut(KeyFacts<'_>) -> Option<T>,
     ) -> Result<(KeyVerdict, Option<T>)> {
         let Question { now, scopes, client, words } = asked;
         let unknown = |digest: &Digest| (IssuedKey::judge_unknown(digest), None);
@@ -148,7 +152,7 @@ impl Engine {
             let keys = self.credentials.keys.read().unwrap_or_else(PoisonError::into_inner);
             let table = keys.table.as_deref();
             if let Some(table) = table {
-                table.bring_near(id);
+                table.bring_near(id, words);
             }
             // Both are asked whatever the first one says: time must not tell where a key is, or whether it is at all.
             let near = keys.delta.near(id);

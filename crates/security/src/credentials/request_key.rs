@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use security_credentials::{KeyDescription, KeyReason, RequestUse};
+use security_credentials::{KeyDescription, KeyFacts, KeyReason, RequestUse};
 
 use super::{UsageContext, check::level};
 use crate::{Engine, Result};
@@ -71,7 +71,9 @@ impl Engine {
         presented: &[u8],
         request: &RequestFacts<'_>,
     ) -> Result<RequestKey> {
-        let judged = self.judge_api_key(presented, &[], request.client, true, KeyDescription::of)?;
+        let mut told = KeyDescription::default();
+        let mut wanted = |key: &KeyFacts<'_>| told.describe(key);
+        let judged = self.judge_api_key(presented, &[], request.client, true, &mut wanted)?;
         if judged.is_canary() {
             self.record_check(&judged, request.client, request.as_context());
         } else {
@@ -86,7 +88,8 @@ impl Engine {
         }
         let (at, reason, is_named) = (judged.at, judged.reason, judged.named.is_some());
         let has_own_limit = judged.key.as_ref().is_some_and(|key| key.rate_limit.is_some());
-        let key = judged.key.and_then(|key| Some((judged.named?.into_owned(), key.wanted)));
+        // What is told of a key whose secret was wrong stays here.
+        let key = judged.key.and(judged.named).map(|id| (id.into_owned(), told));
         let answer = RequestKey { reason, key, retry_after: judged.retry_after, has_own_limit };
         level(at, reason, is_named);
         Ok(answer)

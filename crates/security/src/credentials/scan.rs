@@ -230,9 +230,9 @@ impl<'s> Scan<'s> {
         self.engine.follow_credentials()?;
         let digest = || self.engine.pepper.digest(token.expose());
         let asked = Question { now: world::now(), scopes: &[], client: None, words: true };
-        let named =
-            |key: KeyFacts<'_>| key.texts().map(|(name, owner)| (name.to_owned(), owner.map(str::to_owned)));
-        let (verdict, key) = self.engine.judge_issued(token.id(), digest, asked, &named)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let mut named = |key: KeyFacts<'_>| key.texts().map(|(name, owner)| (text(name), owner.map(text)));
+        let (verdict, key) = self.engine.judge_issued(token.id(), digest, asked, &mut named)?;
         let known = match key {
             Some(key) => Some(key),
             None => self.name_of(token.id())?,

@@ -1,10 +1,11 @@
 //! Many values against the list at once.
 
-use std::num::NonZero;
+use std::{collections::HashMap, num::NonZero};
 
-use security_indicators::{Hits, Indicator, IocType};
+use security_indicators::{Checked, Hits, IocType};
+use security_intel::{IndicatorStore as _, Row};
 
-use super::{IocCheck, indicator};
+use super::{IocCheck, ListedIoc, indicator};
 use crate::{Engine, Result};
 
 /// Values looked up while the index is held: it is not kept from following the store for long.
@@ -42,67 +43,80 @@ impl Engine {
     pub fn matched_iocs<V: AsRef<str> + Sync>(&self, ioc_type: &str, values: &[V]) -> Result<Vec<Met>> {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = cores.min(values.len() / WORTH_A_THREAD).max(1);
-        let met = match threads {
-            1 => self.met(ioc_type, values)?,
-            _ => {
-                let portion = values.len().div_ceil(threads);
-                let looked = std::thread::scope(|scope| {
-                    let started: Vec<_> = values
-                        .chunks(portion)
-                        .map(|some| scope.spawn(move || self.met(ioc_type, some)))
-                        .collect();
-                    let ended = started.into_iter().map(|thread| match thread.join() {
-                        Ok(met) => met,
-                        Err(panic) => std::panic::resume_unwind(panic),
-                    });
-                    ended.collect::<Vec<_>>()
-                });
-                let mut all = Vec::new();
-                for (number, met) in looked.into_iter().enumerate() {
-                    all.extend(
-                        met?.into_iter().map(|(index, met, hits)| (number * portion + index, met, hits)),
-                    );
-                }
-                all
-            }
-        };
-        let mut confirmed = Vec::with_capacity(met.len());
-        for (index, indicator, hits) in met {
-            let check = IocCheck::of(&indicator, self.confirmed(&indicator, hits)?);
-            if check.matched {
-                confirmed.push(Met { index, check });
-            }
+        if threads == 1 {
+            return self.met(ioc_type, values);
         }
-        Ok(confirmed)
+        let portion = values.len().div_ceil(threads);
+        let looked = std::thread::scope(|scope| {
+            let started: Vec<_> =
+                values.chunks(portion).map(|some| scope.spawn(move || self.met(ioc_type, some))).collect();
+            let ended = started.into_iter().map(|thread| match thread.join() {
+                Ok(met) => met,
+                Err(panic) => std::panic::resume_unwind(panic),
+            });
+            ended.collect::<Vec<_>>()
+        });
+        let mut all = Vec::new();
+        for (number, met) in looked.into_iter().enumerate() {
+            all.extend(met?.into_iter().map(|met| Met { index: number * portion + met.index, ..met }));
+        }
+        Ok(all)
     }
 
-    /// The values that the index knows, by their place.
-    fn met<V: AsRef<str>>(&self, ioc_type: &str, values: &[V]) -> Result<Vec<(usize, Indicator, Hits)>> {
+    fn met<V: AsRef<str>>(&self, ioc_type: &str, values: &[V]) -> Result<Vec<Met>> {
         let kind = ioc_type.parse::<IocType>().ok();
         let mut met = Vec::new();
-        let mut some = Vec::with_capacity(values.len().min(TOGETHER));
+        let mut some: Vec<Checked<'_>> = Vec::with_capacity(values.len().min(TOGETHER));
         for (number, values) in values.chunks(TOGETHER).enumerate() {
             some.clear();
             for value in values {
                 // The type's name is read once; what is wrong with it or with a value is said by the one parser.
                 let value = value.as_ref();
-                some.push(match kind.and_then(|kind| Indicator::parse(kind, value).ok()) {
-                    Some(indicator) => indicator,
-                    None => indicator(ioc_type, value)?,
+                some.push(match kind.and_then(|kind| Checked::parse(kind, value).ok()) {
+                    Some(checked) => checked,
+                    None => indicator(ioc_type, value)?.into(),
                 });
             }
             let hits = self.with_index(|index| {
                 let mut hits = Vec::new();
-                for (at, indicator) in some.iter().enumerate() {
-                    let found = index.matches(indicator)?;
-                    if !found.is_empty() {
-                        hits.push((at, found));
-                    }
-                }
+                index.matches_each(&some, |at, found| hits.push((at, found)))?;
                 Ok(hits)
             })?;
-            met.extend(hits.into_iter().map(|(at, hits)| (number * TOGETHER + at, some[at].clone(), hits)));
+            let rows = hits.iter().flat_map(|(_, hits): &(usize, Hits)| hits.iter().map(|hit| hit.row));
+            let listed = self.listed_at(rows.collect())?;
+            for (at, hits) in hits {
+                let indicator = some[at].to_indicator();
+                let found = hits.into_iter().filter_map(|hit| {
+                    let listed =
+                        listed.get(&hit.row).filter(|one| hit.is_true(&indicator, one.indicator()))?;
+                    Some((listed.clone(), hit.match_type))
+                });
+                let check = IocCheck::of(&indicator, found.collect());
+                if check.matched {
+                    met.push(Met { index: number * TOGETHER + at, check });
+                }
+            }
         }
         Ok(met)
+    }
+
+    /// The records in these rows, those that are kept and those that the store has. They are read in the order of their
+    /// rows, all from one state, and not kept: there may be very many.
+    fn listed_at(&self, mut rows: Vec<Row>) -> Result<HashMap<Row, ListedIoc>> {
+        rows.sort_unstable();
+        rows.dedup();
+        let mut listed = HashMap::with_capacity(rows.len());
+        rows.retain(|row| match self.indicators.records.find(*row) {
+            Ok(kept) => {
+                listed.insert(*row, kept);
+                false
+            }
+            Err(_) => true,
+        });
+        if !rows.is_empty() {
+            let read = self.files.store.indicators_at(&rows)?;
+            listed.extend(read.into_iter().filter_map(|(row, record)| Some((row, ListedIoc::new(record)?))));
+        }
+        Ok(listed)
     }
 }

@@ -4,14 +4,14 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, Write},
     str::FromStr,
-    sync::mpsc::sync_channel,
+    sync::mpsc::{channel, sync_channel},
 };
 
 use security_core::{Coded as _, StoreFault};
 use security_indicators::IocType;
 use security_intel::{
     ExportFormat, Exported, FeedFormat, FeedOptions, FeedReader, IndicatorStore, IntelError, IocFilter,
-    IocRecord, NewIoc, Rejected, SourceRemoval, export,
+    IocRecord, NewIoc, Rejected, SourceRemoval, Upserted, export,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -19,8 +19,12 @@ use serde_json::json;
 use super::{confidence, name};
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
-/// Words stored in one transaction.
-const BATCH: usize = 10_000;
+/// Words stored in one transaction: at first, so that there is progress soon, and later, so that what every batch
+/// costs is shared by many. Twice so many are in memory, one batch being read while another one is written.
+const FIRST_BATCH: usize = 10_000;
+const BATCH: usize = 50_000;
+/// Records that a source's word is taken off in one transaction.
+const REMOVED_TOGETHER: usize = 10_000;
 /// Rejected entries that a report lists; all are counted.
 const LISTED_REJECTIONS: usize = 100;
 /// The most indicators of one feed; beyond it a file is no feed any more.
@@ -113,7 +117,7 @@ impl ExportFilter {
 }
 
 impl Engine {
-    /// Imports a feed. Batches of 10,000 are durable one by one; `progress` hears of each. The audit trail has every
+    /// Imports a feed. Batches of 10,000, later of 50,000, are durable one by one; `progress` hears of each. The audit trail has every
     /// import that began, with `complete` false where it broke off.
     /// # Errors
     /// [`Error::Invalid`] for a document that is malformed as a whole, with its place, and for the first rejected
@@ -168,7 +172,8 @@ impl Engine {
         taken.map_err(|error| after(report.added + report.merged, error)).map(|()| report)
     }
 
-    /// Stores what a feed gives; `report` has what was done, also when it breaks off.
+    /// Stores what a feed gives; `report` has what was done, also when it breaks off. A thread of its own stores one
+    /// batch while this one reads the next.
     fn take_feed(
         &self,
         file_name: &str,
@@ -177,38 +182,36 @@ impl Engine {
         report: &mut ImportReport,
         progress: &mut dyn FnMut(ImportProgress),
     ) -> Result<()> {
-        let mut batch: Vec<NewIoc> = Vec::with_capacity(BATCH);
-        loop {
-            let entry = feed.next();
-            let ended = entry.is_none();
-            match entry {
-                Some(Ok(word)) => batch.push(word),
-                Some(Err(Rejected { line, text, reason })) => {
-                    if !skip_bad {
-                        let problem = format!("{file_name} line {line}: `{text}`: {reason}");
-                        return Err(Error::invalid("path_or_file", problem));
-                    }
-                    report.rejected += 1;
-                    if report.rejections.len() < LISTED_REJECTIONS {
-                        report.rejections.push(Rejection { line, text, reason });
+        std::thread::scope(|scope| {
+            let (hand_over, batches) = sync_channel::<(Vec<NewIoc>, usize)>(0);
+            let (tell, stored) = channel();
+            scope.spawn(move || {
+                for (batch, rejected) in batches {
+                    let stored = self.files.store.upsert_indicators(&batch);
+                    let failed = stored.is_err();
+                    // Whoever no longer listens has broken off, and hands nothing over any more.
+                    drop(tell.send(stored.map(|stored| (stored, rejected))));
+                    if failed {
+                        break;
                     }
                 }
-                None => {}
-            }
-            if batch.len() >= BATCH || (ended && !batch.is_empty()) {
-                let stored = self.files.store.upsert_indicators(&batch)?;
+            });
+            let mut count = |report: &mut ImportReport, stored: StoredBatch| -> Result<()> {
+                let (stored, rejected) = stored?;
                 report.added += stored.added;
                 report.merged += stored.merged;
-                batch.clear();
-                progress(ImportProgress {
-                    imported: report.added + report.merged,
-                    rejected: report.rejected,
-                });
-            }
-            if ended {
-                break;
-            }
-        }
+                progress(ImportProgress { imported: report.added + report.merged, rejected });
+                Ok(())
+            };
+            let read = read_feed(file_name, &mut feed, skip_bad, report, &mut |report, batch| {
+                // A writer that failed receives nothing; what it met is told below.
+                let on = hand_over.send((batch, report.rejected)).is_ok();
+                stored.try_iter().try_for_each(|stored| count(report, stored)).map(|()| on)
+            });
+            drop(hand_over);
+            let written = stored.iter().try_for_each(|stored| count(report, stored));
+            written.and(read)
+        })?;
         report.left_out = feed.finish().map_err(|error| refused(file_name, &error))?.left_out;
         Ok(())
     }
@@ -226,7 +229,7 @@ impl Engine {
         let source = name("source", source)?;
         let mut done = SourceRemoval::default();
         let taken = loop {
-            match self.files.store.remove_source(&source, BATCH) {
+            match self.files.store.remove_source(&source, REMOVED_TOGETHER) {
                 Ok(none) if none == SourceRemoval::default() => break Ok(()),
                 Ok(some) => {
                     done.removed += some.removed;
@@ -291,6 +294,47 @@ impl Engine {
             Ok(written)
         })
     }
+}
+
+/// What became of a batch, and how many entries were rejected before its end.
+type StoredBatch = std::result::Result<(Upserted, usize), StoreFault>;
+
+/// Reads a feed to its end and gives its words in batches to `store`, which says whether to go on.
+fn read_feed(
+    file_name: &str,
+    feed: &mut FeedReader<'_>,
+    skip_bad: bool,
+    report: &mut ImportReport,
+    store: &mut dyn FnMut(&mut ImportReport, Vec<NewIoc>) -> Result<bool>,
+) -> Result<()> {
+    let mut most = FIRST_BATCH;
+    let mut batch: Vec<NewIoc> = Vec::with_capacity(most);
+    for entry in feed {
+        match entry {
+            Ok(word) => batch.push(word),
+            Err(Rejected { line, text, reason }) => {
+                if !skip_bad {
+                    let problem = format!("{file_name} line {line}: `{text}`: {reason}");
+                    return Err(Error::invalid("path_or_file", problem));
+                }
+                report.rejected += 1;
+                if report.rejections.len() < LISTED_REJECTIONS {
+                    report.rejections.push(Rejection { line, text, reason });
+                }
+            }
+        }
+        if batch.len() >= most {
+            most = (2 * most).min(BATCH);
+            let full = std::mem::replace(&mut batch, Vec::with_capacity(most));
+            if !store(report, full)? {
+                return Ok(());
+            }
+        }
+    }
+    if !batch.is_empty() {
+        store(report, batch)?;
+    }
+    Ok(())
 }
 
 fn least(confidence: i64) -> Result<u8> {

@@ -91,19 +91,23 @@ impl WarningCache {
 
     fn load(&self) -> Result<()> {
         let _turn = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lists = Vec::new();
         // One that somebody put there by hand and that is none must not keep the others from being used.
         let left_out = |error: &dyn std::fmt::Display| tracing::warn!(%error, "warninglist left out");
-        for document in self.folder.list()? {
-            match WarningList::from_json(&document.bytes) {
-                Ok(list) => lists.push(list),
-                Err(error) => left_out(&format!("{}: {error}", document.path.display())),
-            }
-        }
-        let compiled = WarningLists::compile(&lists).or_else(|_| {
-            lists.retain(|list| WarningLists::compile([list]).inspect_err(|error| left_out(error)).is_ok());
-            WarningLists::compile(&lists)
-        });
+        // One after the other: all of them parsed take more memory than what they are compiled to.
+        let compiled = |each_alone: bool| {
+            let lists = self.folder.list()?.into_iter().filter_map(|document| {
+                let list = WarningList::from_json(&document.bytes);
+                list.inspect_err(|error| left_out(&format!("{}: {error}", document.path.display()))).ok()
+            });
+            let sound = lists.filter(|list| {
+                !each_alone || WarningLists::compile([list]).inspect_err(|error| left_out(error)).is_ok()
+            });
+            Ok::<_, Error>(WarningLists::compile(sound))
+        };
+        let compiled = match compiled(false)? {
+            Ok(compiled) => Ok(compiled),
+            Err(_) => compiled(true)?,
+        };
         let compiled = compiled.map_err(|error| Error::invalid("warninglists", error))?;
         self.loaded.store(Arc::new(compiled));
         Ok(())
@@ -187,7 +191,7 @@ impl Engine {
 }
 
 /// Says what becomes of indicators; by default nothing but that they are given.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Judge {
     warned: Warned,
     lists: Option<Arc<WarningLists>>,

@@ -95,6 +95,7 @@ pub(crate) fn wanted(types: Option<&[String]>) -> Result<ExtractOptions> {
 }
 
 /// What to look for in texts, and what of it is given.
+#[derive(Clone)]
 pub struct Finder {
     pub(super) options: ExtractOptions,
     pub(super) judge: Judge,

@@ -3,7 +3,11 @@
 //! Few finds wait at once, so that they stay in the processor's caches, and an interpreter is held only while its objects
 //! are made.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    num::NonZero,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use security_indicators::{ExtractOptions, Indicator, extract_within, safe_cut};
 
@@ -30,6 +34,52 @@ impl Finder {
         let seen = self.options.dedupe.then(HashSet::new);
         Search { finder: self, text, piece: PIECE, searched: 0, given: 0, seen }
     }
+}
+
+/// Texts that a thread takes at a time.
+const TOGETHER: usize = 16;
+
+impl Finder {
+    /// The indicators in each of many texts, on all cores: for each text what [`Finder::find`] gives.
+    pub fn find_many<T: AsRef<str> + Sync>(&self, texts: &[T]) -> Vec<Vec<FoundIoc>> {
+        let portions: Vec<&[T]> = texts.chunks(TOGETHER).collect();
+        let find = |texts: &&[T]| texts.iter().map(|text| self.find(text.as_ref())).collect::<Vec<_>>();
+        on_all_cores(&portions, find).into_iter().flatten().collect()
+    }
+}
+
+/// Does something with each item, on all cores; the results are in the items' order. A thread that is done with one item
+/// takes the next, so that a large one holds up nobody.
+pub fn on_all_cores<I: Sync, R: Send>(items: &[I], work: impl Fn(&I) -> R + Sync) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            match items.get(index) {
+                Some(item) => done.push((index, work(item))),
+                None => return done,
+            }
+        }
+    };
+    let mut results = if items.len() < 2 || cores == 1 {
+        take()
+    } else {
+        std::thread::scope(|scope| {
+            let started: Vec<_> = (1..cores.min(items.len())).map(|_| scope.spawn(take)).collect();
+            let mut results = take();
+            for thread in started {
+                match thread.join() {
+                    Ok(done) => results.extend(done),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            results
+        })
+    };
+    results.sort_unstable_by_key(|(index, _)| *index);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 impl Search<'_, '_> {
@@ -106,6 +156,19 @@ mod tests {
             "https://evil.example.com/a-",
             "version 1.2.3.4",
         ])
+    }
+
+    #[test]
+    fn many_texts_are_each_found_as_alone() {
+        let texts: Vec<String> = (0..200)
+            .map(|n| format!("{} 192.0.2.{n} and c{n}[.]example[.]com ", "log ".repeat(n * 7 % 90)))
+            .collect();
+        for limit in [None, Some(1), Some(0)] {
+            let finder = Finder::new(None, true, limit).unwrap();
+            let each: Vec<_> = texts.iter().map(|text| finder.find(text)).collect();
+            assert_eq!(finder.find_many(&texts), each);
+        }
+        assert!(Finder::new(None, false, None).unwrap().find_many::<&str>(&[]).is_empty());
     }
 
     proptest! {
