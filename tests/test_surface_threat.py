@@ -73,7 +73,9 @@ class Texts(unittest.TestCase):
         unique = security.extract_iocs(text, dedupe=True)
         self.assertEqual(len(unique), len(lines) + 250)
         self.assertEqual(security.extract_iocs(text, limit=50_001), found[:50_001])
-        found[0]["value"], found[0]["more"] = "changed", True
+        found[0]["value"] = "changed"
+        of_ours: dict[str, Any] = found[0]  # type: ignore[assignment]
+        of_ours["more"] = True
         self.assertNotIn("more", found[2])
         self.assertEqual(list(found[1]), ["type", "value", "original", "context", "start", "end", "defanged"])
 
