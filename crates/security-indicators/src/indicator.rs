@@ -48,10 +48,9 @@ impl Indicator {
             matches!(kind, IocType::FileName | IocType::FilePath | IocType::RegistryKey | IocType::Ssdeep);
         let armed = if verbatim { Cow::Borrowed(trimmed) } else { refang(trimmed) };
         let kind = if kind == IocType::Ip && armed.contains('/') { IocType::Cidr } else { kind };
-        match canonical(kind, armed.trim()) {
-            Ok(value) => Ok(Self { kind, value: value.into() }),
-            Err(reason) => Err(invalid(reason)),
-        }
+        let value = canonical(kind, armed.trim()).map_err(invalid)?;
+        let value = if kind == IocType::Url { settled(value).map_err(invalid)? } else { value };
+        Ok(Self { kind, value: value.into() })
     }
 
     /// Parses a value under a kind's name or alias in any case; `hash`, `file_hash`, `filehash` and `digest` choose
@@ -192,6 +191,18 @@ impl From<IpAddr> for Indicator {
     }
 }
 
+/// A canonical URL that is the same when it is read once more: a blank that got encoded may leave signs behind that disarm
+/// (`a [.b` is `a%20[.b` then).
+fn settled(mut url: String) -> Result<String, &'static str> {
+    for _ in 0..4 {
+        match refang(&url) {
+            Cow::Owned(armed) if armed != url => url = url::canonical(armed.trim())?,
+            _ => return Ok(url),
+        }
+    }
+    Err("what disarms it goes on and on")
+}
+
 /// The canonical form of a refanged text of a kind, or what is wrong with it.
 pub(crate) fn canonical(kind: IocType, text: &str) -> Result<String, &'static str> {
     match kind {
@@ -310,6 +321,21 @@ mod tests {
             (IocType::Url, "http://evil.example.com/a"),
         ] {
             assert_eq!(at_a_look(kind, text), Some(Cow::Borrowed(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_the_same_when_it_is_read_again() {
+        for text in [
+            "hxxp://evil [.] ezample [.zample [.zmeone@example.com",
+            "http://a [.b@evil.example/",
+            "http://a (dot b@evil.example/ [.x",
+            "hxxp://a[.]b [dot] c@evil[.]example/x [.y",
+            "http://evil.example/[.]a[.[.b",
+        ] {
+            if let Ok(once) = Indicator::parse(IocType::Url, text) {
+                assert_eq!(Indicator::parse(IocType::Url, once.value()).unwrap(), once, "{text}");
+            }
         }
     }
 
