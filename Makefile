@@ -103,6 +103,7 @@ audit:
 soak:
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security-store --test processes
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security --test secret_kills
+	SECURITY_KILLS=1000 $(CARGO) test --locked -p security --test key_kills
 	SECURITY_INDEX_KILLS=200 $(CARGO) test --locked -p security --test match_index_kills
 
 ## make fuzz    mutated texts for every parser, FUZZ_SECONDS (600) for each of eight targets, two at a time
