@@ -53,6 +53,7 @@ pub(crate) const SCHEMES: &[&str] = &[
     "davs",
     "dav",
     "nntp",
+    "file",
     "imap",
     "smtp",
     "pop3",

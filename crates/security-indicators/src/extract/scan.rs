@@ -315,7 +315,8 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Passes an escape whose letters would be taken for the start of a word: `\n`, `\u003c`, `\x22`, `%2F`.
+    /// Passes an escape whose letters would be taken for the start of a word: `\n`, `\fB`, `\u003c`, `\x22`,
+    /// `%2F`.
     fn skip_escape(&self, start: usize) -> usize {
         let hex = |from: usize, count: usize| {
             self.bytes.get(from..from + count).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -324,6 +325,15 @@ impl<'t> Scanner<'t> {
         let skip = match (before, self.bytes[start]) {
             (Some(b'%'), _) if hex(start, 2) => 2,
             (Some(b'\\'), b'n' | b'r' | b't') if !self.is_share(start) => 1,
+            // Changes of the font in manual pages: `\fIname\fP`.
+            (Some(b'\\'), b'f')
+                if matches!(
+                    self.bytes.get(start + 1),
+                    Some(b'B' | b'I' | b'R' | b'P' | b'C' | b'0'..=b'9')
+                ) && self.bytes.get(start + 2).is_some_and(u8::is_ascii_alphanumeric) =>
+            {
+                2
+            }
             (Some(b'\\'), b'u') if hex(start + 1, 4) => 5,
             (Some(b'\\'), b'x') if hex(start + 1, 2) => 3,
             _ => 0,
