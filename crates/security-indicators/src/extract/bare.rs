@@ -48,12 +48,8 @@ impl Scanner<'_> {
         let folder = &rest[..rest.iter().take_while(|b| of_word(b)).count()];
         let after = rest.get(folder.len());
         if folder.is_empty() {
-            // `evil[.]example/`, `evil[.]example/?a=1`; but `a.example//b.example` and `a.example/,` are lists.
-            return match after {
-                Some(b'?' | b'#') => true,
-                None | Some(b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b'`' | b'|' | b'<') => disarmed,
-                _ => false,
-            };
+            // `evil[.]example/?a=1`; a lone slash says no more than the name.
+            return matches!(after, Some(b'?' | b'#'));
         }
         let goes_on = matches!(after, Some(b'/' | b'?' | b'#' | b'=' | b'&'));
         let letters = folder.iter().any(|b| b.is_ascii_alphabetic() || *b >= 0x80);

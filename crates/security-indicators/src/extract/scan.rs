@@ -165,6 +165,7 @@ impl<'t> Scanner<'t> {
                 at -= before.iter().rev().take(2).take_while(|b| **b == b' ').count();
             }
             b'.' => at -= before.iter().rev().take(1).filter(|b| b"\"'`|*^".contains(b)).count(),
+            b':' => at -= before.iter().rev().take(1).filter(|b| **b == b' ').count(),
             _ => {}
         }
         let run = |b: &&u8| CLASS[**b as usize] & ATOM != 0 || **b >= 0x80 || matches!(b, b'.' | b':' | b'%');
@@ -262,7 +263,7 @@ impl<'t> Scanner<'t> {
         match self.bytes.get(at) {
             None => false,
             Some(b':' | b'@') => true,
-            Some(b' ') => next(b"[({\\ "),
+            Some(b' ') => next(b"[({\\ :"),
             Some(b'"' | b'\'' | b'`' | b'|' | b'^') => next(b"."),
             Some(b']') => next(b":["),
             Some(b'*') => next(b"*."),

@@ -187,6 +187,10 @@ impl Scanner<'_> {
         if plural {
             (to, disarmed) = (to + 3, true);
         }
+        // `hxxp ://evil.example`.
+        if self.bytes.get(to) == Some(&b' ') {
+            (to, disarmed) = (to + 1, true);
+        }
         let one_slash = || {
             // `hxxp:/evil.example`: nothing but a URL is meant.
             let goes_on = self.bytes.get(to + 2).is_some_and(u8::is_ascii_alphanumeric);
@@ -210,7 +214,8 @@ impl Scanner<'_> {
     fn may_be_scheme(&self, start: usize, end: usize) -> bool {
         let last = self.bytes[end - 1];
         let signs = match self.bytes.get(end) {
-            None | Some(b' ' | b'.' | b'@' | b'"' | b'\'' | b'`' | b'|' | b'^') => false,
+            None | Some(b'.' | b'@' | b'"' | b'\'' | b'`' | b'|' | b'^') => false,
+            Some(b' ') => self.bytes[end + 1..].starts_with(b"://"),
             // `h**p` is two atoms.
             Some(b'*') => return true,
             Some(b'\\') => matches!(self.bytes.get(end + 1), Some(b'[' | b'(')),
@@ -296,6 +301,7 @@ impl Scanner<'_> {
                 b'/' | b'?' | b'#' => in_host = false,
                 b'@' => host = at + 1,
                 b'%' | b'!' | b'*' if at < user_end => {}
+                b'*' if at == host && self.bytes.get(at + 1) == Some(&b':') => {}
                 b'[' if in_host && at == host => match self.literal(at) {
                     Some(len) => {
                         clean.push_str(&self.text[at..at + len]);
