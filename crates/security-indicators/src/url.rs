@@ -53,6 +53,7 @@ pub(crate) const SCHEMES: &[&str] = &[
     "davs",
     "dav",
     "nntp",
+    "file",
     "imap",
     "smtp",
     "pop3",
@@ -117,10 +118,12 @@ pub(crate) fn found(text: &mut String) -> Result<bool, &'static str> {
         return Ok(is_public);
     }
     let (value, host) = parse(text)?;
+    // Only where a port is given: `http://*/` is a pattern as often.
+    let listens = ["://+:", "://*:"].iter().any(|sign| text.contains(sign));
     *text = value;
     Ok(match host {
         UrlHost::Address(_) => true,
-        UrlHost::Name(name) => name.contains('.'),
+        UrlHost::Name(name) => name.contains('.') || (is_wildcard(&name) && listens),
     })
 }
 
@@ -211,6 +214,9 @@ fn normalise(mut url: Url) -> Result<(String, UrlHost), &'static str> {
         Host::Ipv4(v4) => UrlHost::Address(IpAddr::V4(v4)),
         Host::Ipv6(v6) => UrlHost::Address(ip::fold(IpAddr::V6(v6))),
         // In schemes the standard does not know, a host is opaque: an address in it is still text.
+        Host::Domain(name) if is_wildcard(name) && matches!(url.scheme(), "http" | "https") => {
+            UrlHost::Name(name.to_owned())
+        }
         Host::Domain(name) => match ip::parse_address(name) {
             Ok(address) => UrlHost::Address(address),
             Err(_) => UrlHost::Name(domain::canonical_host(&decoded(name)?)?),
@@ -226,6 +232,11 @@ fn normalise(mut url: Url) -> Result<(String, UrlHost), &'static str> {
     }
     url.set_fragment(None);
     Ok((url.into(), host))
+}
+
+/// The host of a prefix that Windows' HTTP server listens below, whatever name it is asked by: `https://+:443/ews/`.
+fn is_wildcard(host: &str) -> bool {
+    matches!(host, "+" | "*")
 }
 
 /// An opaque host may be percent-encoded; names that need it are refused by the domain parser afterwards.
@@ -306,6 +317,8 @@ mod tests {
             ("evil.example.com/gate.php", "http://evil.example.com/gate.php"),
             ("192.0.2.1:8080/x", "http://192.0.2.1:8080/x"),
             ("http://intranet/x", "http://intranet/x"),
+            ("https://+:443/ews/x/", "https://+/ews/x/"),
+            ("http://*:8080/y/", "http://*:8080/y/"),
             ("http://evil.example.com/?a=1&amp;b=2", "http://evil.example.com/?a=1&b=2"),
         ] {
             assert_eq!(canonical(text).as_deref(), Ok(value));
@@ -451,6 +464,8 @@ mod tests {
             "setup.py",
             "javascript:alert(1)",
             "h.ttp://evil.example.com/",
+            "http://+a/",
+            "http://*.example.com/",
         ] {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }
