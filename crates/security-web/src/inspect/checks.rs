@@ -15,7 +15,8 @@ pub(super) fn is_tag(text: &[u8], start: usize, end: usize) -> bool {
     if text.get(end) == Some(&b'>') && !BY_THEMSELVES.contains(&&text[start..end]) {
         return false;
     }
-    text[end - 1] == b' ' || text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
+    // `<math.h>`, `<object|list>`: names of something else.
+    text[end - 1] == b' ' || text.get(end).is_none_or(|byte| !is_word(*byte) && !b"-.|,;)`".contains(byte))
 }
 
 /// A chain of `../` that climbs out rather than tidies up.
@@ -66,7 +67,7 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
 }
 
 /// What pages refer to by `../`.
-fn names_an_asset(rest: &[u8]) -> bool {
+pub(super) fn names_an_asset(rest: &[u8]) -> bool {
     const ENDS: [&[u8]; 14] = [
         b".css", b".js", b".png", b".jpg", b".jpeg", b".gif", b".svg", b".webp", b".ico", b".md", b".html",
         b".ts", b".woff2", b".mjs",
@@ -110,6 +111,32 @@ pub(super) fn is_alone(text: &[u8], start: usize, end: usize) -> bool {
     let near = text[start.saturating_sub(WINDOW)..text.len().min(end + WINDOW)].trim_ascii();
     // A chain of parents is a path wherever it stands, also with a line's end in it.
     !near.contains(&b' ') || has(near, b"../") || has(near, b".. /") || has(near, b"..\\")
+}
+
+/// Files that only servers have, as a path that is the whole value.
+pub(super) fn is_server_file(text: &[u8], start: usize, end: usize) -> bool {
+    const SHORTEST: usize = 4;
+    let is_drive = || text.get(1) == Some(&b':') && matches!(text.get(2), Some(b'/' | b'\\'));
+    let is_path = matches!(text.first(), Some(b'/' | b'\\' | b'.')) || is_drive();
+    let behind = &text[end..];
+    start >= SHORTEST
+        && is_path
+        && (behind.is_empty() || behind.starts_with(b"?") || behind.starts_with(b"%"))
+        && matches!(text[start - 1], b'/' | b'\\')
+        && start < WINDOW
+        && !text[..end].contains(&b' ')
+}
+
+/// A call with something more than a name: programs hand on what they have, and texts name a function with brackets.
+pub(super) fn is_call_with_text(text: &[u8], _start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    cursor.skip(|byte| is_word(byte) || matches!(byte, b' ' | b'.'));
+    cursor.peek() != Some(b')')
+}
+
+/// A function that is called, and not made.
+pub(super) fn is_no_definition(text: &[u8], start: usize, _end: usize) -> bool {
+    !text[..start].ends_with(b"def ") && !text[..start].ends_with(b"function ")
 }
 
 /// `..` as a segment.
@@ -189,7 +216,8 @@ pub(super) fn is_way_out(text: &[u8], start: usize, end: usize) -> bool {
 
 /// A function asked for by its name: not the mode that Python compiles a program in.
 pub(super) fn is_call_by_name(text: &[u8], start: usize, _end: usize) -> bool {
-    !has(&text[start.saturating_sub(WINDOW)..start], b"compile(")
+    let near = &text[start.saturating_sub(WINDOW)..start];
+    !has(near, b"compile(") && !has(near, b"hasattr(")
 }
 
 /// A pickle that stands there, or comes from elsewhere; programs load what they named.
@@ -229,7 +257,7 @@ const TEMPLATE_ROOTS: [&[u8]; 13] = [
 
 /// What a template does not need and an attack does.
 static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    const WORDS: [&[u8]; 45] = [
+    const WORDS: [&[u8]; 46] = [
         b"__",
         b".class",
         b"getclass",
@@ -238,6 +266,7 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         b"processbuilder",
         b"popen(",
         b"system(",
+        b"sleep(",
         b"exec(",
         b"eval(",
         b"_self",
@@ -282,10 +311,15 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         .expect("a few hundred bytes of words fit")
 });
 
-/// What a template's inside leads out by; the names of roots only where they are one: `matrix.config` is a field.
-fn leads_out(inside: &[u8]) -> bool {
+/// What a template's inside leads out by; the names of roots only where they are one: `matrix.config` is a field. Where
+/// it may well be the text of a program, empty brackets and quotation marks lead nowhere.
+fn leads_out(inside: &[u8], is_program: bool) -> bool {
+    const OF_PROGRAMS: [&[u8]; 7] = [b"''", b"\"\"", b"[].", b"().", b"`", b"constructor", b"file("];
     TEMPLATE_WORDS.find_overlapping_iter(inside).any(|hit| {
         let is_field = |prior: usize| is_word(inside[prior]) || inside[prior] == b'.';
+        if is_program && OF_PROGRAMS.contains(&&inside[hit.start()..hit.end()]) {
+            return false;
+        }
         hit.pattern().as_usize() >= TEMPLATE_ROOTS.len() || !hit.start().checked_sub(1).is_some_and(is_field)
     })
 }
@@ -295,6 +329,11 @@ pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
     if rest.first() == Some(&text[end - 1]) {
         // `{{{`: the innermost pair is the one that counts, and it is a hit of its own.
+        return false;
+    }
+    // `///@{ /**` groups, `!@(pkg-config)` runs: in files that are no templates.
+    let prior = start.checked_sub(1).map(|at| text[at]);
+    if text[start] == b'@' && (rest.first() == Some(&b' ') || matches!(prior, Some(b'!' | b'/'))) {
         return false;
     }
     let close: &[u8] = match (text[start], text[end - 1]) {
@@ -312,8 +351,23 @@ pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
         && inside.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2
         && inside.iter().any(|byte| matches!(byte, b'*' | b'+' | b'-' | b'/'));
     let is_whole = is_closed && matches!(inside, b"self" | b"debug" | b"request" | b"settings" | b"app");
-    has_math || is_whole || (is_closed || memchr::memchr(b'(', inside).is_some()) && leads_out(inside)
+    // `${…}` within a JavaScript text; `{{` that a program writes and closes elsewhere.
+    let before = &text[start.saturating_sub(2 * WINDOW)..start];
+    let is_in_text = || memchr::memchr_iter(b'`', before).count() % 2 == 1 && text.len() > SHORT_OF_PROGRAM;
+    let is_program = text[start] == b'$' && is_in_text() || !is_closed && text.len() > SHORT_OF_PROGRAM;
+    // A text that a program writes ends within.
+    let first = memchr::memchr(b'"', inside).and_then(|at| inside.get(at + 1));
+    let is_cut = text.len() > SHORT_OF_PROGRAM && first.is_some_and(|byte| b"),;".contains(byte));
+    if is_cut && !has(inside, b"__") {
+        return false;
+    }
+    has_math
+        || is_whole
+        || (is_closed || memchr::memchr(b'(', inside).is_some()) && leads_out(inside, is_program)
 }
+
+/// Shorter texts are no pieces of programs.
+const SHORT_OF_PROGRAM: usize = 48;
 
 /// `{% … %}`: with something that templates of users do not do.
 pub(super) fn is_directive(text: &[u8], _start: usize, end: usize) -> bool {
@@ -323,7 +377,7 @@ pub(super) fn is_directive(text: &[u8], _start: usize, end: usize) -> bool {
     let rest = cursor.rest();
     let inside = &rest[..memchr::memmem::find(rest, b"%}").unwrap_or(rest.len())];
     matches!(word, b"import" | b"debug" | b"from")
-        || leads_out(inside)
+        || leads_out(inside, false)
         || matches!(word, b"set" | b"print")
             && inside.iter().any(u8::is_ascii_digit)
             && inside.contains(&b'*')
@@ -372,8 +426,17 @@ pub(super) fn is_ldap(text: &[u8]) -> bool {
 }
 
 /// `axis::` of XPath with a node behind it.
-pub(super) fn is_axis(text: &[u8], _start: usize, end: usize) -> bool {
-    text.get(end).is_some_and(|byte| is_word(*byte) || *byte == b'*')
+pub(super) fn is_axis(text: &[u8], start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    if cursor.eat(b"*") || [&b"node("[..], b"text(", b"comment("].iter().any(|node| cursor.eat(node)) {
+        return true;
+    }
+    // `Child::new(one)` is a path of a program: there no step stands in front, and none behind.
+    let is_step = start.checked_sub(1).is_none_or(|at| b"/[(|=".contains(&text[at]));
+    let name = cursor.word();
+    !name.is_empty()
+        && (start.checked_sub(1).is_some_and(|at| text[at] == b'/')
+            || is_step && cursor.peek().is_none_or(|byte| b"/[=|".contains(&byte)))
 }
 
 /// `$ne` and friends where an operator stands: in brackets, in quotation marks, in front of a colon.

@@ -184,6 +184,8 @@ fn folded(rest: &[u8]) -> Option<(Code, usize)> {
             _ => None,
         },
         0xf0 if rest.get(1) == Some(&0x80) => ascii((tail(2)? << 6) | tail(3)?, 4),
+        0xf8 if rest.get(1..3) == Some(&[0x80; 2]) => ascii((tail(3)? << 6) | tail(4)?, 5),
+        0xfc if rest.get(1..4) == Some(&[0x80; 3]) => ascii((tail(4)? << 6) | tail(5)?, 6),
         _ => None,
     }
 }
@@ -200,6 +202,40 @@ fn look_alike(bytes: &[u8]) -> Option<u8> {
         [0xe5, 0x98, 0x8a] => b'\n',
         [0xe5, 0x98, 0x8d] => b'\r',
         _ => return None,
+    })
+}
+
+/// Whether a step up, `../`, came about only by decoding what nobody who writes addresses encodes: its dots, or its
+/// slash twice.
+pub(super) fn hides_steps(raw: &[u8], decoded: &[u8]) -> bool {
+    // A dot that is encoded once may be a client's zeal.
+    const TWICE: &[u8] = b"%2e";
+    const DOTS: [&[u8]; 6] = [TWICE, b"%c0%ae", b"%e0%80%ae", b"%%32%65", b"%u002e", b"%f0%80%80%ae"];
+    const MOST: usize = 4 << 10;
+    if !super::cursor::has(decoded, b"../") && !super::cursor::has(decoded, b"..\\") {
+        return false;
+    }
+    let mut text = raw[..raw.len().min(MOST)].to_ascii_lowercase();
+    if text.starts_with(b"..%25") && !super::checks::names_an_asset(decoded) {
+        return true;
+    }
+    for _ in 0..ROUNDS {
+        let Some(at) = memchr::memmem::find(&text, b"%25") else { break };
+        let mut plain = text[..at].to_vec();
+        let mut rest = &text[at..];
+        while let Some(next) = memchr::memmem::find(rest, b"%25") {
+            plain.extend_from_slice(&rest[..=next]);
+            rest = &rest[next + 3..];
+        }
+        plain.extend_from_slice(rest);
+        text = plain;
+    }
+    let is_twice = memchr::memmem::find(raw, b"%25").is_some();
+    DOTS.iter().filter(|dot| is_twice || **dot != TWICE).any(|dot| {
+        memchr::memmem::find_iter(&text, dot).any(|at| {
+            let behind = &text[at + dot.len()..];
+            behind.starts_with(b".") || behind.starts_with(dot) || text[..at].ends_with(b".")
+        })
     })
 }
 
@@ -306,6 +342,7 @@ mod tests {
             (b"\\u003cx\\x3c\\u{3c}", b"<x<<"),
             (b"%c0%ae%c0%af", b"./"),
             (b"%e0%80%ae", b"."),
+            (b"%f8%80%80%80%ae%fc%80%80%80%80%af", b"./"),
             ("＜ｘ＞".as_bytes(), b"<x>"),
             (b"100% sure & fine \\ o", b"100% sure & fine \\ o"),
             (b"a&lting=1", b"a&lting=1"),

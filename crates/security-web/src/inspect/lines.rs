@@ -76,11 +76,16 @@ fn is_text(value: &[u8]) -> bool {
     value.trim_ascii().split(|byte| *byte == b' ').nth(3).is_some()
 }
 
-/// `X-Name: value`, `Remote-Addr: value`.
+/// `X-Name: value`, `Remote-Addr: value`; not the trailer of a commit, nor a word of a text.
 fn is_header(line: &[u8]) -> bool {
     let Some(colon) = line.iter().take(48).position(|byte| *byte == b':') else { return false };
     let name = &line[..colon];
-    name.contains(&b'-') && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    let value = line[colon + 1..].trim_ascii();
+    name.contains(&b'-')
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+        && !name.ends_with(b"-by")
+        && value.first().is_some_and(|byte| !b"`[".contains(byte))
+        && !is_text(value)
 }
 
 /// `GET / HTTP/1.1`

@@ -102,6 +102,10 @@ fn without_harmless(value: &[u8]) -> Cow<'_, [u8]> {
             }
         }
     }
+    for at in memchr::memchr_iter(b'=', value).filter(|at| script::calls_own(&value[at + 1..])) {
+        let name = value[..at].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        masked.to_mut()[at - name..at].fill(b'z');
+    }
     // A comment that hides nothing; conditional ones do.
     let mut from = 0;
     while let Some(start) = memchr::memmem::find(&value[from..], b"<!--").map(|at| from + at + 4) {
