@@ -244,7 +244,10 @@ fn a_damaged_bucket_is_told_by_whoever_meets_it() {
 fn urls_of_listed_sites_are_found_and_the_filter_is_no_entry() {
     let listed: Vec<_> = (0..20_000i64)
         .map(|n| (of(&format!("url:http://host{}.example.com/a/{n}", n / 4)), n))
-        .chain([(of("url:http://u@user.example.com/a"), 20_000), (of("url:tcp://plain.example.com:4444"), 20_001)])
+        .chain([
+            (of("url:http://u@user.example.com/a"), 20_000),
+            (of("url:tcp://plain.example.com:4444"), 20_001),
+        ])
         .collect();
     let bytes = file_of(&listed, 1 << 16);
     assert_eq!(bytes, file_of(&listed, 1 << 28), "however it was sorted");
@@ -258,7 +261,9 @@ fn urls_of_listed_sites_are_found_and_the_filter_is_no_entry() {
     let index = LayeredIndex::over(file);
     let asked: Vec<Indicator> = listed
         .iter()
-        .flat_map(|(listed, _)| [listed.clone(), of(&format!("{listed}/below?x=1")), of(&format!("{listed}0"))])
+        .flat_map(|(listed, _)| {
+            [listed.clone(), of(&format!("{listed}/below?x=1")), of(&format!("{listed}0"))]
+        })
         .chain((0..5000).map(|n| of(&format!("url:http://other{n}.example.com/a/{n}"))))
         .chain(["url:http://u@host7.example.com/a/28", "url:http://v@user.example.com/a"].map(of))
         .collect();

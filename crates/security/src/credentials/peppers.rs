@@ -379,13 +379,15 @@ impl Engine {
         }
         if found.is_needed() {
             return refused(format!(
-                "pepper {version} is needed by {} issued keys, {} imported ones and {} values; each use of one puts it under                  the newest, or revoke them",
+                "pepper {version} is needed by {} issued keys, {} imported ones and {} values; each use of one puts it under \
+                 the newest, or revoke them",
                 found.keys, found.imported, found.values
             ));
         }
         if found.superseded > 0 && !forget_superseded {
             return refused(format!(
-                "pepper {version} tells {} values that rotations ended, which would be accepted again where they are still set;                  --forget-superseded takes that",
+                "pepper {version} tells {} values that rotations ended, which would be accepted again where they are still set; \
+                 --forget-superseded takes that",
                 found.superseded
             ));
         }
