@@ -3,10 +3,10 @@
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use ipnet::IpNet;
-use security_core::Timestamp;
+use security_core::{Timestamp, redact_tokens};
 use serde::{Deserialize, Serialize};
 
-use crate::{CredentialError, Digest, ForeignHash, KeyRate, PepperVersion, label, redact_tokens};
+use crate::{CredentialError, Digest, ForeignHash, KeyRate, PepperVersion, label};
 
 /// What is stored of an issued key: everything but its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -87,6 +87,6 @@ pub use secret_name::SecretName;
 pub use secret_version::{Rewrap, Rewrapped, SecretEntry, SecretStore, SecretVersion, VersionFacts};
 pub use strength::{StrengthReport, is_guessable, validate};
 pub use suspicion::{Finding, FindingType, Thresholds, analyse};
-pub use token::{FoundToken, ParsedToken, Token, find_tokens, redact_tokens};
+pub use token::{FoundToken, ParsedToken, Token, find_tokens};
 pub use token_scan::{TokenPlace, TokenScanner};
 pub use usage::{Outcome, UsageRecord};

@@ -30,6 +30,7 @@ use security_credentials::{
 };
 
 pub use audit::AuditFilter;
+pub(crate) use audit::redacted;
 pub(crate) use breached::BreachedInUse;
 pub use breached::BreachedReport;
 pub use check::{KeyAnswer, KeyCheck, RequestId};

@@ -8,8 +8,8 @@ mod hook;
 
 use std::time::Duration;
 
-use security_core::{Coded as _, Secret};
-use security_credentials::{CredentialEvent, CredentialKind, CredentialStore as _, IssuedKey, redact_tokens};
+use security_core::{Coded as _, Secret, redact_tokens};
+use security_credentials::{CredentialEvent, CredentialKind, CredentialStore as _, IssuedKey};
 use security_store::RotationLock;
 use serde_json::{Map, Value, json};
 
