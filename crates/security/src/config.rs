@@ -10,6 +10,7 @@ use security_core::Secret;
 use security_credentials::{
     CredentialKind, MasterKey, PepperKey, RotationPolicies, RotationPolicy, Thresholds,
 };
+use security_shared::undumped;
 use security_web::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -257,8 +258,10 @@ impl Settings {
         }
         for (kind, value) in &file.credentials {
             if !value.is_empty() && !credentials.iter().any(|(known, _)| known == kind) {
-                credentials
-                    .push((*kind, Sourced { value: Secret::new(value.as_str()), source: file_source() }));
+                credentials.push((
+                    *kind,
+                    Sourced { value: undumped(Secret::new(value.as_str())), source: file_source() },
+                ));
             }
         }
 
@@ -274,9 +277,10 @@ impl Settings {
         };
         let password = match secret("TAXII_PASSWORD", environment)? {
             Some(found) => Some(found),
-            None => {
-                file.taxii.password.map(|value| Sourced { value: Secret::new(value), source: file_source() })
-            }
+            None => file
+                .taxii
+                .password
+                .map(|value| Sourced { value: undumped(Secret::new(value)), source: file_source() }),
         };
         let taxii = TaxiiDefaults {
             server_url: text("TAXII_SERVER_URL", &file.taxii.server_url),
@@ -413,6 +417,7 @@ pub(crate) const PREVIOUS_PEPPER: &str = "SECURITY_PEPPER_PREVIOUS";
 fn pepper(name: &str, environment: &Environment) -> Result<Option<Sourced<PepperKey>>> {
     let Some(Sourced { value, source }) = secret(name, environment)? else { return Ok(None) };
     let key = PepperKey::from_text(&value)
+        .and_then(|key| PepperKey::from_bytes(undumped(key.into_bytes())))
         .map_err(|error| Error::Configuration(format!("{name} ({source}): {error}")))?;
     Ok(Some(Sourced { value: key, source }))
 }
@@ -420,6 +425,7 @@ fn pepper(name: &str, environment: &Environment) -> Result<Option<Sourced<Pepper
 fn master_key(name: &str, environment: &Environment) -> Result<Option<Sourced<MasterKey>>> {
     let Some(Sourced { value, source }) = secret(name, environment)? else { return Ok(None) };
     let key = MasterKey::from_text(&value)
+        .and_then(|key| MasterKey::from_bytes(undumped(key.into_bytes())))
         .map_err(|error| Error::Configuration(format!("{name} ({source}): {error}")))?;
     Ok(Some(Sourced { value: key, source }))
 }
@@ -436,7 +442,7 @@ fn secret(name: &str, environment: &Environment) -> Result<Option<Sourced<Secret
         (Some(_), Some(_)) => {
             Err(Error::Configuration(format!("{name} and {file_name} are both set; set one of them")))
         }
-        (Some((value, source)), None) => Ok(Some(Sourced { value: Secret::new(value), source })),
+        (Some((value, source)), None) => Ok(Some(Sourced { value: undumped(Secret::new(value)), source })),
         (None, Some((path, _))) => {
             let path = PathBuf::from(path);
             let mut bytes = read_small(&path)
@@ -447,7 +453,7 @@ fn secret(name: &str, environment: &Environment) -> Result<Option<Sourced<Secret
             if bytes.is_empty() {
                 return Err(Error::Configuration(format!("{file_name}: {} is empty", path.display())));
             }
-            Ok(Some(Sourced { value: Secret::new(bytes), source: Source::MountedFile(path) }))
+            Ok(Some(Sourced { value: undumped(Secret::new(bytes)), source: Source::MountedFile(path) }))
         }
         (None, None) => Ok(None),
     }

@@ -28,6 +28,7 @@ use security_core::Domain;
 use security_credentials::{
     AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest, ForeignRoute, Peppers,
 };
+use security_shared::Undumped;
 
 pub use audit::AuditFilter;
 pub(crate) use audit::redacted;
@@ -77,7 +78,7 @@ pub(crate) struct CredentialCache {
 /// The document's credentials, as compared with.
 #[derive(Debug, Clone)]
 struct Documents {
-    peppers: Arc<Peppers>,
+    peppers: peppers::KeptPeppers,
     accepted: [AcceptedSet; CredentialKind::ALL.len()],
     records: Vec<CredentialRecord>,
     /// How imported keys are looked up; nothing where there are none.
@@ -96,7 +97,7 @@ impl Documents {
 
 impl CredentialCache {
     /// One that has read nothing yet.
-    pub(crate) fn new(peppers: Peppers) -> Self {
+    pub(crate) fn new(peppers: Undumped<Peppers>) -> Self {
         let documents = Documents {
             peppers: Arc::new(peppers),
             accepted: Default::default(),

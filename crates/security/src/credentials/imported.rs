@@ -9,13 +9,13 @@ use std::{
     collections::HashMap,
     io::{self, BufRead, Read},
     net::IpAddr,
-    sync::{Arc, PoisonError, RwLock, atomic::Ordering},
+    sync::{PoisonError, RwLock, atomic::Ordering},
 };
 
 use security_core::{StoreFault, Timestamp};
 use security_credentials::{
     CredentialEvent, CredentialStore, Digest, ForeignHash, ForeignRoute, HistoryEntry, ImportRecord,
-    ImportedKey, IssuedKey, KeyFacts, KeyReason, KeyVerdict, Peppers, Token, is_guessable,
+    ImportedKey, IssuedKey, KeyFacts, KeyReason, KeyVerdict, Token, is_guessable,
 };
 use security_store::Renewal;
 use serde::{Deserializer as _, Serialize, de};
@@ -27,6 +27,7 @@ use super::{
     Documents,
     issued::line,
     keys::{Question, digests_under},
+    peppers::KeptPeppers,
 };
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
@@ -295,7 +296,7 @@ impl Engine {
 /// One import.
 struct Import<'e> {
     engine: &'e Engine,
-    peppers: Arc<Peppers>,
+    peppers: KeptPeppers,
     prefix: String,
     now: Timestamp,
     request_id: String,

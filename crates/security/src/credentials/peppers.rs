@@ -21,6 +21,7 @@ use security_credentials::{
     CredentialEvent, CredentialKind, CredentialRecord, CredentialStore as _, Digest, HeadKeys, HistoryEntry,
     IssuedKey, Pepper, PepperKey, PepperVersion, Peppers,
 };
+use security_shared::Undumped;
 use security_store::{
     EmbeddedStore, KeyWalk, KnownPepper, read_key, read_or_create_key, remove_key, write_new_key,
 };
@@ -33,6 +34,9 @@ use crate::{
     utils::generate_request_id,
     world,
 };
+
+/// Peppers as they are held: no core dump has them.
+pub(crate) type KeptPeppers = Arc<Undumped<Peppers>>;
 
 /// How often an act is tried again when the keys changed under it.
 const ATTEMPTS: usize = 8;
@@ -67,7 +71,7 @@ impl PepperUse {
 
 /// The peppers that an engine begins with, and where limits are counted.
 pub(crate) struct FirstPeppers {
-    pub(crate) peppers: Peppers,
+    pub(crate) peppers: Undumped<Peppers>,
     pub(crate) limit_seed: u64,
 }
 
@@ -93,7 +97,8 @@ pub(crate) fn first_peppers(settings: &Settings, store: &EmbeddedStore) -> Resul
         Err(fault) => {
             let pepper = first_key(settings)?.pepper(PepperVersion::FIRST);
             tracing::warn!(%fault, "the store cannot be read: nothing is accepted until it can");
-            Ok(FirstPeppers { limit_seed: seed_of(&pepper), peppers: Peppers::new(pepper, []) })
+            let limit_seed = seed_of(&pepper);
+            Ok(FirstPeppers { limit_seed, peppers: Undumped::new(Peppers::new(pepper, []))? })
         }
     }
 }
@@ -112,7 +117,7 @@ fn first_key(settings: &Settings) -> std::result::Result<PepperKey, StoreFault> 
 }
 
 /// The keys of the peppers that the store names.
-fn load(settings: &Settings, known: &[KnownPepper]) -> Result<Peppers> {
+fn load(settings: &Settings, known: &[KnownPepper]) -> Result<Undumped<Peppers>> {
     let mut found = Vec::with_capacity(known.len());
     for pepper in known {
         found.push(key_of(settings, pepper)?.pepper(pepper.version));
@@ -122,7 +127,7 @@ fn load(settings: &Settings, known: &[KnownPepper]) -> Result<Peppers> {
         StoreFault::new("store-damaged", "the store names no pepper")
             .with_hint("restore it from a backup; without it no stored digest can be checked")
     })?;
-    Ok(Peppers::new(newest, found))
+    Ok(Undumped::new(Peppers::new(newest, found))?)
 }
 
 fn key_of(settings: &Settings, known: &KnownPepper) -> Result<PepperKey> {
@@ -208,7 +213,7 @@ fn values_under(record: &CredentialRecord, version: PepperVersion, now: Timestam
 
 impl Engine {
     /// The peppers as the store names them now.
-    pub(super) fn peppers(&self) -> Result<Arc<Peppers>> {
+    pub(crate) fn peppers(&self) -> Result<KeptPeppers> {
         Ok(self.documents()?.peppers.clone())
     }
 
@@ -221,7 +226,7 @@ impl Engine {
     }
 
     /// The peppers that the store names, those that are known already as they are. Only under the follower's refresh.
-    pub(super) fn read_peppers(&self) -> Result<Arc<Peppers>> {
+    pub(super) fn read_peppers(&self) -> Result<KeptPeppers> {
         let known = self.files.store.peppers()?;
         let present = self.credentials.documents.load().peppers.clone();
         match known.iter().map(|pepper| pepper.version).eq(present.all().map(Pepper::version)) {
