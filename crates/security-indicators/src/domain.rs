@@ -10,7 +10,7 @@
 //!   look like code too often.
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
-use memchr::{memchr_iter, memrchr};
+use memchr::memchr_iter;
 
 /// Roots of Emercoin, Namecoin and I2P, whose names nobody can seize.
 const OTHER_ROOTS: &[&str] = &["bazar", "bit", "coin", "emc", "i2p"];
@@ -130,7 +130,7 @@ fn check_labels(name: &str, signs: u8) -> Result<(), &'static str> {
 ///
 /// A *private* suffix (`dyn.example`-like services) is a host of its own and counts; a registry's (`co.uk`) does not.
 pub(crate) fn is_public(host: &str) -> bool {
-    let Some(dot) = memrchr(b'.', host.as_bytes()) else { return false };
+    let Some(dot) = host.bytes().rposition(|b| b == b'.') else { return false };
     let (below, top) = (&host[..dot], &host[dot + 1..]);
     match top {
         "example" | "test" | "invalid" => registrable(below.rsplit('.').next().unwrap_or(below)),

@@ -39,15 +39,23 @@ pub(crate) fn of_parts(local: &str, domain: &str) -> Result<String, &'static str
 
 /// A dot-atom (RFC 5321 §4.1.2, with RFC 6531 letters); quoted local parts are refused.
 fn check_local(local: &str) -> Result<(), &'static str> {
+    const DOTS: &str = "a dot stands between two other characters";
     if local.is_empty() || local.len() > 64 {
         return Err("the part before `@` has 1 to 64 characters");
     }
-    if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
-        return Err("a dot stands between two other characters");
+    let (mut before, mut plain) = (b'.', true);
+    for byte in local.bytes() {
+        if byte == b'.' && before == b'.' {
+            return Err(DOTS);
+        }
+        plain &= byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'+');
+        before = byte;
     }
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_+".contains(&b);
+    if before == b'.' {
+        return Err(DOTS);
+    }
     let allowed = |c: char| c.is_alphanumeric() || (c.is_ascii() && ".!#$%&'*+-/=?^_`{|}~".contains(c));
-    if local.bytes().all(plain) || local.chars().all(allowed) {
+    if plain || local.chars().all(allowed) {
         Ok(())
     } else {
         Err("the part before `@` has a character that may not be there")

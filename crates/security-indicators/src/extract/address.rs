@@ -246,9 +246,17 @@ impl Scanner<'_> {
         if digits > 4 || !matches!(self.bytes.get(start + digits), Some(b':' | b'[' | b'(' | b'{')) {
             return None;
         }
+        let mut clean = mem::take(&mut self.clean);
+        clean.clear();
+        let found = self.colons_at(start, &mut clean);
+        self.clean = clean;
+        found
+    }
+
+    /// [`Self::colons`], which reads into a buffer.
+    fn colons_at(&mut self, start: usize, clean: &mut String) -> Option<usize> {
         let before = start.checked_sub(1).map(|at| self.bytes[at]);
         let (mut end, mut colons, mut disarmed) = (start, 0, false);
-        let mut clean = String::new();
         loop {
             match self.bytes.get(end) {
                 Some(byte) if byte.is_ascii_hexdigit() || *byte == b':' || *byte == b'.' => {
@@ -291,12 +299,12 @@ impl Scanner<'_> {
             return None;
         }
         if clean.len() == 17
-            && let Ok(value) = mac::canonical(&clean)
+            && let Ok(value) = mac::canonical(clean)
         {
             self.push(IocType::Mac, value, start, end, disarmed);
             return Some(end);
         }
-        clean.parse::<Ipv6Addr>().ok().filter(|_| disarmed || looks_meant(&clean))?;
+        let address = clean.parse::<Ipv6Addr>().ok().filter(|_| disarmed || looks_meant(clean))?;
         let bracketed = before == Some(b'[') && self.bytes.get(end) == Some(&b']') && start > self.done;
         if bracketed
             && let Some((stop, port, sign)) = self.port_after(end + 1)
@@ -306,7 +314,15 @@ impl Scanner<'_> {
             return Some(stop);
         }
         // After a lone address nothing but a prefix length belongs to it: a colon would be a part of it.
-        Some(self.push_address(&mut clean, start, end, disarmed))
+        if self.bytes.get(end).is_some_and(|b| matches!(b, b'/' | b'[' | b'(' | b'{'))
+            || address.to_ipv4_mapped().is_some()
+        {
+            return Some(self.push_address(clean, start, end, disarmed));
+        }
+        clean.clear();
+        push_v6(clean, address);
+        self.push(IocType::Ip, clean.as_str(), start, end, disarmed);
+        Some(end)
     }
 }
 
@@ -322,6 +338,39 @@ fn push_number(text: &mut String, number: u16) {
     }
 }
 
+/// Adds an IPv6 address as RFC 5952 writes it.
+fn push_v6(text: &mut String, address: Ipv6Addr) {
+    let groups = address.segments();
+    // The longest run of zeros, the first of several.
+    let (mut longest, mut run) = (0..0, 0..0);
+    for (at, _) in groups.iter().enumerate().filter(|(_, group)| **group == 0) {
+        if run.end != at {
+            run.start = at;
+        }
+        run.end = at + 1;
+        if run.len() > longest.len() {
+            longest = run.clone();
+        }
+    }
+    let mut at = 0;
+    while at < groups.len() {
+        if longest.len() > 1 && at == longest.start {
+            text.push_str("::");
+            at = longest.end;
+            continue;
+        }
+        if at > 0 && !text.ends_with(':') {
+            text.push(':');
+        }
+        let digits = (16 - groups[at].leading_zeros()).div_ceil(4).max(1);
+        for digit in (0..digits).rev() {
+            let value = usize::from(groups[at] >> (digit * 4) & 15);
+            text.push(char::from(b"0123456789abcdef"[value]));
+        }
+        at += 1;
+    }
+}
+
 /// Whether a text that reads as IPv6 was meant as one: `a::b` is code, and eight pairs are part of a fingerprint.
 fn looks_meant(text: &str) -> bool {
     let digits = text.bytes().any(|b| b.is_ascii_digit());
@@ -329,4 +378,21 @@ fn looks_meant(text: &str) -> bool {
     let first = text.split(':').next().unwrap_or_default().len();
     let colons = text.bytes().filter(|b| *b == b':').count();
     digits && !pairs && (first >= 3 || text.starts_with("::") || colons >= 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn addresses_are_written_as_the_standard_library_does(groups in proptest::array::uniform8(prop_oneof![Just(0u16), any::<u16>(), 0u16..300])) {
+            let address = Ipv6Addr::from(groups);
+            prop_assume!(address.to_ipv4_mapped().is_none());
+            let mut text = String::new();
+            push_v6(&mut text, address);
+            prop_assert_eq!(text, address.to_string());
+        }
+    }
 }

@@ -3,12 +3,30 @@
 //! What stands right around a name tells most of them: `reader.read(` is a call, `{item.name}` a placeholder. Names below
 //! the suffixes that nearly every list is full of are hosts all the same.
 
-use super::scan::Scanner;
+use super::{host::PROPERTIES, scan::Scanner};
 use crate::file;
 
-/// Suffixes that no method, field or module of note has.
-const PLAIN: &[&str] =
-    &["com", "net", "org", "edu", "gov", "biz", "ru", "cn", "de", "uk", "eu", "jp", "br", "fr", "xyz"];
+/// Whether no method, field or module of note has the name of a suffix.
+fn is_plain(suffix: &str) -> bool {
+    matches!(
+        suffix,
+        "com"
+            | "net"
+            | "org"
+            | "edu"
+            | "gov"
+            | "biz"
+            | "ru"
+            | "cn"
+            | "de"
+            | "uk"
+            | "eu"
+            | "jp"
+            | "br"
+            | "fr"
+            | "xyz"
+    )
+}
 
 /// Suffixes that are names of fields as often, beside those of short names (`PROPERTIES`).
 const FIELDS: &[&str] = &[
@@ -38,15 +56,11 @@ const BUILD_FILES: &[&str] = &["configure", "gnumakefile", "makefile"];
 
 impl Scanner<'_> {
     /// Whether a name that was not disarmed is one of a program. `below` is what stands before the last dot, and
-    /// `last`, in lower case, what stands after it; `property` says that it is the name of one.
-    pub(super) fn is_of_code(
-        &self,
-        start: usize,
-        stop: usize,
-        below: &str,
-        last: &str,
-        property: bool,
-    ) -> bool {
+    /// `last`, in lower case, what stands after it.
+    pub(super) fn is_of_code(&self, start: usize, stop: usize, below: &str, last: &str) -> bool {
+        if is_plain(last) {
+            return false;
+        }
         let first = below.split('.').next().unwrap_or(below);
         let is_file = match last {
             "ac" | "am" | "in" | "pl" if BUILD_FILES.iter().any(|name| first.eq_ignore_ascii_case(name)) => {
@@ -57,9 +71,6 @@ impl Scanner<'_> {
         };
         if is_file || (last == "example" && matches!(below, "com" | "org" | "net")) {
             return true;
-        }
-        if PLAIN.contains(&last) {
-            return false;
         }
         let byte = |at: usize| self.bytes.get(at).copied().unwrap_or(0);
         let back = |by: usize| start.checked_sub(by).map_or(0, |at| self.bytes[at]);
@@ -79,7 +90,7 @@ impl Scanner<'_> {
         if rest.starts_with(b" import ") || line.ends_with(b"\nimport ") {
             return true;
         }
-        if !(property || FIELDS.contains(&last)) {
+        if !(PROPERTIES.contains(&last) || FIELDS.contains(&last)) {
             return false;
         }
         let argument = back(1) == b'(' && word(back(2)) && matches!(byte(stop), b')' | b',');

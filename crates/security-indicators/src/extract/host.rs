@@ -5,8 +5,6 @@
 
 use std::{borrow::Cow, mem};
 
-use memchr::memrchr;
-
 use super::{scan::Scanner, work};
 use crate::{IocType, defang::invisible_at, domain, email, file, hash, mac};
 
@@ -15,7 +13,7 @@ const HYPHENATED: &[&str] =
     &["com", "net", "org", "info", "biz", "ru", "cn", "su", "xyz", "top", "online", "site"];
 
 /// Suffixes that are names of properties and methods, or English words, as often as they are suffixes.
-const PROPERTIES: &[&str] = &[
+pub(super) const PROPERTIES: &[&str] = &[
     "am", "as", "at", "be", "bit", "by", "coin", "call", "click", "data", "date", "do", "id", "in", "info",
     "is", "it", "link", "map", "me", "my", "name", "next", "no", "now", "open", "page", "post", "run",
     "select", "so", "to", "us",
@@ -260,17 +258,13 @@ impl Scanner<'_> {
             self.clean.insert(0, '_');
             start -= 1;
         }
-        if self.may_be_domain(start, stop, defanged)
-            && let Some(value) = self.public_of_clean()
-            && (defanged || !self.is_ambiguous_file(&value, stop))
-        {
-            if !follows_a_folder(self.bytes, start)
-                && let Some(end) = self.bare_url(start, stop, defanged)
-            {
-                return Some(end);
+        if self.may_be_domain(start, stop, defanged) {
+            let clean = mem::take(&mut self.clean);
+            let end = self.domain(&clean, start, stop, defanged);
+            self.clean = clean;
+            if end.is_some() {
+                return end;
             }
-            self.push(IocType::Domain, value, start, stop, defanged);
-            return Some(stop);
         }
         work::add(self.clean.len());
         if self.clean.len() == 14
@@ -292,18 +286,29 @@ impl Scanner<'_> {
         None
     }
 
-    fn public_of_clean(&mut self) -> Option<String> {
-        let clean = mem::take(&mut self.clean);
-        let domain = self.public_domain(&clean);
-        self.clean = clean;
-        domain
+    /// A public name, or the URL without a scheme that it starts.
+    fn domain(&mut self, name: &str, start: usize, stop: usize, defanged: bool) -> Option<usize> {
+        let value = self.public_domain(name)?;
+        if !defanged && self.is_ambiguous_file(&value, stop) {
+            return None;
+        }
+        if !follows_a_folder(self.bytes, start)
+            && let Some(end) = self.bare_url(start, stop, defanged)
+        {
+            return Some(end);
+        }
+        self.push(IocType::Domain, value, start, stop, defanged);
+        Some(stop)
     }
 
     /// The canonical form of a name, if it is a public domain. IDNA is slow, and texts say their names more than once.
-    fn public_domain(&mut self, name: &str) -> Option<String> {
+    fn public_domain<'n>(&mut self, name: &'n str) -> Option<Cow<'n, str>> {
         let look_up = |name: &str| domain::canonical(name).ok().filter(|name| domain::is_public(name));
+        if domain::is_canonical_host(name) {
+            return domain::is_public(name).then_some(Cow::Borrowed(name));
+        }
         if name.is_ascii() {
-            return look_up(name);
+            return look_up(name).map(Cow::Owned);
         }
         // No suffix beyond ASCII has one character.
         let last = after_last_dot(name);
@@ -311,7 +316,7 @@ impl Scanner<'_> {
         if self.known.0 != name {
             self.known = (name.to_owned(), look_up(name));
         }
-        self.known.1.clone()
+        self.known.1.clone().map(Cow::Owned)
     }
 
     /// Ends `evil.com-based` after its suffix.
@@ -365,7 +370,7 @@ impl Scanner<'_> {
         }
         has_case_of_a_host(name, last)
             && !is_number_or_code(below, &lower, self.bytes.get(stop).copied())
-            && !self.is_of_code(start, stop, below, &lower, PROPERTIES.contains(&&*lower))
+            && !self.is_of_code(start, stop, below, &lower)
     }
 
     /// Whether a canonical name with an ambiguous ending is rather a file.
@@ -390,7 +395,8 @@ impl Scanner<'_> {
 
 /// What stands before and after the last dot of a name.
 fn at_last_dot(name: &str) -> Option<(&str, &str)> {
-    memrchr(b'.', name.as_bytes()).map(|dot| (&name[..dot], &name[dot + 1..]))
+    // The last label is short: a call takes longer than the look.
+    name.bytes().rposition(|b| b == b'.').map(|dot| (&name[..dot], &name[dot + 1..]))
 }
 
 /// Whether a name stands behind a slash that is not the second one of `//`, or behind a backslash.

@@ -298,6 +298,9 @@ impl<'t> Scanner<'t> {
         if self.bytes[at] != b' ' {
             return mark_at(self.text, at).filter(|mark| mark.means == means).map(|mark| mark.len);
         }
+        if !matches!(self.bytes.get(at + 1), Some(b' ' | b'[' | b'(' | b'{' | b'\\')) {
+            return None;
+        }
         let blanks = self.bytes[at..].iter().take(2).take_while(|b| **b == b' ').count();
         if !matches!(self.bytes.get(at + blanks), Some(b'[' | b'(' | b'{' | b'\\')) {
             return None;
