@@ -68,7 +68,6 @@ pub(super) const BROWSER: &[Family] = &[
         &rules::XSS_SCRIPT_CODE,
         always,
         &[
-            "string.fromcharcode(",
             "(![]+",
             "[+!![]",
             "[][(",
@@ -108,6 +107,7 @@ pub(super) const BROWSER: &[Family] = &[
             "url( javascript:",
         ],
     ),
+    Family::new(&rules::XSS_SCRIPT_CODE, checks::is_char_code, &["string.fromcharcode("]),
     Family::new(&rules::XSS_SCRIPT_CODE, script::is_new_html, &[".innerhtml=", ".innerhtml ="]),
     Family::new(&rules::XSS_STYLE, checks::is_style_value, &["expression("]),
     Family::new(&rules::XSS_SCRIPT_CODE, script::is_constructor, &["constructor("]),

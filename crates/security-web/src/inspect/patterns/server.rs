@@ -9,11 +9,24 @@ use super::{
 const TEMPLATE: u8 = 4;
 
 pub(super) const SERVER: &[Family] = &[
-    Family::new(&rules::PATH_TRAVERSAL, checks::is_traversal, &["../", "..\\", "..;/", "..../", "....\\"]),
+    Family::new(
+        &rules::PATH_TRAVERSAL,
+        checks::is_traversal,
+        &["../", "..\\", "..;/", ".../", "...\\", "..../", "....\\"],
+    ),
     Family::new(
         &rules::PATH_TRAVERSAL,
         always,
-        &["..\u{1}/", "..\u{1}\\", "..0x2f", "..0x5c", "0x2e0x2e/", "0x2e0x2e\\"],
+        &[
+            "..\u{1}/",
+            "..\u{1}\\",
+            "..0x2f",
+            "..0x5c",
+            "0x2e0x2e/",
+            "0x2e0x2e\\",
+            "0x2e0x2e0x2f",
+            "0x2e0x2e0x5c",
+        ],
     ),
     Family::new(
         &rules::PATH_FILE,
@@ -295,7 +308,7 @@ pub(super) const SERVER: &[Family] = &[
     Family::new(
         &rules::CODE_PROTOTYPE,
         always,
-        &["__proto__", "constructor[prototype]", "[constructor][prototype]", "constructor\":{\"prototype"],
+        &["constructor[prototype]", "[constructor][prototype]", "constructor\":{\"prototype"],
     ),
     Family::new(
         &rules::TEMPLATE_EXPRESSION,
@@ -489,15 +502,10 @@ pub(super) const SERVER: &[Family] = &[
     Family::new(
         &rules::CODE_NODE,
         checks::is_code,
-        &[
-            "process.env",
-            "process.exit(",
-            "process.kill(",
-            "process.mainmodule",
-            "process.binding",
-            "process.spawn(",
-        ],
+        &["process.env", "process.mainmodule", "process.binding", "process.spawn("],
     ),
+    Family::new(&rules::CODE_NODE, checks::is_end_of_process, &["process.exit(", "process.kill("]),
     Family::new(&rules::CODE_PYTHON, checks::is_process, &["subprocess."]),
-    Family::new(&rules::CODE_PROTOTYPE, checks::is_key, &["__proto__", "constructor.prototype"]),
+    Family::new(&rules::CODE_PROTOTYPE, checks::is_key, &["constructor.prototype"]),
+    Family::new(&rules::CODE_PROTOTYPE, checks::is_proto, &["__proto__"]),
 ];
