@@ -114,7 +114,9 @@ fn names_a_file(rest: &[u8], is_sentence: bool) -> bool {
 /// A path of the system as a whole value, or behind an equals sign.
 pub(super) fn is_system_path(text: &[u8], start: usize, _end: usize) -> bool {
     let near = &text[start.saturating_sub(WINDOW)..text.len().min(start + WINDOW)];
-    !near.contains(&b' ') && (start == 0 || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
+    let is_drive = start == 1 && text[start] == b':';
+    !near.contains(&b' ')
+        && (start == 0 || is_drive || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
 }
 
 /// A path that is the whole value, not one that a text or a command line tells of.

@@ -88,9 +88,9 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     let is_list = !is_strict
         && !ends_in_sign
         && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
-        && !(is_line && memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).take(3).count() < 3);
+        && (!is_line || memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).take(3).count() > 2);
     // `chmod('x')` is a function's call.
-    if (!is_substitution || rest.starts_with(b"()")) && rest.starts_with(b"(") {
+    if rest.starts_with(b"()") || !is_substitution && rest.starts_with(b"(") {
         return false;
     }
     if is_dollar && is_substitution_told(text, start, cursor.at) {
