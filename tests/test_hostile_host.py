@@ -194,6 +194,38 @@ class Requests(EngineCase):
         self.assertLess(size, 20_000)
         self.assertEqual(security.get_audit_log(), [], "the audit trail is for what administrators did")
 
+    def test_a_key_anywhere_in_a_request_is_nowhere_on_disk(self) -> None:
+        security.create_threat_rule(
+            "notice", "what a request says", {"pattern": "notice-me", "field": "path"}, severity="low"
+        )
+        client = self.client()
+        key = security.issue_api_key("worker")["key"]
+        secret = key.rsplit("_", 1)[1]
+        remote = (f"203.0.113.{number}" for number in range(1, 250))
+        for text in (key, key[:-9], key + "x", key.lower()):
+            for path in (
+                *(f"/admin/{'a' * (180 + cut)}/{text}/rest" for cut in range(0, 72, 6)),
+                f"/notice-me/{text}/{'b' * 150}",
+                f"/notice-me/?q={text}<script>alert(1)</script>",
+                *(f"/?q={text}{' ' * gap}<script>alert(1)</script>" for gap in range(0, 60, 7)),
+                f"/?{text}=<script>alert(1)</script>",
+                f"/%3Cscript%3Ealert(1)%3C/script%3E/{text}",
+            ):
+                headers = {"User-Agent": text, "Referer": f"https://{text}/", "X-Request-ID": text, "X-API-Key": key}
+                client.get(path, headers=headers, environ_overrides={"REMOTE_ADDR": next(remote)})
+        body = {text: f"<script>alert('{text}')</script>" for text in (key, key[:-9])}
+        client.post("/", json=body, headers={"X-API-Key": key}, environ_overrides={"REMOTE_ADDR": next(remote)})
+        security.flush()
+        events = [line for file in (self.data_dir / "logs").iterdir() for line in file.read_text("utf-8").splitlines()]
+        for event in ("request_refused", "notice-me", '"component":"web"', "****"):
+            self.assertTrue(any(event in line for line in events), event)
+        security.close()
+        pieces = {secret[at : at + 8].lower() for at in range(len(secret) - 7)}
+        for file in self.data_dir.rglob("*"):
+            if file.is_file():
+                text = file.read_bytes().decode("latin-1").lower()
+                self.assertEqual([piece for piece in pieces if piece in text], [], file)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -2,11 +2,9 @@
 
 use std::net::IpAddr;
 
-use security_core::Timestamp;
+use security_core::{Timestamp, redact_tokens};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-
-use crate::redact_tokens;
 
 /// How a use ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

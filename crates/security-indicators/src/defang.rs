@@ -13,6 +13,7 @@ use crate::{ExtractOptions, Found, IocType, extract};
 pub(crate) const DISARMED_SCHEMES: &[(&str, &str)] = &[
     ("hxxps", "https"),
     ("hxxp", "http"),
+    ("httpx", "http"),
     ("hxtps", "https"),
     ("hxtp", "http"),
     ("htxps", "https"),
@@ -417,6 +418,13 @@ fn push_defanged(out: &mut String, found: &Found, part: &str) {
     match found.indicator.kind() {
         IocType::Url => {
             let scheme = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '+').unwrap_or(part.len());
+            if scheme_end_at(part, scheme).is_none() {
+                // One without a scheme.
+                let host = part.find(['/', '?', '#']).unwrap_or(part.len());
+                push_dots(out, &part[..host], false);
+                out.push_str(&part[host..]);
+                return;
+            }
             let (name, rest) = part.split_at(scheme);
             match name.to_ascii_lowercase().as_str() {
                 "http" | "https" => {

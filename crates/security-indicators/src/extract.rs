@@ -9,7 +9,10 @@
 //! domain, an address with a port over the address. When a kind is not asked for, the next one inside is looked for.
 
 mod address;
+mod bare;
+mod code;
 mod cut;
+mod ends;
 mod host;
 mod place;
 mod scan;

@@ -43,8 +43,9 @@ const FILE_STEMS: &[&str] = &[
 ];
 
 /// Endings that are top-level domains of many real hosts and of some files; as a part of a path they are files.
-pub(crate) const IN_PATHS: &[&str] =
-    &["app", "ax", "cc", "com", "pl", "pm", "ml", "la", "in", "mk", "as", "am", "do", "tf", "vi"];
+pub(crate) const IN_PATHS: &[&str] = &[
+    "app", "ax", "cab", "cat", "cc", "com", "pl", "pm", "ml", "la", "in", "mk", "as", "am", "do", "tf", "vi",
+];
 
 /// Endings of files that are no top-level domain.
 const FILE_ONLY: &[&str] = &[

@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr2, memrchr};
 use url::{Host, Url};
 
 use crate::{domain, file, ip};
@@ -53,6 +53,7 @@ pub(crate) const SCHEMES: &[&str] = &[
     "davs",
     "dav",
     "nntp",
+    "file",
     "imap",
     "smtp",
     "pop3",
@@ -117,10 +118,12 @@ pub(crate) fn found(text: &mut String) -> Result<bool, &'static str> {
         return Ok(is_public);
     }
     let (value, host) = parse(text)?;
+    // Only where a port is given: `http://*/` is a pattern as often.
+    let listens = ["://+:", "://*:"].iter().any(|sign| text.contains(sign));
     *text = value;
     Ok(match host {
         UrlHost::Address(_) => true,
-        UrlHost::Name(name) => name.contains('.'),
+        UrlHost::Name(name) => name.contains('.') || (is_wildcard(&name) && listens),
     })
 }
 
@@ -211,6 +214,9 @@ fn normalise(mut url: Url) -> Result<(String, UrlHost), &'static str> {
         Host::Ipv4(v4) => UrlHost::Address(IpAddr::V4(v4)),
         Host::Ipv6(v6) => UrlHost::Address(ip::fold(IpAddr::V6(v6))),
         // In schemes the standard does not know, a host is opaque: an address in it is still text.
+        Host::Domain(name) if is_wildcard(name) && matches!(url.scheme(), "http" | "https") => {
+            UrlHost::Name(name.to_owned())
+        }
         Host::Domain(name) => match ip::parse_address(name) {
             Ok(address) => UrlHost::Address(address),
             Err(_) => UrlHost::Name(domain::canonical_host(&decoded(name)?)?),
@@ -226,6 +232,11 @@ fn normalise(mut url: Url) -> Result<(String, UrlHost), &'static str> {
     }
     url.set_fragment(None);
     Ok((url.into(), host))
+}
+
+/// The host of a prefix that Windows' HTTP server listens below, whatever name it is asked by: `https://+:443/ews/`.
+fn is_wildcard(host: &str) -> bool {
+    matches!(host, "+" | "*")
 }
 
 /// An opaque host may be percent-encoded; names that need it are refused by the domain parser afterwards.
@@ -251,22 +262,39 @@ fn decoded(name: &str) -> Result<String, &'static str> {
 
 /// A canonical URL without user name and password; `None` when it has none.
 pub(crate) fn without_user(url: &str) -> Option<String> {
-    let start = url.find("://")? + 3;
-    let end = url[start..].find(['/', '?']).map_or(url.len(), |at| start + at);
-    let at = url[start..end].rfind('@')?;
+    let (start, end) = authority_of(url)?;
+    let at = memrchr(b'@', &url.as_bytes()[start..end])?;
     Some(format!("{}{}", &url[..start], &url[start + at + 1..]))
+}
+
+/// Where a canonical URL's authority (user, host and port) begins and ends.
+pub(crate) fn authority_of(url: &str) -> Option<(usize, usize)> {
+    let bytes = url.as_bytes();
+    // The first colon ends the scheme.
+    let start = memchr(b':', bytes).filter(|colon| bytes[*colon..].starts_with(b"://"))? + 3;
+    Some((start, memchr2(b'/', b'?', &bytes[start..]).map_or(bytes.len(), |at| start + at)))
+}
+
+/// Where a canonical URL's site ends: what stands before its path and its query.
+pub(crate) fn site_end(url: &str) -> usize {
+    authority_of(url).map_or(url.len(), |(_, end)| end)
 }
 
 /// The host of a canonical URL, without brackets, user and port.
 pub(crate) fn host_of(url: &str) -> Option<&str> {
-    let start = url.find("://")? + 3;
-    let end = url[start..].find(['/', '?']).map_or(url.len(), |at| start + at);
-    let authority = &url[start..end];
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => host.split(':').next(),
-    }
+    let (start, end) = authority_of(url)?;
+    Some(host_in(&url[start..end]))
+}
+
+/// The host in an authority.
+fn host_in(authority: &str) -> &str {
+    let bytes = authority.as_bytes();
+    let host = &authority[memrchr(b'@', bytes).map_or(0, |at| at + 1)..];
+    let (bare, end) = match host.strip_prefix('[') {
+        Some(rest) => (rest, b']'),
+        None => (host, b':'),
+    };
+    memchr(end, bare.as_bytes()).map_or(bare, |at| &bare[..at])
 }
 
 #[cfg(test)]
@@ -289,6 +317,8 @@ mod tests {
             ("evil.example.com/gate.php", "http://evil.example.com/gate.php"),
             ("192.0.2.1:8080/x", "http://192.0.2.1:8080/x"),
             ("http://intranet/x", "http://intranet/x"),
+            ("https://+:443/ews/x/", "https://+/ews/x/"),
+            ("http://*:8080/y/", "http://*:8080/y/"),
             ("http://evil.example.com/?a=1&amp;b=2", "http://evil.example.com/?a=1&b=2"),
         ] {
             assert_eq!(canonical(text).as_deref(), Ok(value));
@@ -434,6 +464,8 @@ mod tests {
             "setup.py",
             "javascript:alert(1)",
             "h.ttp://evil.example.com/",
+            "http://+a/",
+            "http://*.example.com/",
         ] {
             assert!(canonical(wrong).is_err(), "{wrong}");
         }

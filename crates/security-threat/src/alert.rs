@@ -1,6 +1,6 @@
 //! What a rule that matched leaves behind.
 
-use security_core::{Severity, StoreFault, Timestamp};
+use security_core::{Severity, StoreFault, Timestamp, redact_tokens};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -65,7 +65,7 @@ impl Alert {
             context: context
                 .iter()
                 .take(MAX_CONTEXT)
-                .map(|(key, value)| (key.chars().take(100).collect(), shown(key, value, 0)))
+                .map(|(key, value)| (name_of(key), shown(key, value, 0)))
                 .collect(),
         }
     }
@@ -73,6 +73,10 @@ impl Alert {
 
 /// The most entries of a context, and of each list and object in it.
 const MAX_CONTEXT: usize = 50;
+
+fn name_of(key: &str) -> String {
+    redact_tokens(key).chars().take(100).collect()
+}
 
 fn shown(path: &str, value: &Value, depth: usize) -> Value {
     if mask::is_secret(path) && !value.is_null() {
@@ -87,7 +91,7 @@ fn shown(path: &str, value: &Value, depth: usize) -> Value {
         Value::Object(map) => Value::Object(
             map.iter()
                 .take(MAX_CONTEXT)
-                .map(|(key, item)| (key.chars().take(100).collect(), shown(key, item, depth + 1)))
+                .map(|(key, item)| (name_of(key), shown(key, item, depth + 1)))
                 .collect(),
         ),
         other => other.clone(),

@@ -1,5 +1,7 @@
 //! What an alert must not show: secrets in the values of an event.
 
+use security_core::blank_tokens;
+
 /// The longest value that an alert holds, in characters.
 pub(crate) const MAX_SHOWN: usize = 200;
 
@@ -31,6 +33,8 @@ pub(crate) fn shown(path: &str, value: &str, start: usize, end: usize) -> String
     if is_secret(path) {
         return "****".to_owned();
     }
+    let value = blank_tokens(value.as_bytes());
+    let value = std::str::from_utf8(&value).unwrap_or_default();
     let masked = mask_pairs(value);
     // Masking moves what follows it; then the window is the beginning of what is left.
     let (start, end) = if masked.len() == value.len() { (start, end) } else { (0, 0) };
@@ -127,6 +131,24 @@ mod tests {
             ("nothing: to hide", "nothing: to hide"),
         ] {
             assert_eq!(mask_pairs(text), expected);
+        }
+    }
+
+    #[test]
+    fn tokens_of_ours_lose_their_secret_wherever_the_window_begins() {
+        let token = "sk_0123456789abcdefg_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456abcdef";
+        let text = format!("{}{token} NEEDLE {}", "a ".repeat(5000), "b ".repeat(5000));
+        let at = text.find("NEEDLE").unwrap();
+        let part = shown("body", &text, at, at + 6);
+        assert!(
+            part.contains("sk_0123456789abcdefg_*** NEEDLE".replace("***", &"*".repeat(39)).as_str()),
+            "{part}"
+        );
+        for far in 60..140 {
+            let text = format!("{}{token}{}NEEDLE", "a ".repeat(500), "b".repeat(far));
+            let at = text.find("NEEDLE").unwrap();
+            let part = shown("body", &text, at, at + 6);
+            assert!(!part.contains("YZ0123456"), "{part}");
         }
     }
 

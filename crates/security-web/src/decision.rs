@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
+use security_core::redact_tokens;
 use serde::Serialize;
 
 use crate::Refusal;
@@ -39,14 +40,14 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// A reason with its place and evidence held to 200 characters each.
+    /// A reason with its place and evidence held to 200 characters each, without the secret part of a token of ours.
     pub fn new(
         id: impl Into<Cow<'static, str>>,
         category: &'static str,
         where_: &str,
         evidence: &str,
     ) -> Self {
-        let held = |text: &str| text.chars().take(LONGEST_EVIDENCE).collect();
+        let held = |text: &str| redact_tokens(text).chars().take(LONGEST_EVIDENCE).collect();
         Self { id: id.into(), category, where_: held(where_), evidence: held(evidence) }
     }
 }

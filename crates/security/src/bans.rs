@@ -10,8 +10,8 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use security_core::{Domain, Revision, Timestamp, is_invisible};
-use security_credentials::{parse_network, redact_tokens};
+use security_core::{Domain, Revision, Timestamp, is_invisible, redact_tokens};
+use security_credentials::parse_network;
 use security_web::{Ban, BanList, BanStore, LONGEST_BAN, ban_network};
 use serde_json::json;
 

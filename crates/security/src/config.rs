@@ -7,7 +7,9 @@ use std::{
 };
 
 use security_core::Secret;
-use security_credentials::{CredentialKind, MasterKey, RotationPolicies, RotationPolicy, Thresholds};
+use security_credentials::{
+    CredentialKind, MasterKey, PepperKey, RotationPolicies, RotationPolicy, Thresholds,
+};
 use security_web::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +177,10 @@ pub struct Settings {
     pub log: Option<Sourced<String>>,
     /// The document's credentials that are set here.
     pub credentials: Vec<(CredentialKind, Sourced<Secret>)>,
+    /// The operator's pepper of all digests; without one a key file is made.
+    pub pepper: Option<Sourced<PepperKey>>,
+    /// The operator's pepper before that.
+    pub previous_pepper: Option<Sourced<PepperKey>>,
     /// The operator's master key of stored secrets; without one a key file is made.
     pub master_key: Option<Sourced<MasterKey>>,
     /// The one before it, as long as secrets are encrypted under it.
@@ -283,6 +289,8 @@ impl Settings {
             data_dir: Sourced { value: absolute, source: data_dir.source },
             log,
             credentials,
+            pepper: pepper(PEPPER, environment)?,
+            previous_pepper: pepper(PREVIOUS_PEPPER, environment)?,
             master_key: master_key(MASTER_KEY, environment)?,
             previous_master_key: master_key(PREVIOUS_MASTER_KEY, environment)?,
             policies: file.policies,
@@ -325,6 +333,15 @@ impl Settings {
         }
         let filter = &self.breached_passwords;
         lines.push(line("breached_passwords", filter.value.display().to_string(), &filter.source));
+        for (name, found) in [(PEPPER, &self.pepper), (PREVIOUS_PEPPER, &self.previous_pepper)] {
+            lines.push(match found {
+                Some(found) => ConfigLine {
+                    note: Some(format!("pepper {}", found.value.id())),
+                    ..line(name, "****".into(), &found.source)
+                },
+                None => unset(name),
+            });
+        }
         for (name, found) in
             [(MASTER_KEY, &self.master_key), (PREVIOUS_MASTER_KEY, &self.previous_master_key)]
         {
@@ -388,6 +405,17 @@ impl Settings {
 /// What the operator's master keys are called.
 pub(crate) const MASTER_KEY: &str = "SECURITY_MASTER_KEY";
 pub(crate) const PREVIOUS_MASTER_KEY: &str = "SECURITY_MASTER_KEY_PREVIOUS";
+
+/// What the operator's peppers are called.
+pub(crate) const PEPPER: &str = "SECURITY_PEPPER";
+pub(crate) const PREVIOUS_PEPPER: &str = "SECURITY_PEPPER_PREVIOUS";
+
+fn pepper(name: &str, environment: &Environment) -> Result<Option<Sourced<PepperKey>>> {
+    let Some(Sourced { value, source }) = secret(name, environment)? else { return Ok(None) };
+    let key = PepperKey::from_text(&value)
+        .map_err(|error| Error::Configuration(format!("{name} ({source}): {error}")))?;
+    Ok(Some(Sourced { value: key, source }))
+}
 
 fn master_key(name: &str, environment: &Environment) -> Result<Option<Sourced<MasterKey>>> {
     let Some(Sourced { value, source }) = secret(name, environment)? else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! What the door answers when it cannot do what it was asked. Faces translate it once.
 
-use security_core::{Coded, StoreFault, Timestamp};
-use security_credentials::{CredentialKind, redact_tokens};
+use security_core::{Coded, StoreFault, Timestamp, redact_tokens};
+use security_credentials::CredentialKind;
 
 use crate::credentials::{HookFailure, RotationStep};
 

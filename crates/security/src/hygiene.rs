@@ -8,7 +8,7 @@ use security_core::Secret;
 use security_credentials::CredentialKind;
 use serde::Deserialize;
 
-use crate::config::{Environment, MASTER_KEY, PREVIOUS_MASTER_KEY};
+use crate::config::{Environment, MASTER_KEY, PEPPER, PREVIOUS_MASTER_KEY, PREVIOUS_PEPPER};
 
 /// What is done about traces of credentials in this process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -33,7 +33,7 @@ static TAKEN: ArcSwapOption<BTreeMap<&'static str, Arc<Secret>>> = ArcSwapOption
 
 /// The variables that hold credentials themselves.
 fn variables() -> impl Iterator<Item = &'static str> {
-    let further = [MASTER_KEY, PREVIOUS_MASTER_KEY, "TAXII_PASSWORD"];
+    let further = [PEPPER, PREVIOUS_PEPPER, MASTER_KEY, PREVIOUS_MASTER_KEY, "TAXII_PASSWORD"];
     CredentialKind::ALL.into_iter().map(CredentialKind::as_str).chain(further)
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, LazyLock, OnceLock},
 };
 
-use security_core::{Rate, Secret, Timestamp};
+use security_core::{Rate, Secret, Timestamp, redact_tokens};
 use security_credentials::KeyReason;
 use security_indicators::{Indicator, IocType};
 use security_store::Stream;
@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Engine, Result, WebPolicy,
     body::{Body, RuleEvent, judge_length},
-    credentials::{RequestFacts, RequestKey},
+    credentials::{RequestFacts, RequestKey, redacted},
     utils::generate_request_id,
     world,
 };
@@ -418,7 +418,7 @@ impl Engine {
             "client_ip": decision.client_ip, "method": clipped(request.method),
             "path": path, "reasons": decision.reasons,
         });
-        self.files.journal.append(Stream::Requests, &record);
+        self.files.journal.append(Stream::Requests, &redacted(&record));
     }
 
     fn refusal_of(&self, verdict: FailureVerdict, client: Option<IpAddr>, request_id: &str) -> Refusal {
@@ -426,7 +426,8 @@ impl Engine {
             FailureVerdict::Refused { locks_until } => {
                 if let Some(until) = locks_until {
                     let record = json!({
-                        "at": world::now(), "event": "client_locked_out", "request_id": request_id,
+                        "at": world::now(), "event": "client_locked_out",
+                        "request_id": redact_tokens(request_id),
                         "client_ip": client, "until": until,
                     });
                     self.files.journal.append(Stream::Requests, &record);

@@ -78,7 +78,7 @@ impl Scanner<'_> {
             self.version_end = end;
             return None;
         }
-        if !defanged && (suffixed || self.is_oid(start, end)) {
+        if !defanged && (suffixed || self.is_oid(start, end) || self.is_heading(octets, start, end)) {
             return None;
         }
         let mut address = mem::take(&mut self.clean);
@@ -131,6 +131,9 @@ impl Scanner<'_> {
             return digits + len;
         }
         if !address.contains(':') {
+            if let Some(stop) = self.bare_url(start, end, defanged) {
+                return stop;
+            }
             if self.options.wants(IocType::IpPort)
                 && let Some((stop, port, sign)) = self.port_after(end)
             {
@@ -215,6 +218,17 @@ impl Scanner<'_> {
         let line = self.bytes[..start].iter().rev().take(64).take_while(|b| arc && **b != b'\n').count();
         let mut words = self.bytes[start - line..start].split(|b| !b.is_ascii_alphabetic());
         words.any(|word| word.eq_ignore_ascii_case(b"oid") || word.eq_ignore_ascii_case(b"oids"))
+    }
+
+    /// Whether four small numbers number a section: they start their line, and a heading follows: `3.7.2.6. Unit`.
+    fn is_heading(&self, octets: [u8; 4], start: usize, end: usize) -> bool {
+        let small = octets.iter().all(|octet| *octet < 40);
+        let rest = &self.bytes[end..self.bytes.len().min(end + 3)];
+        let heading = matches!(rest, [b'.', b' ', first] if first.is_ascii_uppercase());
+        small && heading && {
+            let line = self.bytes[..start].iter().rev().take(9).take_while(|b| **b != b'\n').count();
+            line < 9 && !self.bytes[start - line..start].iter().any(u8::is_ascii_alphanumeric)
+        }
     }
 
     fn word_before(&self, end: usize) -> &str {

@@ -108,6 +108,9 @@ const OBJECTS: &[&str] = &[
     "window",
 ];
 
+/// What a script in a page reads properties of properties from: `document.location.host`.
+const BROWSER: &[&str] = &["document", "location", "navigator", "window"];
+
 /// First labels of names written from the top down, as packages are.
 const PACKAGES: &[&str] = &["android", "androidx", "com", "io", "java", "javax", "net", "org"];
 
@@ -261,6 +264,11 @@ impl Scanner<'_> {
             && let Some(value) = self.public_of_clean()
             && (defanged || !self.is_ambiguous_file(&value, stop))
         {
+            if !follows_a_folder(self.bytes, start)
+                && let Some(end) = self.bare_url(start, stop, defanged)
+            {
+                return Some(end);
+            }
             self.push(IocType::Domain, value, start, stop, defanged);
             return Some(stop);
         }
@@ -355,7 +363,9 @@ impl Scanner<'_> {
             }
             _ => {}
         }
-        has_case_of_a_host(name, last) && !is_number_or_code(below, &lower, self.bytes.get(stop).copied())
+        has_case_of_a_host(name, last)
+            && !is_number_or_code(below, &lower, self.bytes.get(stop).copied())
+            && !self.is_of_code(start, stop, below, &lower, PROPERTIES.contains(&&*lower))
     }
 
     /// Whether a canonical name with an ambiguous ending is rather a file.
@@ -365,7 +375,10 @@ impl Scanner<'_> {
             return false;
         }
         match at_last_dot(below) {
-            Some((_, middle)) => FILE_MIDDLES.contains(&middle),
+            Some((_, middle)) => {
+                FILE_MIDDLES.contains(&middle)
+                    || (matches!(last, "data" | "map" | "zip") && file::has_file_ending(below))
+            }
             // `point.md/about` has a path as hosts do.
             None => {
                 !(self.bytes.get(stop) == Some(&b'/')
@@ -378,6 +391,13 @@ impl Scanner<'_> {
 /// What stands before and after the last dot of a name.
 fn at_last_dot(name: &str) -> Option<(&str, &str)> {
     memrchr(b'.', name.as_bytes()).map(|dot| (&name[..dot], &name[dot + 1..]))
+}
+
+/// Whether a name stands behind a slash that is not the second one of `//`, or behind a backslash.
+fn follows_a_folder(bytes: &[u8], start: usize) -> bool {
+    let before = |back: usize| start.checked_sub(back).map(|at| bytes[at]);
+    matches!((before(2), before(1)), (_, Some(b'\\' | b'@')) | (None, Some(b'/')))
+        || (before(1) == Some(b'/') && before(2) != Some(b'/'))
 }
 
 fn after_last_dot(name: &str) -> &str {
@@ -425,8 +445,8 @@ fn back_over(bytes: &[u8], mut end: usize, count: usize) -> usize {
 
 /// `evil.example` and `EVIL.EXAMPLE` are hosts; `done.The` is two sentences, and `System.IO` is a class.
 fn has_case_of_a_host(name: &str, last: &str) -> bool {
-    // `Terminal.app` is a program of macOS.
-    if last == "app" && name.starts_with(|c: char| c.is_ascii_uppercase()) {
+    // `Terminal.app` is a program of macOS, `Carp.pm` a module of Perl.
+    if matches!(last, "app" | "pm") && name.starts_with(|c: char| c.is_ascii_uppercase()) {
         return false;
     }
     if !last.is_ascii() || last.bytes().all(|b| b.is_ascii_lowercase() || !b.is_ascii_alphabetic()) {
@@ -440,8 +460,9 @@ fn is_number_or_code(below: &str, last: &str, after: Option<u8>) -> bool {
     let one_label = !below.contains('.');
     let classic = matches!(last, "com" | "net" | "org" | "cn" | "ru");
     if below.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
-        // `1.0.dev`, `10.am`; but `163.com`, `12306.cn` and `1.12306.biz`.
-        let version = PACKAGE_ENDS.contains(&last) || PROPERTIES.contains(&last);
+        // `1.0.dev`, `10.am`; but `163.com`, `12306.cn`, `1.12306.biz` and `165093.me`.
+        let version =
+            (PACKAGE_ENDS.contains(&last) || PROPERTIES.contains(&last)) && !(one_label && below.len() > 4);
         return !classic && (version || below.len() < 3);
     }
     if one_label {
@@ -453,9 +474,11 @@ fn is_number_or_code(below: &str, last: &str, after: Option<u8>) -> bool {
         return property && (after == Some(b'(') || OBJECTS.contains(&lower.as_str()));
     }
     let first = below.split('.').next().unwrap_or(below);
-    if PROPERTIES.contains(&last)
-        && (matches!(first, "self" | "this") || below.split('.').all(|label| label.len() == 1))
-    {
+    let property = PROPERTIES.contains(&last);
+    if property && below.split('.').all(|label| label.len() == 1) {
+        return true;
+    }
+    if BROWSER.contains(&first) && (property || matches!(last, "host" | "search" | "style")) {
         return true;
     }
     PACKAGES.contains(&first) && (last.len() > 3 || PACKAGE_ENDS.contains(&last))

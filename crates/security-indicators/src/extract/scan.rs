@@ -165,6 +165,7 @@ impl<'t> Scanner<'t> {
                 at -= before.iter().rev().take(2).take_while(|b| **b == b' ').count();
             }
             b'.' => at -= before.iter().rev().take(1).filter(|b| b"\"'`|*^".contains(b)).count(),
+            b':' => at -= before.iter().rev().take(1).filter(|b| **b == b' ').count(),
             _ => {}
         }
         let run = |b: &&u8| CLASS[**b as usize] & ATOM != 0 || **b >= 0x80 || matches!(b, b'.' | b':' | b'%');
@@ -262,7 +263,7 @@ impl<'t> Scanner<'t> {
         match self.bytes.get(at) {
             None => false,
             Some(b':' | b'@') => true,
-            Some(b' ') => next(b"[({\\ "),
+            Some(b' ') => next(b"[({\\ :"),
             Some(b'"' | b'\'' | b'`' | b'|' | b'^') => next(b"."),
             Some(b']') => next(b":["),
             Some(b'*') => next(b"*."),
@@ -315,7 +316,8 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// Passes an escape whose letters would be taken for the start of a word: `\n`, `\u003c`, `\x22`, `%2F`.
+    /// Passes an escape whose letters would be taken for the start of a word: `\n`, `\fB`, `\u003c`, `\x22`,
+    /// `%2F`.
     fn skip_escape(&self, start: usize) -> usize {
         let hex = |from: usize, count: usize| {
             self.bytes.get(from..from + count).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
@@ -324,6 +326,15 @@ impl<'t> Scanner<'t> {
         let skip = match (before, self.bytes[start]) {
             (Some(b'%'), _) if hex(start, 2) => 2,
             (Some(b'\\'), b'n' | b'r' | b't') if !self.is_share(start) => 1,
+            // Changes of the font in manual pages: `\fIname\fP`.
+            (Some(b'\\'), b'f')
+                if matches!(
+                    self.bytes.get(start + 1),
+                    Some(b'B' | b'I' | b'R' | b'P' | b'C' | b'0'..=b'9')
+                ) && self.bytes.get(start + 2).is_some_and(u8::is_ascii_alphanumeric) =>
+            {
+                2
+            }
             (Some(b'\\'), b'u') if hex(start + 1, 4) => 5,
             (Some(b'\\'), b'x') if hex(start + 1, 2) => 3,
             _ => 0,

@@ -254,7 +254,13 @@ pub(super) fn is_meant(bytes: &[u8], at: usize) -> bool {
         }
         b':' => match byte(at + 1) {
             // Before a digit it may be an ssdeep hash.
-            b'/' => back(1).is_ascii_digit() || goes_on_as_slash(byte(at + 2)),
+            b'/' => {
+                // One slash is enough after `hxxp` and `hxxps`.
+                let word = &bytes[at.saturating_sub(4)..at];
+                back(1).is_ascii_digit()
+                    || goes_on_as_slash(byte(at + 2))
+                    || word.windows(3).any(|three| three.eq_ignore_ascii_case(b"xxp"))
+            }
             b'[' | b'(' | b'{' | b'<' => opens_sign(bytes, at + 1),
             b'&' => matches!(byte(at + 2), b'#' | b's' | b'S'),
             _ => true,

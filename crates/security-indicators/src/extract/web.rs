@@ -78,7 +78,7 @@ const ITSELF: [u8; 256] = {
 };
 
 /// How a URL starts.
-struct Opening {
+pub(super) struct Opening {
     scheme: &'static str,
     /// `http[s]://`.
     plural: bool,
@@ -94,6 +94,24 @@ struct Opening {
 }
 
 impl Opening {
+    /// That of a URL without a scheme, which starts with its host.
+    pub(super) fn bare(start: usize) -> Self {
+        Self {
+            scheme: "http",
+            plural: false,
+            miner: false,
+            start,
+            body: start,
+            disarmed: false,
+            encoded: false,
+            backslashes: false,
+        }
+    }
+
+    fn is_bare(&self) -> bool {
+        self.body == self.start
+    }
+
     fn write_scheme(&self, clean: &mut String) {
         clean.clear();
         clean.push_str(if self.miner { MINER } else { "" });
@@ -117,11 +135,16 @@ impl Scanner<'_> {
             return None;
         }
         let opening = self.opening(start, end)?;
+        self.read_url(&opening)
+    }
+
+    /// The URL behind an opening.
+    pub(super) fn read_url(&mut self, opening: &Opening) -> Option<usize> {
         let mut clean = mem::take(&mut self.clean);
         opening.write_scheme(&mut clean);
         let read = if opening.encoded { Self::encoded_body } else { Self::body };
-        let mut body = read(self, &opening, &mut clean);
-        self.trim(&opening, &mut body, &mut clean);
+        let mut body = read(self, opening, &mut clean);
+        self.trim(opening, &mut body, &mut clean);
         let too_long = body.end - opening.start > LONGEST;
         let is_public = if too_long { None } else { url::found(&mut clean).ok() };
         if is_public == Some(true) {
@@ -132,11 +155,10 @@ impl Scanner<'_> {
         match is_public {
             Some(_) if self.options.wants(IocType::Url) => Some(body.end),
             Some(_) => Some(self.host_only(body.host, body.end)),
-            None if too_long => Some(self.host_only(body.host, body.end)),
             None => {
                 // Within what could not be read no other URL is tried, so that each byte is read once.
                 self.urls_from = body.end;
-                None
+                (too_long && !opening.is_bare()).then(|| self.host_only(body.host, body.end))
             }
         }
     }
@@ -165,7 +187,16 @@ impl Scanner<'_> {
         if plural {
             (to, disarmed) = (to + 3, true);
         }
-        let (len, sign) = scheme_end_at(self.text, to)?;
+        // `hxxp ://evil.example`.
+        if self.bytes.get(to) == Some(&b' ') {
+            (to, disarmed) = (to + 1, true);
+        }
+        let one_slash = || {
+            // `hxxp:/evil.example`: nothing but a URL is meant.
+            let goes_on = self.bytes.get(to + 2).is_some_and(u8::is_ascii_alphanumeric);
+            (disarmed && goes_on && self.bytes[to..].starts_with(b":/")).then_some((2, true))
+        };
+        let (len, sign) = scheme_end_at(self.text, to).or_else(one_slash)?;
         let encoded = self.bytes[to] == b'%';
         let body = to + len;
         let backslashes = self.bytes[to..body].ends_with(b"\\\\");
@@ -183,7 +214,8 @@ impl Scanner<'_> {
     fn may_be_scheme(&self, start: usize, end: usize) -> bool {
         let last = self.bytes[end - 1];
         let signs = match self.bytes.get(end) {
-            None | Some(b' ' | b'.' | b'@' | b'"' | b'\'' | b'`' | b'|' | b'^') => false,
+            None | Some(b'.' | b'@' | b'"' | b'\'' | b'`' | b'|' | b'^') => false,
+            Some(b' ') => self.bytes[end + 1..].starts_with(b"://"),
             // `h**p` is two atoms.
             Some(b'*') => return true,
             Some(b'\\') => matches!(self.bytes.get(end + 1), Some(b'[' | b'(')),
@@ -269,6 +301,7 @@ impl Scanner<'_> {
                 b'/' | b'?' | b'#' => in_host = false,
                 b'@' => host = at + 1,
                 b'%' | b'!' | b'*' if at < user_end => {}
+                b'*' if at == host && self.bytes.get(at + 1) == Some(&b':') => {}
                 b'[' if in_host && at == host => match self.literal(at) {
                     Some(len) => {
                         clean.push_str(&self.text[at..at + len]);
@@ -313,7 +346,9 @@ impl Scanner<'_> {
                     }
                     None => break,
                 },
-                b',' | b';' if in_host || self.opens_url(at + 1) => break,
+                b',' | b';' if in_host || self.opens_url(at + 1) || self.ends_cell(opening.start, at) => {
+                    break;
+                }
                 b',' | b';' => {}
                 b'\'' if in_host || before == Some(b'\'') => break,
                 b'\'' => {}
@@ -324,7 +359,7 @@ impl Scanner<'_> {
                         at += mark.len;
                         continue;
                     }
-                    if in_host {
+                    if in_host || (byte == b'[' && self.opens_label(at, clean)) {
                         break;
                     }
                     open[slot] += 1;
@@ -335,6 +370,16 @@ impl Scanner<'_> {
                     }
                     open[slot] -= 1;
                 }
+                b'<' if !in_host => match self.placeholder(at) {
+                    Some(len) => {
+                        if keep {
+                            clean.push_str(&self.text[at..at + len]);
+                        }
+                        at += len;
+                        continue;
+                    }
+                    None => break,
+                },
                 0x80.. => {
                     if let Some(len) = invisible_at(self.bytes, at) {
                         // At the end of the URL it belongs to the text.
@@ -482,7 +527,8 @@ impl Scanner<'_> {
     /// Takes the punctuation of the sentence off the end.
     fn trim(&self, opening: &Opening, body: &mut Body, clean: &mut String) {
         self.trim_footnote(opening, body, clean);
-        let emphasis = opening.start > 0 && self.bytes[opening.start - 1] == b'_';
+        // `_http://evil.example/_`, `++http://evil.example/++`: what stands on both sides marks the text.
+        let marked = opening.start.checked_sub(1).map(|at| self.bytes[at]).filter(|b| b"_+~=".contains(b));
         while body.end > opening.body {
             work::add(1);
             let last = self.bytes[body.end - 1];
@@ -493,7 +539,7 @@ impl Scanner<'_> {
             if let Some(len) = ends_with_any(raw, &AMPERSANDS[..3]).filter(|_| clean.ends_with('&')) {
                 clean.pop();
                 body.end -= len;
-            } else if b".,;:!?'*&([{".contains(&last) || (last == b'_' && emphasis) {
+            } else if b".,;:!?'*&([{".contains(&last) || marked == Some(last) {
                 if clean.as_bytes().last() != Some(&last) {
                     break;
                 }

@@ -7,6 +7,9 @@ use crate::{IocType, asn, cve, hash, mac, technique, wallet};
 const NAMED_MD5: &[(&str, IocType)] =
     &[("imphash", IocType::Imphash), ("ja3", IocType::Ja3), ("ja3s", IocType::Ja3)];
 
+/// Words before 40 hex digits that say they are no SHA-1 of a file.
+const COMMITS: &[&str] = &["commit", "commits", "changeset", "revision"];
+
 impl Scanner<'_> {
     /// Notes what is in an atom; several digests may be joined by `-` or `_`.
     pub(super) fn word(&mut self, start: usize, end: usize) {
@@ -87,6 +90,12 @@ impl Scanner<'_> {
                 && is_random_hex(part)
             {
                 let kind = if kind == IocType::Md5 { self.named_md5(at) } else { kind };
+                if kind == IocType::Sha1
+                    && COMMITS.iter().any(|name| self.word_just_before(at).eq_ignore_ascii_case(name))
+                {
+                    at = part_end + 1;
+                    continue;
+                }
                 self.push(kind, self.text[at..part_end].to_ascii_lowercase(), at, part_end, false);
             }
             at = part_end + 1;
@@ -95,19 +104,24 @@ impl Scanner<'_> {
 
     /// MD5, unless the word just before says `imphash` or `ja3`.
     fn named_md5(&self, start: usize) -> IocType {
+        let word = self.word_just_before(start);
+        NAMED_MD5
+            .iter()
+            .find(|(name, _)| word.eq_ignore_ascii_case(name))
+            .map_or(IocType::Md5, |(_, kind)| *kind)
+    }
+
+    /// The word just before a place, of nine letters at most; signs and blanks may stand between.
+    fn word_just_before(&self, start: usize) -> &str {
         let mut end = start;
-        let is_gap = |b: u8| b.is_ascii_whitespace() || b"\"':=|()[`*,".contains(&b);
+        let is_gap = |b: u8| b.is_ascii_whitespace() || b"\"':=|()[`*,#".contains(&b);
         let mut gap = 0;
         while end > 0 && gap < 8 && is_gap(self.bytes[end - 1]) {
             (end, gap) = (end - 1, gap + 1);
         }
         let letters =
             self.bytes[..end].iter().rev().take(9).take_while(|b| b.is_ascii_alphanumeric()).count();
-        let word = &self.text[end - letters..end];
-        NAMED_MD5
-            .iter()
-            .find(|(name, _)| word.eq_ignore_ascii_case(name))
-            .map_or(IocType::Md5, |(_, kind)| *kind)
+        &self.text[end - letters..end]
     }
 
     /// CVE numbers among the parts of an atom, as in `exploit-CVE-2024-12345_v2`.

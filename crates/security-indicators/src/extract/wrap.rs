@@ -13,7 +13,7 @@ const QUOTED: std::ops::RangeInclusive<usize> = 70..=76;
 /// Bytes of the next line that are judged.
 const JUDGED: usize = 256;
 /// Endings of what a web server gives out, told from the suffixes of names.
-const PAGES: &[&str] = &[
+pub(super) const PAGES: &[&str] = &[
     "php", "html", "htm", "asp", "aspx", "jsp", "exe", "dll", "zip", "rar", "js", "txt", "png", "jpg", "pdf",
     "bin",
 ];

@@ -1,6 +1,6 @@
 //! The audit trail: who did what to the engine.
 
-use security_credentials::redact_tokens;
+use security_core::redact_tokens;
 use security_store::Stream;
 use serde_json::{Map, Value, json};
 
@@ -64,7 +64,7 @@ pub(super) fn record(event: &str, request_id: &str, outcome: &str, details: &Val
 }
 
 /// The same with the secret part of every token of ours taken out.
-pub(super) fn redacted(details: &Value) -> Value {
+pub(crate) fn redacted(details: &Value) -> Value {
     match details {
         Value::String(text) => Value::String(redact_tokens(text).into_owned()),
         Value::Array(items) => items.iter().map(redacted).collect(),
