@@ -57,8 +57,8 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     }
     let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
     let is_path = name.len() < word.len();
-    // `copy/paste` is no path.
-    if is_path && !matches!(word[0], b'/' | b'.' | b'-') && !has(word, b"bin/") {
+    // `copy/paste` is no path, and `/properties/id` leads to no program.
+    if is_path && !matches!(word[0], b'.' | b'-') && !has(word, b"bin/") {
         return false;
     }
     let opener = text[start];
