@@ -140,6 +140,14 @@ pub(super) fn is_server_file(text: &[u8], start: usize, end: usize) -> bool {
         && !text[..end].contains(&b' ')
 }
 
+/// `\\\\host\\c$\\`: the disk of a machine, as the whole value.
+pub(super) fn is_share(text: &[u8], start: usize, _end: usize) -> bool {
+    text.starts_with(b"\\\\")
+        && start > 2
+        && start < WINDOW
+        && !text[2..start].iter().any(|byte| b"\\ ".contains(byte))
+}
+
 /// A call with something more than a name: programs hand on what they have, and texts name a function with brackets.
 pub(super) fn is_call_with_text(text: &[u8], _start: usize, end: usize) -> bool {
     let mut cursor = Cursor::new(text, end);
@@ -487,5 +495,9 @@ pub(super) fn is_operator(text: &[u8], start: usize, end: usize) -> bool {
 pub(super) fn is_doctype(text: &[u8], _start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
     let rest = &rest[..rest.iter().position(|byte| *byte == b'>').unwrap_or(rest.len())];
-    has(rest, b"[") || has(rest, b" system ") || has(rest, b" public ") && !has(rest, b"-//w3c//")
+    // A name leads nowhere.
+    let is_named = has(rest, b" system \"urn:") || has(rest, b" system 'urn:");
+    has(rest, b"[")
+        || has(rest, b" system ") && !is_named
+        || has(rest, b" public ") && !has(rest, b"-//w3c//")
 }

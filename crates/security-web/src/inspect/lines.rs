@@ -62,7 +62,7 @@ pub(super) fn splits_header(decoded: &[u8], part: Part) -> bool {
                         && !is_text(&line[name.len()..])
                         && !is_quoted(&line[name.len()..])
                 })
-                || n_lines <= FEW && (is_header(line) && part != Part::Body || is_request(line))
+                || n_lines <= FEW && (!is_indented && is_header(line) && part != Part::Body || is_request(line))
         })
 }
 

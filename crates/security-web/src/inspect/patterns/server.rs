@@ -28,6 +28,7 @@ pub(super) const SERVER: &[Family] = &[
             "0x2e0x2e0x5c",
         ],
     ),
+    Family::new(&rules::PATH_FILE, checks::is_share, &["\\c$\\", "\\admin$\\", "\\ipc$"]),
     Family::new(
         &rules::PATH_FILE,
         checks::is_server_file,
