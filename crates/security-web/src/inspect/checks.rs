@@ -22,10 +22,18 @@ pub(super) fn is_tag(text: &[u8], start: usize, end: usize) -> bool {
 /// A chain of `../` that climbs out rather than tidies up.
 pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
     let mut cursor = Cursor::new(text, start);
-    let mut climbs = 0;
+    let (mut climbs, mut n_stays) = (0, 0);
     let mut is_odd = false;
     loop {
         let dots = cursor.skip(|byte| byte == b'.');
+        // `./` stays where it is.
+        if dots == 1 && climbs > 0 && cursor.skip(|byte| matches!(byte, b'/' | b'\\')) > 0 {
+            n_stays += 1;
+            if n_stays > 8 {
+                break;
+            }
+            continue;
+        }
         // A line's end in between is dropped by some.
         if dots == 2
             && climbs < 8
@@ -55,7 +63,10 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
         .rsplit(|byte| b" \"'=,(".contains(byte))
         .next()
         .map_or(0, |prior| {
-            prior.split(|byte| matches!(byte, b'/' | b'\\')).filter(|segment| !segment.is_empty()).count()
+            prior
+                .split(|byte| matches!(byte, b'/' | b'\\'))
+                .filter(|segment| !matches!(*segment, b"" | b"."))
+                .count()
         });
     let is_asset = names_an_asset(rest);
     let is_tidy = climbs < 3 && (depth >= climbs || is_asset);
@@ -103,7 +114,9 @@ fn names_a_file(rest: &[u8], is_sentence: bool) -> bool {
 /// A path of the system as a whole value, or behind an equals sign.
 pub(super) fn is_system_path(text: &[u8], start: usize, _end: usize) -> bool {
     let near = &text[start.saturating_sub(WINDOW)..text.len().min(start + WINDOW)];
-    !near.contains(&b' ') && (start == 0 || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
+    let is_drive = start == 1 && text[start] == b':';
+    !near.contains(&b' ')
+        && (start == 0 || is_drive || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
 }
 
 /// A path that is the whole value, not one that a text or a command line tells of.
@@ -125,6 +138,14 @@ pub(super) fn is_server_file(text: &[u8], start: usize, end: usize) -> bool {
         && matches!(text[start - 1], b'/' | b'\\')
         && start < WINDOW
         && !text[..end].contains(&b' ')
+}
+
+/// `\\\\host\\c$\\`: the disk of a machine, as the whole value.
+pub(super) fn is_share(text: &[u8], start: usize, _end: usize) -> bool {
+    text.starts_with(b"\\\\")
+        && start > 2
+        && start < WINDOW
+        && !text[2..start].iter().any(|byte| b"\\ ".contains(byte))
 }
 
 /// A call with something more than a name: programs hand on what they have, and texts name a function with brackets.
@@ -176,6 +197,30 @@ pub(super) fn is_key(text: &[u8], start: usize, _end: usize) -> bool {
     start.checked_sub(1).is_none_or(|at| b"[]\"'{,.&=(".contains(&text[at]))
         && !text[..start].ends_with(b"prototype.")
         && !text[..start].ends_with(b"`")
+}
+
+/// `process.exit(`: programs end so in a line of their own; what is injected has little else.
+pub(super) fn is_end_of_process(text: &[u8], start: usize, end: usize) -> bool {
+    const SHORT: usize = 64;
+    is_code(text, start, end)
+        && (text.len() < SHORT || before(text, start).is_some_and(|byte| b"({,'\"+&|".contains(&byte)))
+}
+
+/// `String.fromCharCode(88`: of numbers; programs have names there.
+pub(super) fn is_char_code(text: &[u8], _start: usize, end: usize) -> bool {
+    let rest = Cursor::new(text, end).rest().trim_ascii_start();
+    rest.first().is_some_and(u8::is_ascii_digit) || rest.starts_with(b"...") || rest.starts_with(b"parseint")
+}
+
+/// `__proto__` that leads to something, or is the name of something; in short values anywhere.
+pub(super) fn is_proto(text: &[u8], _start: usize, end: usize) -> bool {
+    const SHORT: usize = 64;
+    let rest = &text[end..];
+    text.len() < SHORT
+        || matches!(
+            rest,
+            [b'[' | b'.', ..] | [b'"' | b'\'', b']' | b':', ..] | [b']', ..] | [b'"' | b'\'', b' ', b':', ..]
+        )
 }
 
 /// What a sentence does not merely name.
@@ -353,7 +398,7 @@ pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
     let is_whole = is_closed && matches!(inside, b"self" | b"debug" | b"request" | b"settings" | b"app");
     // `${…}` within a JavaScript text; `{{` that a program writes and closes elsewhere.
     let before = &text[start.saturating_sub(2 * WINDOW)..start];
-    let is_in_text = || memchr::memchr_iter(b'`', before).count() % 2 == 1 && text.len() > SHORT_OF_PROGRAM;
+    let is_in_text = || memchr::memchr(b'`', before).is_some() && text.len() > SHORT_OF_PROGRAM;
     let is_program = text[start] == b'$' && is_in_text() || !is_closed && text.len() > SHORT_OF_PROGRAM;
     // A text that a program writes ends within.
     let first = memchr::memchr(b'"', inside).and_then(|at| inside.get(at + 1));
@@ -450,5 +495,9 @@ pub(super) fn is_operator(text: &[u8], start: usize, end: usize) -> bool {
 pub(super) fn is_doctype(text: &[u8], _start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
     let rest = &rest[..rest.iter().position(|byte| *byte == b'>').unwrap_or(rest.len())];
-    has(rest, b"[") || has(rest, b" system ") || has(rest, b" public ") && !has(rest, b"-//w3c//")
+    // A name leads nowhere.
+    let is_named = has(rest, b" system \"urn:") || has(rest, b" system 'urn:");
+    has(rest, b"[")
+        || has(rest, b" system ") && !is_named
+        || has(rest, b" public ") && !has(rest, b"-//w3c//")
 }

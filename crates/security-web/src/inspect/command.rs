@@ -57,8 +57,8 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     }
     let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
     let is_path = name.len() < word.len();
-    // `copy/paste` is no path.
-    if is_path && !matches!(word[0], b'/' | b'.' | b'-') && !has(word, b"bin/") {
+    // `copy/paste` is no path, and `/properties/id` leads to no program.
+    if is_path && !matches!(word[0], b'.' | b'-') && !has(word, b"bin/") {
         return false;
     }
     let opener = text[start];
@@ -90,7 +90,7 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && (!is_line || memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).nth(2).is_some());
     // `chmod('x')` is a function's call.
-    if (!is_substitution || rest.starts_with(b"()")) && rest.starts_with(b"(") {
+    if rest.starts_with(b"()") || !is_substitution && rest.starts_with(b"(") {
         return false;
     }
     if is_dollar && is_substitution_told(text, start, cursor.at) {

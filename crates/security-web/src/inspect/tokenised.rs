@@ -130,7 +130,13 @@ fn without_harmless(value: &[u8]) -> Cow<'_, [u8]> {
     {
         masked.to_mut()[at] = b'z';
     }
-    if value.get(..DOCTYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(DOCTYPE)) {
+    let is_named = || {
+        let declaration = &value[..memchr::memchr(b'>', value).unwrap_or(value.len()).min(200)];
+        value.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"<!doctype"))
+            && memchr::memmem::find(declaration, b" SYSTEM \"urn:").is_some()
+            && !declaration.contains(&b'[')
+    };
+    if value.get(..DOCTYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(DOCTYPE)) || is_named() {
         let end = memchr::memchr(b'>', value).unwrap_or(value.len() - 1);
         masked.to_mut()[..=end].fill(b' ');
     }

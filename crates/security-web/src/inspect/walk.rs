@@ -410,7 +410,13 @@ impl<'a> Walk<'a> {
         let end = name.rsplit('.').next().unwrap_or_default().trim_start();
         // `php7`, and whatever number comes next.
         let end = end.trim_end_matches(|byte: char| byte.is_ascii_digit());
-        if name.contains('.') && (ENDS.contains(&end) || name.ends_with("web.config")) {
+        // What stands behind one of these is cut off by the server or the disk.
+        let is_cut = [
+            ".asp;", ".aspx;", ".php;", ".jsp;", ".asa;", "::$data", ".php\0", ".asp\0", ".jsp\0", ".php%00",
+        ]
+        .iter()
+        .any(|end| name.contains(end));
+        if is_cut || name.contains('.') && (ENDS.contains(&end) || name.ends_with("web.config")) {
             self.hits.clear();
             self.hits.push((&rules::UPLOAD_SCRIPT, 0, name.len()));
             self.scratch.keep(name.as_bytes());

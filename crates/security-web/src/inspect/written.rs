@@ -124,7 +124,10 @@ pub(super) fn is_told_of(text: &[u8], start: usize, name: &[u8], behind: usize) 
 pub(super) fn is_wrapped(text: &[u8], start: usize, behind: usize) -> bool {
     let prior = &text[start.saturating_sub(2 * WINDOW)..start];
     let rest = &text[behind..text.len().min(behind + WINDOW)];
-    let line = &rest[..memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len())];
+    let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+    // A word alone on its line: the sentence goes on in the next one.
+    let line = if end == 0 { rest.trim_ascii_start() } else { &rest[..end] };
+    let line = &line[..memchr::memchr2(b'\n', b'\r', line).unwrap_or(line.len())];
     let is_plain = |word: &&[u8]| {
         word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"'.,-".contains(byte))
             && word.iter().any(u8::is_ascii_alphabetic)
@@ -135,7 +138,7 @@ pub(super) fn is_wrapped(text: &[u8], start: usize, behind: usize) -> bool {
         .trim_ascii_start()
         .split(|byte| *byte == b' ')
         .skip_while(|word| word.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte)));
-    line.first().is_none_or(|byte| matches!(byte, b' ' | b'.' | b',' | b':'))
+    rest.first().is_none_or(|byte| matches!(byte, b' ' | b'.' | b',' | b':' | b'\n' | b'\r'))
         && is_sentence(prior)
         && !SECRETS.iter().any(|secret| has(line, secret))
         && words.take(3).filter(is_plain).count() == 3
@@ -164,8 +167,8 @@ pub(super) fn is_in_code(text: &[u8], start: usize) -> bool {
 /// Three words side by side.
 fn is_sentence(prior: &[u8]) -> bool {
     let mut run = 0;
-    prior.split(|byte| *byte == b' ').any(|word| {
-        let word = word.strip_suffix(b",").unwrap_or(word);
+    prior.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).any(|word| {
+        let word = word.strip_suffix(b",").or_else(|| word.strip_suffix(b".")).unwrap_or(word);
         let is_plain =
             !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
         run = if is_plain { run + 1 } else { 0 };

@@ -9,12 +9,26 @@ use super::{
 const TEMPLATE: u8 = 4;
 
 pub(super) const SERVER: &[Family] = &[
-    Family::new(&rules::PATH_TRAVERSAL, checks::is_traversal, &["../", "..\\", "..;/", "..../", "....\\"]),
+    Family::new(
+        &rules::PATH_TRAVERSAL,
+        checks::is_traversal,
+        &["../", "..\\", "..;/", ".../", "...\\", "..../", "....\\"],
+    ),
     Family::new(
         &rules::PATH_TRAVERSAL,
         always,
-        &["..\u{1}/", "..\u{1}\\", "..0x2f", "..0x5c", "0x2e0x2e/", "0x2e0x2e\\"],
+        &[
+            "..\u{1}/",
+            "..\u{1}\\",
+            "..0x2f",
+            "..0x5c",
+            "0x2e0x2e/",
+            "0x2e0x2e\\",
+            "0x2e0x2e0x2f",
+            "0x2e0x2e0x5c",
+        ],
     ),
+    Family::new(&rules::PATH_FILE, checks::is_share, &["\\c$\\", "\\admin$\\", "\\ipc$"]),
     Family::new(
         &rules::PATH_FILE,
         checks::is_server_file,
@@ -28,6 +42,9 @@ pub(super) const SERVER: &[Family] = &[
             "global.asa",
             "metabase.xml",
             "conf/server.xml",
+            "nginx.conf",
+            "my.ini",
+            "config.inc.php",
             "conf\\server.xml",
         ],
     ),
@@ -92,6 +109,11 @@ pub(super) const SERVER: &[Family] = &[
             "/dev/tcp",
             "/var/log/",
             "/var/run/",
+            "/var/adm/",
+            "/var/spool/",
+            "/opt/lampp/",
+            ":\\xampp\\",
+            ":/xampp/",
             "/usr/local/etc/",
             "/usr/local/apache",
             "/run/secrets",
@@ -295,7 +317,7 @@ pub(super) const SERVER: &[Family] = &[
     Family::new(
         &rules::CODE_PROTOTYPE,
         always,
-        &["__proto__", "constructor[prototype]", "[constructor][prototype]", "constructor\":{\"prototype"],
+        &["constructor[prototype]", "[constructor][prototype]", "constructor\":{\"prototype"],
     ),
     Family::new(
         &rules::TEMPLATE_EXPRESSION,
@@ -489,15 +511,10 @@ pub(super) const SERVER: &[Family] = &[
     Family::new(
         &rules::CODE_NODE,
         checks::is_code,
-        &[
-            "process.env",
-            "process.exit(",
-            "process.kill(",
-            "process.mainmodule",
-            "process.binding",
-            "process.spawn(",
-        ],
+        &["process.env", "process.mainmodule", "process.binding", "process.spawn("],
     ),
+    Family::new(&rules::CODE_NODE, checks::is_end_of_process, &["process.exit(", "process.kill("]),
     Family::new(&rules::CODE_PYTHON, checks::is_process, &["subprocess."]),
-    Family::new(&rules::CODE_PROTOTYPE, checks::is_key, &["__proto__", "constructor.prototype"]),
+    Family::new(&rules::CODE_PROTOTYPE, checks::is_key, &["constructor.prototype"]),
+    Family::new(&rules::CODE_PROTOTYPE, checks::is_proto, &["__proto__"]),
 ];
