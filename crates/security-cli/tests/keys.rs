@@ -130,7 +130,6 @@ fn a_pepper_is_rotated_and_given_up() {
     let refused = place.run(&["key", "drop-pepper", "1", "--json"]).exits(2).error();
     assert!(refused["message"].as_str().unwrap().contains("needed by 1 issued keys"), "{refused}");
     place.run_with(&["key", "verify"], &key).exits(0);
-    // The command ended before it could write what it saw; a rotation of the key does not wait for that.
     let id = place.run(&["key", "list", "--json"]).exits(0).record()["id"].as_str().unwrap().to_owned();
     let key = place.run(&["key", "rotate", &id]).exits(0).stdout;
     let peppers = place.run(&["key", "peppers", "--json"]).exits(0).records();

@@ -29,6 +29,7 @@ use security_credentials::{
     AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest, ForeignRoute, Peppers,
 };
 use security_shared::Undumped;
+use security_store::Renewal;
 
 pub use audit::AuditFilter;
 pub(crate) use audit::redacted;
@@ -169,7 +170,11 @@ impl Engine {
         }
         let now = world::now();
         for record in &mut records {
-            record.renew(&self.operator_renewals(record.kind, &peppers));
+            let pairs = self.operator_renewals(record.kind, &peppers);
+            for (old, new) in pairs.iter().filter(|(old, _)| record.value(old).is_some()) {
+                self.renew_later(old, Renewal::Value { kind: record.kind, old: *old, new: *new });
+            }
+            record.renew(&pairs);
         }
         let accepted = CredentialKind::ALL.map(|kind| {
             let record = records.iter().find(|record| record.kind == kind);

@@ -134,6 +134,7 @@ impl Engine {
     }
 
     pub(crate) fn shut_down(&self) -> Result<()> {
+        self.write_renewals();
         // A first head adds to the trail, so it is made before the files are closed.
         self.write_audit_head();
         let closed = self.files.journal.close();

@@ -138,24 +138,28 @@ fn values_of_the_document_outlive_their_pepper() {
     engine.rotate_pepper().unwrap();
     assert!(accepts(&engine, OLD.as_bytes()));
     // The value is set here, so its digest under either pepper can be made: it is no new one, and is remembered anew.
+    engine.flush().unwrap();
+    assert_eq!(uses(&engine), [(2, [0, 0, 1, 0]), (1, [0, 0, 0, 0])]);
     let new = engine.rotate_credential("API_KEY", None, Duration::ZERO).unwrap();
     assert!(!accepts(&engine, OLD.as_bytes()) && accepts(&engine, new.expose()));
     assert_eq!(uses(&engine), [(2, [0, 0, 1, 1]), (1, [0, 0, 0, 0])]);
+    let newer = engine.rotate_credential("API_KEY", None, Duration::ZERO).unwrap();
     engine.rotate_pepper().unwrap();
     let again = with(temp.path(), set.clone());
     for engine in [&engine, &again] {
         assert!(!accepts(engine, OLD.as_bytes()), "superseded under an older pepper is superseded");
-        assert!(accepts(engine, new.expose()));
+        assert!(!accepts(engine, new.expose()) && accepts(engine, newer.expose()));
     }
     again.flush().unwrap();
-    assert_eq!(uses(&engine)[1], (2, [0, 0, 0, 1]), "what was presented moved over");
-    // Where the ended value is not set nobody can make its digest anew: without the pepper it would be a new value.
+    assert_eq!(uses(&engine)[1], (2, [0, 0, 0, 1]), "what was presented moved over, and what is set");
+    // Of the ended value that is not set nobody can make the digest anew: without the pepper it would be a new one.
     let elsewhere = self::engine(temp.path());
     assert!(
         elsewhere.drop_pepper(2, false).unwrap_err().to_string().contains("1 values that rotations ended")
     );
     elsewhere.drop_pepper(2, true).unwrap();
-    assert!(accepts(&elsewhere, new.expose()));
+    assert!(accepts(&elsewhere, newer.expose()));
+    assert!(!accepts(&again, OLD.as_bytes()), "told by a later pepper");
 }
 
 #[test]

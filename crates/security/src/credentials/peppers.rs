@@ -229,7 +229,9 @@ impl Engine {
     pub(super) fn read_peppers(&self) -> Result<KeptPeppers> {
         let known = self.files.store.peppers()?;
         let present = self.credentials.documents.load().peppers.clone();
-        match known.iter().map(|pepper| pepper.version).eq(present.all().map(Pepper::version)) {
+        let is_same = known.iter().map(|pepper| pepper.version).eq(present.all().map(Pepper::version));
+        // A store of before that was put back beneath us names none yet.
+        match is_same || known.is_empty() {
             true => Ok(present),
             false => Ok(Arc::new(load(&self.settings, &known)?)),
         }
