@@ -32,7 +32,7 @@ use crate::{
 /// :param value: the value, defanged or not (``str``).
 /// :param source: who says so (``str``).
 /// :param confidence: how sure that is (``int``), 0 to 100.
-/// :param description: ``str``.
+/// :param description: ``str``, at most 8 KiB.
 /// :param tags: ``list`` of ``str``.
 /// :param related_intel_ids: intelligence records it belongs to (``list`` of ``str``).
 /// :returns: ``dict`` of the record: ``id``, ``type``, ``value``, ``source``, ``sources``, ``confidence``, ``description``,
@@ -497,7 +497,7 @@ impl Read for Stream {
 /// Writes the indicators to a file.
 ///
 /// :param path: the file (``str`` or path-like), replaced in one step when everything is written.
-/// :param format: ``plain``, ``csv``, ``json``, ``stix``; for sensors ``zeek`` (Intel framework),
+/// :param format: ``plain``, ``csv``, ``json``, ``jsonl``, ``misp`` (one event), ``stix``; for sensors ``zeek`` (Intel framework),
 ///     ``suricata-text``, ``suricata-ip``, ``suricata-md5``, ``suricata-sha256`` (datasets), ``rpz`` (a DNS zone) (``str``).
 /// :param ioc_type: only this kind (``str``).
 /// :param source: only what this source lists (``str``).
