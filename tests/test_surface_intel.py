@@ -320,7 +320,7 @@ class Exchange(EngineCase):
         security.add_ioc("ip", "192.0.2.1", "us", 50)
         security.add_ioc("domain", "evil.example", "us", 80, tags=["phish"])
         before = {(record["type"], record["value"]) for record in security.search_intelligence()}
-        for format in ("plain", "csv", "json", "stix"):
+        for format in ("plain", "csv", "json", "jsonl", "misp", "stix"):
             with self.subTest(format):
                 path = self.folder / f"out.{format}"
                 security.initialize(data_dir=self.data_dir)

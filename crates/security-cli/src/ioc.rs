@@ -114,7 +114,7 @@ pub(crate) struct Import {
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// What to write
-    #[arg(long, short, value_name = "FORMAT", default_value = "plain", value_parser = ["plain", "csv", "json", "stix", "zeek", "suricata-text", "suricata-ip", "suricata-md5", "suricata-sha256", "rpz"])]
+    #[arg(long, short, value_name = "FORMAT", default_value = "plain", value_parser = ["plain", "csv", "json", "jsonl", "misp", "stix", "zeek", "suricata-text", "suricata-ip", "suricata-md5", "suricata-sha256", "rpz"])]
     format: String,
     /// Only this type
     #[arg(long = "type", value_name = "TYPE")]

@@ -67,15 +67,30 @@ impl AsRef<str> for SharedText {
     }
 }
 
+impl SharedText {
+    fn of(text: Bound<'_, PyString>) -> Self {
+        match PyBackedStr::try_from(text.clone()) {
+            Ok(theirs) => Self::Theirs(theirs),
+            Err(_) => Self::Ours(utf8(&text).into_owned()),
+        }
+    }
+}
+
+/// As [`Text`].
+impl<'py> FromPyObject<'_, 'py> for SharedText {
+    type Error = PyErr;
+
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let text = given.cast::<PyString>().map_err(|_| refused(&given, "a str is needed"))?;
+        Ok(Self::of(text.to_owned()))
+    }
+}
+
 impl<'py> FromPyObject<'_, 'py> for SharedTexts {
     type Error = PyErr;
 
     fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
-        let shared = |text: Bound<'py, PyString>| match PyBackedStr::try_from(text.clone()) {
-            Ok(theirs) => SharedText::Theirs(theirs),
-            Err(_) => SharedText::Ours(utf8(&text).into_owned()),
-        };
-        each_text(given, shared).map(Self)
+        each_text(given, SharedText::of).map(Self)
     }
 }
 

@@ -16,7 +16,7 @@ use security::{ExportFilter, ImportOptions, IocDraft, SearchRequest};
 use serde_json::{Value, json};
 
 use crate::{
-    convert::{Given, SharedTexts, Text, Texts, named, optional, to_json, to_python, utf8},
+    convert::{Given, SharedText, SharedTexts, Text, Texts, named, optional, to_json, to_python, utf8},
     errors::{attached, detached},
     extraction::{Words, found_entry},
     ioc_check,
@@ -32,7 +32,7 @@ use crate::{
 /// :param value: the value, defanged or not (``str``).
 /// :param source: who says so (``str``).
 /// :param confidence: how sure that is (``int``), 0 to 100.
-/// :param description: ``str``.
+/// :param description: ``str``, at most 8 KiB.
 /// :param tags: ``list`` of ``str``.
 /// :param related_intel_ids: intelligence records it belongs to (``list`` of ``str``).
 /// :returns: ``dict`` of the record: ``id``, ``type``, ``value``, ``source``, ``sources``, ``confidence``, ``description``,
@@ -88,16 +88,16 @@ pub(crate) fn add_ioc<'py>(
 #[pyfunction]
 pub(crate) fn check_ioc(
     py: Python<'_>,
-    ioc_type: Given<Text>,
-    value: Given<Text>,
+    ioc_type: Given<SharedText>,
+    value: Given<SharedText>,
 ) -> PyResult<Bound<'_, PyAny>> {
-    let ioc_type = ioc_type.text("ioc_type")?;
-    let value = value.text("value")?;
+    let (ioc_type, value) = (ioc_type.value("ioc_type")?, value.value("value")?);
+    let (ioc_type, value) = (ioc_type.as_ref(), value.as_ref());
     // A few microseconds, which giving the interpreter lock away would double; the store is asked without it.
-    let at_hand = attached(py, || security::current()?.check_ioc_at_hand(&ioc_type, &value))?;
+    let at_hand = attached(py, || security::current()?.check_ioc_at_hand(ioc_type, value))?;
     let check = match at_hand {
         Some(check) => check,
-        None => detached(py, || security::current()?.check_ioc(&ioc_type, &value))?,
+        None => detached(py, || security::current()?.check_ioc(ioc_type, value))?,
     };
     ioc_check::to_python(py, &check)
 }
@@ -497,7 +497,7 @@ impl Read for Stream {
 /// Writes the indicators to a file.
 ///
 /// :param path: the file (``str`` or path-like), replaced in one step when everything is written.
-/// :param format: ``plain``, ``csv``, ``json``, ``stix``; for sensors ``zeek`` (Intel framework),
+/// :param format: ``plain``, ``csv``, ``json``, ``jsonl``, ``misp`` (one event), ``stix``; for sensors ``zeek`` (Intel framework),
 ///     ``suricata-text``, ``suricata-ip``, ``suricata-md5``, ``suricata-sha256`` (datasets), ``rpz`` (a DNS zone) (``str``).
 /// :param ioc_type: only this kind (``str``).
 /// :param source: only what this source lists (``str``).

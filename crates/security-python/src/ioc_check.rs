@@ -6,7 +6,7 @@ use pyo3::{
     sync::PyOnceLock,
     types::{PyDict, PyList, PyString},
 };
-use security::{IocCheck, IocMatch, IocType, ListedIoc};
+use security::{IocCheck, IocMatch, IocType, ListedIoc, MatchType, Timestamp};
 
 use crate::convert::from_json;
 
@@ -50,10 +50,12 @@ impl Rendered {
             let list = list.bind(py);
             copy.set_item(name, list.get_slice(0, list.len()))?;
         }
-        let sources = PyList::empty(py);
-        for source in &self.sources {
-            sources.append(source.bind(py).copy()?)?;
-        }
+        let sources = match self.sources.as_slice() {
+            [one] => PyList::new(py, [one.bind(py).copy()?])?,
+            many => {
+                PyList::new(py, many.iter().map(|one| one.bind(py).copy()).collect::<PyResult<Vec<_>>>()?)?
+            }
+        };
         copy.set_item(intern!(py, "sources"), sources)?;
         Ok(copy)
     }
@@ -85,19 +87,37 @@ fn kind_name(py: Python<'_>, kind: IocType) -> &Bound<'_, PyString> {
 
 /// What was met, as a list of `{ioc, match_type, match_time}`.
 pub(crate) fn matches<'py>(py: Python<'py>, met: &[IocMatch]) -> PyResult<Bound<'py, PyList>> {
-    let matches = PyList::empty(py);
+    // What is met at once is met at one time: its text is made once.
+    let mut time: Option<(Timestamp, Bound<'py, PyString>)> = None;
+    let mut all = Vec::with_capacity(met.len());
     for found in met {
-        matches.append(one(py, found)?)?;
+        let at = match &time {
+            Some((known, text)) if *known == found.match_time => text.clone(),
+            _ => {
+                let text = PyString::new(py, found.match_time.encode(&mut [0; Timestamp::TEXT]));
+                time.insert((found.match_time, text)).1.clone()
+            }
+        };
+        let made = PyDict::new(py);
+        made.set_item(intern!(py, "ioc"), record(py, &found.ioc)?)?;
+        made.set_item(intern!(py, "match_type"), match_type_name(py, found.match_type))?;
+        made.set_item(intern!(py, "match_time"), at)?;
+        all.push(made);
     }
-    Ok(matches)
+    PyList::new(py, all)
 }
 
-fn one<'py>(py: Python<'py>, found: &IocMatch) -> PyResult<Bound<'py, PyDict>> {
-    let made = PyDict::new(py);
-    made.set_item(intern!(py, "ioc"), record(py, &found.ioc)?)?;
-    made.set_item(intern!(py, "match_type"), PyString::intern(py, found.match_type.as_str()))?;
-    made.set_item(intern!(py, "match_time"), found.match_time.to_string())?;
-    Ok(made)
+/// How it met, as a text that is made once.
+fn match_type_name(py: Python<'_>, how: MatchType) -> Bound<'_, PyString> {
+    let name = match how {
+        MatchType::Exact => intern!(py, "exact"),
+        MatchType::Cidr => intern!(py, "cidr"),
+        MatchType::Subdomain => intern!(py, "subdomain"),
+        MatchType::UrlPrefix => intern!(py, "url-prefix"),
+        MatchType::Host => intern!(py, "host"),
+        other => return PyString::intern(py, other.as_str()),
+    };
+    name.clone()
 }
 
 /// A record's dictionary, for whoever asked to keep and to change.

@@ -189,8 +189,16 @@ fn import(folder: &Path, feed: impl Read) {
     let (begun, wall) = (cpu_of_all(), Instant::now());
     let (mut last, mut last_wall) = (begun, wall);
     let reader = BufReader::with_capacity(1 << 20, feed);
-    let report = engine.import_indicators("feed.csv", reader, &options, &mut |_| {
+    // Whether an entry costs more the more there are: over portions of which each is twice the one before.
+    let (mut mark, mut portion) = (1_000_000, (0, begun));
+    let report = engine.import_indicators("feed.csv", reader, &options, &mut |progress| {
         (last, last_wall) = (cpu_of_all(), Instant::now());
+        if progress.imported >= mark {
+            let (from, since) = std::mem::replace(&mut portion, (progress.imported, last));
+            let each = (last - since).as_secs_f64() * 1e6 / (progress.imported - from) as f64;
+            println!("  {from} to {}: {each:.2} us of CPU time an entry", progress.imported);
+            mark = 2 * progress.imported;
+        }
     });
     let report = report.unwrap();
     let count = report.added + report.merged;

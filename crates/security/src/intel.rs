@@ -29,6 +29,8 @@ use crate::{Engine, Error, Result, utils::generate_request_id, world};
 /// The longest name of a source, and the most tags and relations of one word.
 const MAX_NAME: usize = 200;
 const MAX_TAGS: usize = 100;
+/// The longest description, in bytes.
+const MAX_DESCRIPTION: usize = 8 << 10;
 
 /// One source's word on one value, as a caller gives it.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +43,7 @@ pub struct IocDraft {
     pub source: String,
     /// 0 to 100.
     pub confidence: i64,
-    /// What it is about.
+    /// What it is about: at most 8 KiB.
     pub description: String,
     /// Tags.
     pub tags: Vec<String>,
@@ -95,6 +97,10 @@ impl Engine {
         let confidence = confidence(draft.confidence)?;
         let indicator = indicator(&draft.ioc_type, &draft.value)?;
         let source = name("source", &draft.source)?;
+        if draft.description.len() > MAX_DESCRIPTION {
+            let problem = format!("it has {} bytes; accepted are {MAX_DESCRIPTION}", draft.description.len());
+            return Err(Error::invalid("description", problem));
+        }
         let original = (draft.value != indicator.value()).then_some(draft.value);
         let word = NewIoc {
             indicator: indicator.clone(),

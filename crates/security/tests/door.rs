@@ -208,6 +208,15 @@ fn indicators_are_merged_matched_and_seen_by_the_other_engine() {
         let bad = IocDraft { confidence, ..draft(ioc_type, value) };
         assert!(matches!(one.add_ioc(bad), Err(security::Error::Invalid { .. })), "{ioc_type} {value}");
     }
+    for (length, is_taken) in [(8 << 10, true), ((8 << 10) + 1, false), (10 << 20, false)] {
+        let described = IocDraft { description: "d".repeat(length), ..draft("ip", "192.0.2.200") };
+        let taken = match one.add_ioc(described) {
+            Ok(_) => true,
+            Err(security::Error::Invalid { argument, .. }) => argument != "description",
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(taken, is_taken, "{length}");
+    }
 }
 
 #[test]

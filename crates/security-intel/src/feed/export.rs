@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, io::Write, str::FromStr};
 use security_indicators::IocType;
 use serde::Serialize;
 
-use super::sensor_formats::{self, Dataset};
+use super::{
+    misp_export,
+    sensor_formats::{self, Dataset},
+};
 use crate::{IntelError, IocRecord, error::shorten, to_stix};
 
 /// The form to write.
@@ -17,6 +20,10 @@ pub enum ExportFormat {
     Csv,
     /// A list of records, one a line, with everything known of them; read again it gives the same records.
     Json,
+    /// The same records as JSON lines: one a line, without a list around them.
+    JsonLines,
+    /// One MISP event with an attribute for each.
+    Misp,
     /// A STIX 2.1 bundle of indicators.
     Stix,
     /// A file of Zeek's Intel framework.
@@ -28,8 +35,7 @@ pub enum ExportFormat {
 }
 
 /// The formats' names, as messages give them.
-const ACCEPTED: &str =
-    "plain, csv, json, stix, zeek, suricata-text, suricata-ip, suricata-md5, suricata-sha256, rpz";
+const ACCEPTED: &str = "plain, csv, json, jsonl, misp, stix, zeek, suricata-text, suricata-ip, suricata-md5, suricata-sha256, rpz";
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -47,6 +53,8 @@ impl ExportFormat {
             Self::Plain => "plain",
             Self::Csv => "csv",
             Self::Json => "json",
+            Self::JsonLines => "jsonl",
+            Self::Misp => "misp",
             Self::Stix => "stix",
             Self::Zeek => "zeek",
             Self::Suricata(Dataset::Text) => "suricata-text",
@@ -72,6 +80,8 @@ impl FromStr for ExportFormat {
             "plain" | "txt" | "text" | "list" => Ok(Self::Plain),
             "csv" => Ok(Self::Csv),
             "json" => Ok(Self::Json),
+            "jsonl" | "ndjson" => Ok(Self::JsonLines),
+            "misp" => Ok(Self::Misp),
             "stix" | "stix2" | "stix2.1" => Ok(Self::Stix),
             "zeek" => Ok(Self::Zeek),
             "suricata-text" => Ok(Self::Suricata(Dataset::Text)),
@@ -117,6 +127,14 @@ pub fn export(
             let end: &[u8] = if done.n_written == 0 { b"[]\n" } else { b"\n]\n" };
             output.write_all(end).map_err(broken)?;
         }
+        ExportFormat::JsonLines => {
+            for record in records {
+                serde_json::to_writer(&mut output, &record).map_err(|error| broken(error.into()))?;
+                output.write_all(b"\n").map_err(broken)?;
+                done.n_written += 1;
+            }
+        }
+        ExportFormat::Misp => misp_export::misp(records, &mut output, &mut done)?,
         ExportFormat::Stix => stix(records, &mut output, &mut done)?,
         ExportFormat::Zeek => sensor_formats::zeek(records, &mut output, &mut done)?,
         ExportFormat::Suricata(dataset) => {
@@ -239,6 +257,7 @@ mod tests {
         for (export_format, feed_format) in [
             (ExportFormat::Csv, FeedFormat::Csv),
             (ExportFormat::Json, FeedFormat::Json),
+            (ExportFormat::JsonLines, FeedFormat::Json),
             (ExportFormat::Stix, FeedFormat::Stix),
         ] {
             let mut text = Vec::new();
@@ -303,6 +322,9 @@ mod tests {
     fn a_json_export_comes_back_as_it_was() {
         let records = of_two_sources();
         let mut text = Vec::new();
+        export(records.clone(), ExportFormat::JsonLines, &mut text).unwrap();
+        assert_eq!(read_back(&text, text.len(), true), records, "as lines");
+        text.clear();
         export(records.clone(), ExportFormat::Json, &mut text).unwrap();
         for max_bytes in [text.len(), 10] {
             assert_eq!(read_back(&text, max_bytes, true), records, "at most {max_bytes} bytes at once");
@@ -341,7 +363,9 @@ mod tests {
 
     #[test]
     fn empty_exports_are_whole() {
-        for (format, expected) in [(ExportFormat::Plain, ""), (ExportFormat::Json, "[]\n")] {
+        for (format, expected) in
+            [(ExportFormat::Plain, ""), (ExportFormat::Json, "[]\n"), (ExportFormat::JsonLines, "")]
+        {
             let mut text = Vec::new();
             export([], format, &mut text).unwrap();
             assert_eq!(String::from_utf8(text).unwrap(), expected);

@@ -11,6 +11,7 @@ mod elements;
 mod export;
 mod lines;
 mod misp;
+mod misp_export;
 mod openioc;
 mod plain;
 mod rows;

@@ -13,6 +13,7 @@ use security_intel::{IocRecord, NewIoc, Row, Upserted};
 use super::{
     indicator_record::{self, Written},
     indicators::{AT, Known, count, known_at, revision},
+    key_filter::Bulk,
     key_runs::{self, BULK, Prefix},
     text_due::{Text, TextState},
     whole,
@@ -101,13 +102,19 @@ impl Said<'_> {
 }
 
 /// Adds words, merging each into the record of its value.
-pub(super) fn upsert(transaction: &Transaction<'_>, words: &[NewIoc]) -> Result<Upserted, Trouble> {
-    if words.len() >= BULK {
+pub(super) fn upsert(
+    transaction: &Transaction<'_>,
+    words: &[NewIoc],
+    bulk: &mut Bulk,
+) -> Result<Upserted, Trouble> {
+    let is_bulk = words.len() >= BULK;
+    if is_bulk {
         key_runs::absorb(transaction)?;
+        bulk.begin(transaction, words.len())?;
     }
-    let text = TextState::before(transaction, words.len() >= BULK)?;
+    let text = TextState::before(transaction, is_bulk)?;
     let mut done = Upserted::default();
-    let mut changes = changes(transaction, words, &mut done)?;
+    let mut changes = changes(transaction, words, bulk, &mut done)?;
     // What has a row first, by row, so that all rows rise.
     changes.sort_unstable_by_key(|change| (change.row.is_none(), change.row, change.first));
     let before = revision(transaction)?.0;
@@ -121,6 +128,10 @@ pub(super) fn upsert(transaction: &Transaction<'_>, words: &[NewIoc]) -> Result<
     for (kind, added) in added {
         count(transaction, kind, added)?;
     }
+    if is_bulk {
+        let new = changes.iter().filter(|change| change.revision.is_none());
+        bulk.end(transaction, new.map(|change| Prefix::of(&change.key)))?;
+    }
     Ok(done)
 }
 
@@ -128,6 +139,7 @@ pub(super) fn upsert(transaction: &Transaction<'_>, words: &[NewIoc]) -> Result<
 fn changes<'w>(
     transaction: &Transaction<'_>,
     words: &'w [NewIoc],
+    bulk: &Bulk,
     done: &mut Upserted,
 ) -> Result<Vec<Change<'w>>, Trouble> {
     let key_of = |word: &NewIoc| IocRecord::key_of(word.indicator.kind(), word.indicator.value());
@@ -139,7 +151,7 @@ fn changes<'w>(
     });
     let values: Vec<&[([u8; 16], usize)]> =
         order.chunk_by(|(_, at), (_, other)| indicator(*at) == indicator(*other)).collect();
-    let mut known = known(transaction, words, &values)?;
+    let mut known = known(transaction, words, &values, bulk)?;
     let mut changes = Vec::with_capacity(values.len());
     for (at, same) in values.into_iter().enumerate() {
         let Some(&(key, first)) = same.first() else { continue };
@@ -190,11 +202,17 @@ fn known(
     transaction: &Transaction<'_>,
     words: &[NewIoc],
     values: &[&[([u8; 16], usize)]],
+    bulk: &Bulk,
 ) -> Result<BTreeMap<usize, Known>, Trouble> {
     let keys = values.iter().filter_map(|same| same.first()).map(|(key, _)| key);
     let mut rows = match words.len() >= BULK {
         // The other keys were absorbed.
-        true => key_runs::find(transaction, &keys.map(Prefix::of).collect::<Vec<_>>())?,
+        true => {
+            let some = keys.map(Prefix::of).enumerate().filter(|(_, prefix)| bulk.may_have(*prefix));
+            let (places, wanted): (Vec<usize>, Vec<Prefix>) = some.unzip();
+            let found = key_runs::find(transaction, &wanted)?;
+            found.into_iter().map(|(row, at)| (row, places[at])).collect()
+        }
         false => {
             let mut rows = Vec::new();
             for (at, key) in keys.enumerate() {

@@ -11,7 +11,7 @@ use super::{
     EmbeddedStore, full_text, indicator_batch, indicator_record, key_runs, labels, pool::Done,
     text_due::TextState, walk, whole,
 };
-use crate::fault::Trouble;
+use crate::{fault::Trouble, gate::locked};
 
 /// Records read in one go by [`IndicatorStore::each_indicator`].
 const PAGE: usize = 1000;
@@ -69,7 +69,7 @@ impl IndicatorStore for EmbeddedStore {
             return Ok(Upserted::default());
         }
         self.indicators.write(Some(Domain::Indicators), |transaction| {
-            Ok(Done::Changed(indicator_batch::upsert(transaction, words)?))
+            Ok(Done::Changed(indicator_batch::upsert(transaction, words, &mut locked(&self.bulk))?))
         })
     }
 

@@ -25,15 +25,22 @@ const KEYS_A_PAGE: usize = 320;
 const HALF: usize = 6;
 /// Bytes of both.
 const ENTRY: usize = 2 * HALF;
-const PREFIX_BITS: u32 = 48;
 
 /// The first six bytes of a key. Two values may share them: a row found is a guess.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Prefix(u64);
 
 impl Prefix {
+    /// How many it has.
+    pub(super) const BITS: u32 = 48;
+
     pub(super) fn of(key: &[u8; 16]) -> Self {
         Self::read(key)
+    }
+
+    /// As a number below 2⁴⁸.
+    pub(super) fn number(self) -> u64 {
+        self.0
     }
 
     /// `bytes` are six at least.
@@ -48,11 +55,11 @@ fn number(bytes: &[u8]) -> u64 {
 
 /// The id of the page of a run that begins with a prefix.
 fn page_id(run: i64, prefix: Prefix) -> i64 {
-    run << PREFIX_BITS | i64::try_from(prefix.0).expect("48 bits")
+    run << Prefix::BITS | i64::try_from(prefix.0).expect("48 bits")
 }
 
 const FIRST: Prefix = Prefix(0);
-const LAST: Prefix = Prefix((1 << PREFIX_BITS) - 1);
+const LAST: Prefix = Prefix((1 << Prefix::BITS) - 1);
 
 /// The rows that a key may be of.
 pub(super) fn rows_of(connection: &Connection, key: &[u8; 16]) -> Result<Vec<Row>, Trouble> {
@@ -133,10 +140,21 @@ pub(super) fn add(transaction: &Transaction<'_>, mut keys: Vec<([u8; 16], Row)>)
 }
 
 /// The runs and the number of keys in each.
-fn runs(connection: &Connection) -> Result<Vec<(i64, i64)>, Trouble> {
+pub(super) fn runs(connection: &Connection) -> Result<Vec<(i64, i64)>, Trouble> {
     let mut statement = connection.prepare_cached("SELECT run, keys FROM key_run ORDER BY run")?;
     let runs = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(runs.collect::<Result<_, _>>()?)
+}
+
+/// Calls `told` with every key in the runs.
+pub(super) fn each(connection: &Connection, mut told: impl FnMut(Prefix)) -> Result<(), Trouble> {
+    let mut statement = connection.prepare_cached("SELECT entries FROM key_page")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let page = Page::over(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?;
+        (0..page.len()).for_each(|at| told(page.prefix(at)));
+    }
+    Ok(())
 }
 
 /// Runs that are to become one: those of a size that enough of them have, and the smaller ones.

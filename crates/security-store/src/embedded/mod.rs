@@ -11,6 +11,7 @@ mod indicator_record;
 mod indicators;
 mod intel;
 mod key_bulk;
+mod key_filter;
 mod key_runs;
 mod key_table;
 mod labels;
@@ -23,7 +24,12 @@ mod source_removal;
 mod text_due;
 mod walk;
 
-use std::{fmt, fs, path::Path, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use security_core::{ChangeSignal, Domain, StoreFault};
 use serde::Serialize;
@@ -32,10 +38,15 @@ pub use alerts::MAX_ALERTS;
 pub use foreign_keys::SavedForeignKeys;
 use history_file::HistoryFile;
 pub use key_bulk::KeyWalk;
+use key_filter::Bulk;
 pub use peppers::{KnownPepper, Renewal};
 use pool::Database;
 
-use crate::{fault, gate::Gate, permissions};
+use crate::{
+    fault,
+    gate::{Gate, locked},
+    permissions,
+};
 
 /// How long a connection waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -57,6 +68,8 @@ pub struct EmbeddedStore {
     intel: Database,
     alerts: Database,
     history_file: HistoryFile,
+    /// Of the import of indicators that goes on; taken under the writer's lock alone.
+    bulk: Mutex<Bulk>,
     gate: Arc<Gate>,
 }
 
@@ -106,6 +119,7 @@ impl EmbeddedStore {
             intel: database(&schema::INTEL),
             alerts: database(&schema::ALERTS),
             history_file: HistoryFile::new(data_dir.join("credential_history/history.jsonl")),
+            bulk: Mutex::default(),
             gate,
         })
     }
@@ -148,6 +162,7 @@ impl EmbeddedStore {
 
     /// After indicators were stored or removed in bulk: gives back the tens of megabytes that this took.
     pub fn end_of_bulk(&self) {
+        *locked(&self.bulk) = Bulk::default();
         self.indicators.give_memory_back();
     }
 

@@ -145,6 +145,7 @@ impl Engine {
             import.skipped.into_iter().map(|skipped| Skipped { id: skipped.id, reason: skipped.reason }),
         );
         let stored = self.files.store.upsert_indicators(&import.iocs)?;
+        self.files.store.end_of_bulk();
         (done.indicators_added, done.indicators_merged) = (stored.added, stored.merged);
         let mut known = HashSet::new();
         let mut indicators: Vec<Indicator> = import.iocs.into_iter().map(|word| word.indicator).collect();
