@@ -106,7 +106,7 @@ class Indicators(EngineCase):
         bare = security.scan_text("asks evil[.]example/gate.php now")
         self.assertEqual([one["value"] for one in bare], ["http://evil.example/gate.php"])
         self.assertEqual(bare[0]["original"], "evil[.]example/gate.php")
-        self.assertEqual(bare[0]["matches"][0]["value"], "evil.example")
+        self.assertEqual(bare[0]["matches"][0]["ioc"]["value"], "evil.example")
         # Findings beyond those looked up at a time, each in its place.
         many = "other.example " * 9000 + "evil.example"
         self.assertEqual([one["start"] for one in security.scan_text(many)], [9000 * 14])
