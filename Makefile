@@ -69,8 +69,10 @@ wheel: $(VENV)/.wheel
 
 ## make bench   timings beside the Python floor and peers, as a table
 bench: $(VENV)/.wheel $(VENV)/.bench $(PEERS)/keys/.ready $(PEERS)/web/.ready $(PEERS)/extract/.ready
+	CARGO_TARGET_DIR=$(CURDIR)/$(PEERS)/compiled $(CARGO) build --quiet --release --locked --manifest-path benches/peers/compiled/Cargo.toml
 	BENCH_PEERS=$(PEERS)/keys/bin/python BENCH_WEB_PEERS=$(PEERS)/web/bin/python $(BIN)/python benches/bench.py
-	BENCH_EXTRACTORS=$(PEERS)/extract/bin/python $(BIN)/python benches/extractors.py
+	BENCH_EXTRACTORS=$(PEERS)/extract/bin/python BENCH_COMPILED_EXTRACTOR=$(PEERS)/compiled/release/security-compiled-peer \
+	  $(BIN)/python benches/extractors.py
 
 ## make bench-data  millions of published indicators and feeds from ../shared/data, and BENCH_SYNTHETIC (10 million) made ones
 bench-data: $(VENV)/.wheel $(VENV)/.bench-data
@@ -101,6 +103,7 @@ audit:
 soak:
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security-store --test processes
 	SECURITY_KILLS=1000 $(CARGO) test --locked -p security --test secret_kills
+	SECURITY_KILLS=1000 $(CARGO) test --locked -p security --test key_kills
 	SECURITY_INDEX_KILLS=200 $(CARGO) test --locked -p security --test match_index_kills
 
 ## make fuzz    mutated texts for every parser, FUZZ_SECONDS (600) for each of eight targets, two at a time

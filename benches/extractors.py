@@ -19,7 +19,8 @@ from pathlib import Path
 import security
 
 ROOT = Path(__file__).parent.parent
-PEERS = ("ioc-finder", "iocextract", "iocsearcher")
+PYTHON_PEERS = ("ioc-finder", "iocextract", "iocsearcher")
+COMPILED_PEER = "indicator-extractor"
 SIZE = 4 << 20
 SAMPLE = 128 << 10
 CAP = 60
@@ -69,14 +70,21 @@ def ours(text: str) -> tuple[float, int]:
     return len(text) / best / 1e6, found
 
 
-def theirs(interpreter: str, peer: str, text: str) -> tuple[float, int] | None:
-    """The same for a peer; None when its time ran out."""
+def peers() -> dict[str, list[str]]:
+    """What runs each peer, by its name; the name of the file with the text comes last."""
+    interpreter, compiled = os.environ.get("BENCH_EXTRACTORS"), os.environ.get("BENCH_COMPILED_EXTRACTOR")
+    script = str(ROOT / "benches/peers/extract.py")
+    commands = {peer: [interpreter, script, peer] for peer in PYTHON_PEERS} if interpreter else {}
+    return commands | ({COMPILED_PEER: [compiled]} if compiled else {})
+
+
+def theirs(command: list[str], text: str) -> tuple[float, int] | None:
+    """Megabytes a second and the number of finds of a peer; None when its time ran out."""
     with tempfile.TemporaryDirectory() as folder:
         sample = Path(folder, "sample.txt")
         sample.write_text(text[: text.rindex("\n", 0, SAMPLE) + 1], "utf-8")
-        command = [interpreter, str(ROOT / "benches/peers/extract.py"), peer, str(sample)]
         try:
-            told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=CAP)
+            told = subprocess.run([*command, str(sample)], check=True, capture_output=True, text=True, timeout=CAP)
         except subprocess.TimeoutExpired:
             return None
         seconds, found = told.stdout.split("\t")
@@ -84,26 +92,25 @@ def theirs(interpreter: str, peer: str, text: str) -> tuple[float, int] | None:
 
 
 def main() -> int:
-    interpreter = os.environ.get("BENCH_EXTRACTORS")
-    print(f"{platform.machine()}, Python {platform.python_version()}, one core, through Python with offsets")
-    print(f"{'text':<28} {'extractor':<14} {'MB/s':>10} {'bytes/find':>11} {'ours is':>10}")
+    commands = peers()
+    print(f"{platform.machine()}, Python {platform.python_version()}, one core, through Python with offsets;")
+    print(f"{COMPILED_PEER} is Rust without Python, and gives no offsets")
+    print(f"{'text':<28} {'extractor':<20} {'MB/s':>10} {'bytes/find':>11} {'ours is':>10}")
     for name, text in texts().items():
         speed, found = ours(text)
-        print(f"{name:<28} {'ours':<14} {speed:>10.1f} {len(text) / found:>11.0f}", flush=True)
-        for peer in PEERS:
-            if not interpreter:
-                continue
-            answer = theirs(interpreter, peer, text)
+        print(f"{name:<28} {'ours':<20} {speed:>10.1f} {len(text) / found:>11.0f}", flush=True)
+        for peer, command in commands.items():
+            answer = theirs(command, text)
             mark = "" if answer else "<"
             theirs_speed, theirs_found = answer or (SAMPLE / CAP / 1e6, 0)
             per_find = f"{SAMPLE / theirs_found:.0f}" if theirs_found else "no end"
             print(
-                f"{name:<28} {peer:<14} {f'{mark}{theirs_speed:.4f}':>10} {per_find:>11} "
-                f"{f'{speed / theirs_speed:.0f}x':>10}",
+                f"{name:<28} {peer:<20} {f'{mark}{theirs_speed:.4f}':>10} {per_find:>11} "
+                f"{f'{speed / theirs_speed:.1f}x':>10}",
                 flush=True,
             )
-    if not interpreter:
-        print("peers: not timed, BENCH_EXTRACTORS names no interpreter that has them")
+    for missing in {*PYTHON_PEERS, COMPILED_PEER} - commands.keys():
+        print(f"{missing}: not timed, no environment variable names what runs it")
     return 0
 
 

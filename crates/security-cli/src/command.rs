@@ -53,7 +53,7 @@ struct CommandLine {
 enum Verb {
     /// Make the data directory and say what is set up
     Init,
-    /// API keys: verify, issue, list, revoke, rotate, import, scan, patterns
+    /// API keys: verify, issue, list, revoke, rotate, import, scan, patterns, peppers
     #[command(subcommand)]
     Key(key::Verb),
     /// Secrets, encrypted at rest: put, get, list, delete, restore, rotate

@@ -1,6 +1,7 @@
-//! `security key`: verify, issue, list, revoke, rotate, import, scan, patterns.
+//! `security key`: verify, issue, list, revoke, rotate, import, scan, patterns, peppers.
 
 mod patterns;
+mod pepper;
 mod scan;
 
 use std::{io::BufReader, path::PathBuf, time::Duration};
@@ -36,6 +37,12 @@ pub(crate) enum Verb {
     Scan(scan::Arguments),
     /// Show the shape of own keys for a secret scanner
     Patterns(patterns::Arguments),
+    /// List the peppers that keys are kept under, and how much needs each
+    Peppers,
+    /// Keep keys under another pepper from now on; all stay valid
+    RotatePepper(pepper::Rotate),
+    /// Give up an old pepper that nothing needs any more
+    DropPepper(pepper::Give),
 }
 
 #[derive(Debug, Args)]
@@ -161,6 +168,9 @@ pub(crate) fn run(verb: Verb, session: &mut Session) -> Outcome {
         Verb::Import(arguments) => import(&arguments, session),
         Verb::Scan(arguments) => scan::run(&arguments, session),
         Verb::Patterns(arguments) => patterns::run(&arguments, session),
+        Verb::Peppers => pepper::list(session),
+        Verb::RotatePepper(_) => pepper::rotate(session),
+        Verb::DropPepper(arguments) => pepper::give_up(&arguments, session),
     }
 }
 

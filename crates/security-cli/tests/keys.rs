@@ -1,4 +1,4 @@
-//! `security key scan`, `security key patterns`, `security key import` and `security breached`.
+//! `security key scan`, `security key patterns`, `security key import`, peppers, and `security breached`.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
 
@@ -7,6 +7,7 @@ mod seen;
 
 use place::Place;
 use seen::seen;
+use serde_json::json;
 
 fn issue(place: &Place, name: &str) -> (String, String) {
     let record = place.run(&["key", "issue", name, "--owner", "billing", "--json"]).exits(0).record();
@@ -118,4 +119,58 @@ fn breached_passwords_are_known_once_their_list_is_built() {
     assert!(error["hint"].as_str().unwrap().contains("breached build"), "{error}");
     let error = place.run_with(&["breached", "build", "-", "--json"], "password\n").exits(2).error();
     assert!(error["message"].as_str().unwrap().contains("line 1"), "{error}");
+}
+
+#[test]
+fn a_pepper_is_rotated_and_given_up() {
+    let place = Place::new();
+    let key = place.run(&["key", "issue", "app"]).exits(0).stdout;
+    let made = place.run(&["key", "rotate-pepper", "--json"]).exits(0).record();
+    assert_eq!((&made["version"], &made["in_force"]), (&json!(2), &json!(true)));
+    let refused = place.run(&["key", "drop-pepper", "1", "--json"]).exits(2).error();
+    assert!(refused["message"].as_str().unwrap().contains("needed by 1 issued keys"), "{refused}");
+    place.run_with(&["key", "verify"], &key).exits(0);
+    // The command ended before it could write what it saw; a rotation of the key does not wait for that.
+    let id = place.run(&["key", "list", "--json"]).exits(0).record()["id"].as_str().unwrap().to_owned();
+    let key = place.run(&["key", "rotate", &id]).exits(0).stdout;
+    let peppers = place.run(&["key", "peppers", "--json"]).exits(0).records();
+    let keys: Vec<_> = peppers.iter().map(|pepper| (&pepper["version"], &pepper["keys"])).collect();
+    assert_eq!(keys, [(&json!(2), &json!(1)), (&json!(1), &json!(0))]);
+    assert!(place.run(&["key", "peppers"]).exits(0).stdout.starts_with("VERSION"));
+    place.run(&["key", "drop-pepper", "1"]).exits(0);
+    place.run(&["key", "drop-pepper", "1"]).exits(1);
+    place.run_with(&["key", "verify"], &key).exits(0);
+    place.run(&["audit", "verify"]).exits(0);
+}
+
+#[test]
+fn the_operators_pepper_is_put_in_force_by_a_rotation_alone() {
+    let first = "11".repeat(32);
+    let place = Place::new().with("SECURITY_PEPPER", &first);
+    let key = place.run(&["key", "issue", "app"]).exits(0).stdout;
+    assert!(!place.path().join("data/credentials/pepper.key").exists(), "the operator has it");
+    let data = place.path().join("data");
+    let at = |place: &Place, arguments: &[&str], input: &str| {
+        place.run_with(&[arguments, &["--data-dir", data.to_str().unwrap(), "--json"]].concat(), input)
+    };
+    let without = at(&Place::new(), &["key", "verify"], &key).exits(1).error();
+    assert_eq!(without["code"], "pepper-missing");
+    assert!(without["hint"].as_str().unwrap().contains("SECURITY_PEPPER"));
+    place.run(&["key", "rotate-pepper"]).exits(2);
+    let bad = Place::new().with("SECURITY_PEPPER", "correct horse battery staple");
+    let refused = bad.run(&["key", "list"]).exits(2);
+    assert!(!refused.stderr.contains("horse"), "{}", refused.stderr);
+    let next =
+        Place::new().with("SECURITY_PEPPER", &"22".repeat(32)).with("SECURITY_PEPPER_PREVIOUS", &first);
+    let note = |place: &Place| {
+        let lines = at(place, &["config", "show"], "").exits(0);
+        assert!(!lines.stdout.contains("1111") && !lines.stdout.contains("2222"));
+        let line = lines.records().into_iter().find(|line| line["name"] == "SECURITY_PEPPER").unwrap();
+        line["note"].as_str().unwrap().to_owned()
+    };
+    assert!(note(&next).ends_with("until `security key rotate-pepper`"), "{}", note(&next));
+    at(&next, &["key", "verify"], &key).exits(0);
+    assert_eq!(at(&next, &["key", "rotate-pepper"], "").exits(0).record()["version"], 2);
+    assert!(note(&next).ends_with(", in force"));
+    at(&next, &["key", "verify"], &key).exits(0);
 }

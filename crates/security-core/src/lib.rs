@@ -18,7 +18,7 @@ pub use invisible::is_invisible;
 pub use limits::Limits;
 pub use rate::{Admission, Rate, RateError};
 pub use redact::{KEY_ID_LENGTH, blank_tokens, each_id_frame, redact_tokens};
-pub use secret::Secret;
+pub use secret::{KeptBytes, Secret};
 pub use severity::{Severity, UnknownSeverity};
 pub use shared::{ChangeSignal, Domain, Entropy, Revision, WordTable};
 pub use timestamp::{Timestamp, TimestampError};

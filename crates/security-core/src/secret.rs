@@ -7,32 +7,51 @@ use zeroize::Zeroizing;
 /// Bytes that are wiped on drop, shown by nothing and compared in constant time.
 ///
 /// There is no `Display`, `Clone` or `Serialize`; [`Secret::expose`] is the one way to the bytes.
-pub struct Secret(Zeroizing<Vec<u8>>);
+pub struct Secret(Bytes);
+
+enum Bytes {
+    Own(Zeroizing<Vec<u8>>),
+    Kept(Box<dyn KeptBytes>),
+}
+
+/// Bytes that somebody else keeps for a secret, where they are safer than on the heap; wiped when they are dropped.
+pub trait KeptBytes: Send + Sync {
+    /// The bytes, the same ones each time.
+    fn bytes(&self) -> &[u8];
+}
 
 impl Secret {
     /// Takes the bytes over; the caller's buffer is the secret's from now on.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(Zeroizing::new(bytes.into()))
+        Self(Bytes::Own(Zeroizing::new(bytes.into())))
+    }
+
+    /// A secret whose bytes are kept elsewhere.
+    pub fn kept(bytes: Box<dyn KeptBytes>) -> Self {
+        Self(Bytes::Kept(bytes))
     }
 
     /// The bytes. Whoever calls this answers for where they go.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Kept(bytes) => bytes.bytes(),
+        }
     }
 
     /// The bytes as text, if they are UTF-8.
     pub fn expose_text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.0).ok()
+        std::str::from_utf8(self.expose()).ok()
     }
 
     /// Number of bytes.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.expose().len()
     }
 
     /// Whether there are no bytes at all.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.expose().is_empty()
     }
 }
 
@@ -45,7 +64,7 @@ impl fmt::Debug for Secret {
 /// Constant time for values of one length; the length itself is not hidden.
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        constant_time_eq::constant_time_eq(&self.0, &other.0)
+        constant_time_eq::constant_time_eq(self.expose(), other.expose())
     }
 }
 

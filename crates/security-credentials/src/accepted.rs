@@ -2,12 +2,14 @@
 
 use security_core::Timestamp;
 
-use crate::{CredentialRecord, Digest, document::grace_holds};
+use crate::{CredentialRecord, Digest, PepperVersion, document::grace_holds};
 
 /// The values of one credential that a process compares with, made anew whenever the record changes.
 #[derive(Debug, Clone, Default)]
 pub struct AcceptedSet {
     entries: Vec<Entry>,
+    /// Those that the entries' digests are under.
+    peppers: Vec<PepperVersion>,
 }
 
 /// What a value turned out to be.
@@ -82,11 +84,20 @@ impl AcceptedSet {
                 entries.push(Entry { digest: *digest, standing: Standing::InForce });
             }
         }
-        Self { entries }
+        let mut peppers: Vec<PepperVersion> = entries.iter().map(|entry| entry.digest.pepper()).collect();
+        peppers.sort_unstable();
+        peppers.dedup();
+        Self { entries, peppers }
     }
 
-    /// What a value is. Takes the same time for every value: all comparisons are made, each in constant time.
-    pub fn verify(&self, digest: &Digest, now: Timestamp) -> Verdict {
+    /// The peppers that telling these values needs.
+    pub fn peppers(&self) -> &[PepperVersion] {
+        &self.peppers
+    }
+
+    /// What a value is, by its digests under the newest pepper and under those that are needed.
+    /// Takes the same time for every value: all comparisons are made, each in constant time.
+    pub fn verify(&self, digests: &[Digest], now: Timestamp) -> Verdict {
         let mut found = 0;
         for entry in &self.entries {
             let meaning = match entry.standing {
@@ -94,8 +105,10 @@ impl AcceptedSet {
                 Standing::Grace(since, until) if grace_holds(since, until, now) => IN_GRACE,
                 Standing::Grace(..) | Standing::Ended => SUPERSEDED,
             };
-            // All ones for the value that is equal, all zeros for the others.
-            found |= meaning & u8::from(entry.digest == *digest).wrapping_neg();
+            for digest in digests {
+                // All ones for the value that is equal, all zeros for the others.
+                found |= meaning & u8::from(entry.digest == *digest).wrapping_neg();
+            }
         }
         match found {
             ACCEPTED => Verdict::Accepted,
@@ -133,9 +146,22 @@ mod tests {
     #[test]
     fn without_values_everything_is_wrong() {
         for set in [AcceptedSet::default(), AcceptedSet::new(None, &[], at(0))] {
-            assert_eq!(set.verify(&digest(0), at(0)), Verdict::Wrong);
+            assert_eq!(set.verify(&[digest(0)], at(0)), Verdict::Wrong);
             assert!(!set.accepts_any(at(0)));
         }
+    }
+
+    #[test]
+    fn values_under_several_peppers_are_told_by_the_digests_under_each() {
+        let two = PepperVersion::new(2).unwrap();
+        let mut record = CredentialRecord::new(CredentialKind::ApiKey, at(0));
+        record.observe_operator_value(Digest::under(two, [1; 32]), at(0));
+        record.rotate(&[], digest(2), at(10), Duration::from_secs(5)).unwrap();
+        let set = AcceptedSet::new(Some(&record), &[Digest::under(two, [1; 32])], at(10));
+        assert_eq!(set.peppers(), [PepperVersion::FIRST, two]);
+        assert_eq!(set.verify(&[Digest::under(two, [2; 32])], at(11)), Verdict::Wrong, "of another pepper");
+        assert_eq!(set.verify(&[Digest::under(two, [9; 32]), digest(2)], at(11)), Verdict::Accepted);
+        assert_eq!(set.verify(&[Digest::under(two, [1; 32]), digest(9)], at(11)), Verdict::InGrace);
     }
 
     #[test]
@@ -143,10 +169,10 @@ mod tests {
         let mut record = CredentialRecord::new(CredentialKind::ApiKey, at(0));
         record.rotate(&[digest(1)], digest(2), at(10), Duration::from_secs(5)).unwrap();
         let set = AcceptedSet::new(Some(&record), &[digest(1)], at(10));
-        assert_eq!(set.verify(&digest(1), at(14)), Verdict::InGrace);
-        assert_eq!(set.verify(&digest(1), at(15)), Verdict::Superseded);
-        assert_eq!(set.verify(&digest(2), at(15)), Verdict::Accepted);
-        assert_eq!(set.verify(&digest(3), at(15)), Verdict::Wrong);
+        assert_eq!(set.verify(&[digest(1)], at(14)), Verdict::InGrace);
+        assert_eq!(set.verify(&[digest(1)], at(15)), Verdict::Superseded);
+        assert_eq!(set.verify(&[digest(2)], at(15)), Verdict::Accepted);
+        assert_eq!(set.verify(&[digest(3)], at(15)), Verdict::Wrong);
     }
 
     #[test]
@@ -154,7 +180,7 @@ mod tests {
         let mut record = CredentialRecord::new(CredentialKind::ApiKey, at(0));
         record.rotate(&[digest(1)], digest(2), at(10), Duration::from_secs(5)).unwrap();
         let set = AcceptedSet::new(Some(&record), &[digest(1)], at(20));
-        assert_eq!(set.verify(&digest(1), at(11)), Verdict::Superseded);
+        assert_eq!(set.verify(&[digest(1)], at(11)), Verdict::Superseded);
     }
 
     #[test]
@@ -162,9 +188,9 @@ mod tests {
         let mut record = CredentialRecord::new(CredentialKind::ApiKey, at(0));
         record.rotate(&[digest(1)], digest(2), at(1_000_000), Duration::from_secs(60)).unwrap();
         let set = AcceptedSet::new(Some(&record), &[digest(1)], at(1_000_000));
-        assert_eq!(set.verify(&digest(1), at(999_950)), Verdict::InGrace, "a small correction");
-        assert_eq!(set.verify(&digest(1), at(500)), Verdict::Superseded);
-        assert_eq!(set.verify(&digest(2), at(500)), Verdict::Accepted);
+        assert_eq!(set.verify(&[digest(1)], at(999_950)), Verdict::InGrace, "a small correction");
+        assert_eq!(set.verify(&[digest(1)], at(500)), Verdict::Superseded);
+        assert_eq!(set.verify(&[digest(2)], at(500)), Verdict::Accepted);
     }
 
     #[test]
@@ -173,7 +199,7 @@ mod tests {
         record.rotate(&[digest(1)], digest(2), at(100), Duration::ZERO).unwrap();
         for now in [at(100), at(70), at(0)] {
             let set = AcceptedSet::new(Some(&record), &[digest(1)], now);
-            assert_eq!(set.verify(&digest(1), now), Verdict::Superseded);
+            assert_eq!(set.verify(&[digest(1)], now), Verdict::Superseded);
         }
     }
 
@@ -184,10 +210,10 @@ mod tests {
             record.rotate(&[], digest(number), at(number.into()), Duration::ZERO).unwrap();
         }
         let set = AcceptedSet::new(Some(&record), &[digest(3)], at(500));
-        assert_eq!(set.verify(&digest(199), at(500)), Verdict::Accepted);
-        assert_eq!(set.verify(&digest(198), at(500)), Verdict::Superseded);
-        assert_eq!(set.verify(&digest(3), at(500)), Verdict::Superseded, "set here, so it is watched");
-        assert_eq!(set.verify(&digest(4), at(500)), Verdict::Wrong);
+        assert_eq!(set.verify(&[digest(199)], at(500)), Verdict::Accepted);
+        assert_eq!(set.verify(&[digest(198)], at(500)), Verdict::Superseded);
+        assert_eq!(set.verify(&[digest(3)], at(500)), Verdict::Superseded, "set here, so it is watched");
+        assert_eq!(set.verify(&[digest(4)], at(500)), Verdict::Wrong);
         assert!(set.entries.len() <= ENDED_WATCHED + 2);
     }
 
@@ -263,7 +289,7 @@ mod tests {
                         }
                         Some(_) => Verdict::Superseded,
                     };
-                    let verdict = accepted.verify(&digest(number), at(then));
+                    let verdict = accepted.verify(&[digest(number)], at(then));
                     // Old superseded values fall out of the watched ones, and then count as wrong.
                     let forgotten = expected == Verdict::Superseded && verdict == Verdict::Wrong;
                     prop_assert!(verdict == expected || forgotten && values.len() > ENDED_WATCHED);

@@ -8,8 +8,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use security_core::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
-use crate::{ChainLink, Digest, Pepper, hex};
+use crate::{ChainLink, Digest, Pepper, PepperVersion, Peppers};
 
 /// Separates the head's key from everything else that the pepper is the key of.
 const PURPOSE: &[u8] = b"security audit head 1\0";
@@ -66,24 +67,43 @@ pub enum HeadFault {
     Shape,
     /// Its MAC is not ours: it was edited, or belongs to another data directory.
     Mac,
+    /// It was made under a pepper that is not known here.
+    Pepper(PepperVersion),
 }
 
-/// The key of the head.
-pub struct HeadKey(Hmac<Sha256>);
+/// The keys of the head, one for each pepper: the newest one's seals it, and any of them opens what it has sealed.
+pub struct HeadKeys(Vec<HeadKey>);
+
+struct HeadKey {
+    pepper: PepperVersion,
+    mac: Hmac<Sha256>,
+}
 
 impl HeadKey {
-    /// The key that a pepper gives.
-    pub fn of(pepper: &Pepper) -> Self {
+    fn of(pepper: &Pepper) -> Self {
         // HMAC fills a short key up with zeros to the block's 64 bytes.
-        let mut block = [0; 64];
+        let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(pepper.digest(PURPOSE).as_bytes());
-        Self(Hmac::new(&block.into()))
+        Self { pepper: pepper.version(), mac: Hmac::new((&*block).into()) }
     }
 
-    /// The file's text: the head as one line of JSON, and the MAC over it on the next.
+    fn mac(&self, body: &[u8]) -> Digest {
+        let mut mac = self.mac.clone();
+        mac.update(body);
+        Digest::under(self.pepper, mac.finalize().into_bytes().into())
+    }
+}
+
+impl HeadKeys {
+    /// The keys that the peppers give.
+    pub fn of(peppers: &Peppers) -> Self {
+        Self(peppers.all().map(HeadKey::of).collect())
+    }
+
+    /// The file's text: the head as one line of JSON, and the MAC over it, which says its pepper, on the next.
     pub fn seal(&self, head: &AuditHead) -> String {
         let body = serde_json::to_string(head).unwrap_or_default();
-        let mac = hex::encode(self.mac(body.as_bytes()).as_bytes());
+        let mac = self.0.first().map(|newest| newest.mac(body.as_bytes()).to_text()).unwrap_or_default();
         format!("{body}\n{mac}\n")
     }
 
@@ -94,23 +114,19 @@ impl HeadKey {
     pub fn open(&self, text: &[u8]) -> Result<AuditHead, HeadFault> {
         let mut lines = text.split(|byte| *byte == b'\n');
         let (body, mac) = lines.next().zip(lines.next()).ok_or(HeadFault::Shape)?;
-        let mac = std::str::from_utf8(mac).ok().and_then(hex::decode).ok_or(HeadFault::Shape)?;
-        if self.mac(body) != Digest::from_bytes(mac) || lines.any(|rest| !rest.is_empty()) {
+        let mac = std::str::from_utf8(mac).ok().and_then(Digest::from_text).ok_or(HeadFault::Shape)?;
+        let key = self.0.iter().find(|key| key.pepper == mac.pepper());
+        let key = key.ok_or(HeadFault::Pepper(mac.pepper()))?;
+        if key.mac(body) != mac || lines.any(|rest| !rest.is_empty()) {
             return Err(HeadFault::Mac);
         }
         serde_json::from_slice(body).map_err(|_| HeadFault::Shape)
     }
-
-    fn mac(&self, body: &[u8]) -> Digest {
-        let mut mac = self.0.clone();
-        mac.update(body);
-        Digest::from_bytes(mac.finalize().into_bytes().into())
-    }
 }
 
-impl std::fmt::Debug for HeadKey {
+impl std::fmt::Debug for HeadKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HeadKey(****)")
+        f.write_str("HeadKeys(****)")
     }
 }
 
@@ -147,8 +163,20 @@ mod tests {
     use proptest::prelude::*;
     use security_core::Secret;
 
-    fn key(byte: u8) -> HeadKey {
-        HeadKey::of(&Pepper::new(&Secret::new(vec![byte; 32])).unwrap())
+    fn key(byte: u8) -> HeadKeys {
+        keys(byte, None)
+    }
+
+    fn pepper(version: u32, byte: u8) -> Pepper {
+        Pepper::of_version(PepperVersion::new(version).unwrap(), &Secret::new(vec![byte; 32])).unwrap()
+    }
+
+    /// The first pepper alone, or the second one before it.
+    fn keys(first: u8, second: Option<u8>) -> HeadKeys {
+        HeadKeys::of(&match second {
+            None => Peppers::new(pepper(1, first), []),
+            Some(second) => Peppers::new(pepper(2, second), [pepper(1, first)]),
+        })
     }
 
     fn end(file: &str, seq: u64) -> JournalEnd {
@@ -172,6 +200,19 @@ mod tests {
             assert_eq!(key(1).open(bad.as_bytes()), Err(HeadFault::Shape), "{bad:?}");
         }
         assert_eq!(key(1).open(format!("{text}more").as_bytes()), Err(HeadFault::Mac));
+    }
+
+    #[test]
+    fn a_head_outlives_its_pepper_and_says_which_it_needs() {
+        let old = key(1).seal(&head());
+        let both = keys(1, Some(2));
+        assert_eq!(both.open(old.as_bytes()), Ok(head()), "what was sealed before a rotation");
+        let new = both.seal(&head());
+        assert_eq!(both.open(new.as_bytes()), Ok(head()));
+        let two = PepperVersion::new(2).unwrap();
+        assert_eq!(key(1).open(new.as_bytes()), Err(HeadFault::Pepper(two)), "a store put back before it");
+        assert_eq!(key(1).open(new.replace("\n2:", "\n").as_bytes()), Err(HeadFault::Mac));
+        assert_eq!(keys(2, Some(1)).open(new.as_bytes()), Err(HeadFault::Mac));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Keyed digests: the only form in which a secret that we check is kept.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use constant_time_eq::constant_time_eq_32;
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,13 +10,53 @@ use sha2::Sha256;
 
 use crate::hex;
 
-/// HMAC-SHA-256 of a secret under the pepper; equality is in constant time.
-#[derive(Clone, Copy)]
-pub struct Digest([u8; 32]);
+/// Which pepper of a data directory: they are counted from 1, and no number is ever given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PepperVersion(u32);
 
-/// The key of all digests of one data directory, 32 random bytes kept in a file of mode 0600.
+/// HMAC-SHA-256 of a secret under a pepper, which it names; equality is in constant time.
+#[derive(Clone, Copy)]
+pub struct Digest {
+    bytes: [u8; 32],
+    pepper: PepperVersion,
+}
+
+/// The key of digests of one data directory, 32 random bytes kept in a file of mode 0600 or by the operator.
 pub struct Pepper {
+    version: PepperVersion,
     prepared: Hmac<Sha256>,
+}
+
+impl PepperVersion {
+    /// The first one; also that of digests which name none.
+    pub const FIRST: Self = Self(1);
+
+    /// The version of a number; there is none of 0.
+    pub fn new(number: u32) -> Option<Self> {
+        (number > 0).then_some(Self(number))
+    }
+
+    /// Its number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for PepperVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A number without sign and leading zeros: one version has one text.
+impl FromStr for PepperVersion {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+        let number = text.parse().ok().filter(|_| digits);
+        number.and_then(Self::new).ok_or("a version of a pepper is a number from 1 on")
+    }
 }
 
 impl Pepper {
@@ -30,17 +70,27 @@ impl Pepper {
         Secret::new(bytes)
     }
 
-    /// From the key's bytes; `None` unless there are exactly [`Pepper::LENGTH`].
+    /// The first pepper, from the key's bytes; `None` unless there are exactly [`Pepper::LENGTH`].
     pub fn new(key: &Secret) -> Option<Self> {
+        Self::of_version(PepperVersion::FIRST, key)
+    }
+
+    /// A pepper of any version, likewise.
+    pub fn of_version(version: PepperVersion, key: &Secret) -> Option<Self> {
         let prepared = Hmac::new_from_slice(key.expose()).ok()?;
-        (key.len() == Self::LENGTH).then_some(Self { prepared })
+        (key.len() == Self::LENGTH).then_some(Self { version, prepared })
+    }
+
+    /// Which one it is.
+    pub fn version(&self) -> PepperVersion {
+        self.version
     }
 
     /// The digest of a secret.
     pub fn digest(&self, secret: &[u8]) -> Digest {
         let mut mac = self.prepared.clone();
         mac.update(secret);
-        Digest(mac.finalize().into_bytes().into())
+        Digest { bytes: mac.finalize().into_bytes().into(), pepper: self.version }
     }
 }
 
@@ -53,22 +103,53 @@ impl fmt::Debug for Pepper {
 impl Digest {
     /// The 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+        &self.bytes
+    }
+
+    /// Which pepper it was made under.
+    pub fn pepper(&self) -> PepperVersion {
+        self.pepper
     }
 
     /// The digest of nothing: the result of a comparison that only costs its time, for ids nobody was given.
     /// Finding a secret with this digest is as hard as guessing any other.
-    pub const DECOY: Self = Self([0x5a; 32]);
+    pub const DECOY: Self = Self { bytes: [0x5a; 32], pepper: PepperVersion::FIRST };
 
-    /// From 32 bytes that a store gave back.
+    /// From 32 bytes that a store gave back, made under the first pepper.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self::under(PepperVersion::FIRST, bytes)
+    }
+
+    /// From 32 bytes, made under a pepper.
+    pub fn under(pepper: PepperVersion, bytes: [u8; 32]) -> Self {
+        Self { bytes, pepper }
+    }
+
+    /// As it is stored: 64 lower-case hex digits; before them the pepper's version and a colon, unless it is the first.
+    pub(crate) fn to_text(self) -> String {
+        let digits = hex::encode(&self.bytes);
+        match self.pepper {
+            PepperVersion::FIRST => digits,
+            version => format!("{version}:{digits}"),
+        }
+    }
+
+    /// From that text; one digest has one.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let (pepper, digits) = match text.split_once(':') {
+            Some((version, digits)) => {
+                (version.parse().ok().filter(|version| *version != PepperVersion::FIRST)?, digits)
+            }
+            None => (PepperVersion::FIRST, text),
+        };
+        hex::decode(digits).map(|bytes| Self { bytes, pepper })
     }
 }
 
+/// The version is no secret; the bytes are compared in constant time all the same.
 impl PartialEq for Digest {
     fn eq(&self, other: &Self) -> bool {
-        constant_time_eq_32(&self.0, &other.0)
+        constant_time_eq_32(&self.bytes, &other.bytes) & (self.pepper == other.pepper)
     }
 }
 
@@ -81,18 +162,21 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// 64 lower-case hex digits.
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex::encode(&self.0))
+        serializer.serialize_str(&self.to_text())
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        let refuse = || de::Error::custom("a digest is 64 lower-case hex digits");
-        hex::decode(&text).map(Self).ok_or_else(refuse)
+        let refuse = || {
+            de::Error::custom(
+                "a digest is 64 lower-case hex digits, behind its pepper's version unless that is the first",
+            )
+        };
+        Self::from_text(&text).ok_or_else(refuse)
     }
 }
 
@@ -102,7 +186,7 @@ mod tests {
 
     /// RFC 4231 has no key of 32 bytes, so the cases go in behind the length check.
     fn hmac(key: &[u8], data: &[u8]) -> String {
-        let pepper = Pepper { prepared: Hmac::new_from_slice(key).unwrap() };
+        let pepper = Pepper { version: PepperVersion::FIRST, prepared: Hmac::new_from_slice(key).unwrap() };
         hex::encode(pepper.digest(data).as_bytes())
     }
 
@@ -167,5 +251,24 @@ mod tests {
             assert!(serde_json::from_str::<Digest>(bad).is_err(), "{bad}");
         }
         assert!(serde_json::from_str::<Digest>(&text.replace("0f", "+f")).is_err());
+    }
+
+    #[test]
+    fn a_digest_under_a_later_pepper_says_so() {
+        let two = PepperVersion::new(2).unwrap();
+        let digest = Digest::under(two, [0x0f; 32]);
+        assert_ne!(
+            digest,
+            Digest::from_bytes([0x0f; 32]),
+            "equal bytes under another pepper are another digest"
+        );
+        let text = serde_json::to_string(&digest).unwrap();
+        assert_eq!(text, format!("\"2:{}\"", "0f".repeat(32)));
+        let read: Digest = serde_json::from_str(&text).unwrap();
+        assert_eq!((read, read.pepper()), (digest, two));
+        for bad in ["0:", "1:", "02:", "+2:", "-2:", "2 :", "2::", ":", "4294967296:", "x:"] {
+            let text = format!("\"{bad}{}\"", "0f".repeat(32));
+            assert!(serde_json::from_str::<Digest>(&text).is_err(), "{text}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use security_core::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{CredentialError, CredentialKind, Digest, PendingRotation};
+use crate::{CredentialError, CredentialKind, Digest, PendingRotation, PepperVersion};
 
 /// Where an accepted value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +129,42 @@ impl CredentialRecord {
     /// What is known of a value.
     pub fn value(&self, digest: &Digest) -> Option<&KnownValue> {
         self.values.iter().find(|value| value.digest == *digest)
+    }
+
+    /// The peppers that recognising its values needs.
+    pub fn peppers(&self) -> impl Iterator<Item = PepperVersion> {
+        let values = self.values.iter().map(|value| value.digest.pepper());
+        values.chain(self.pending.as_ref().map(|pending| pending.digest.pepper()))
+    }
+
+    /// Puts digests of the same values under another pepper in the place of old ones: pairs of old and new. Whether
+    /// anything changed; the version grows then.
+    pub fn renew(&mut self, pairs: &[(Digest, Digest)]) -> bool {
+        let mut is_changed = false;
+        for (old, new) in pairs {
+            if self.value(new).is_some() {
+                continue;
+            }
+            let pending = self.pending.as_mut().map(|pending| &mut pending.digest);
+            for digest in self.values.iter_mut().map(|value| &mut value.digest).chain(pending) {
+                if *digest == *old {
+                    *digest = *new;
+                    is_changed = true;
+                }
+            }
+        }
+        self.version += u64::from(is_changed);
+        is_changed
+    }
+
+    /// Forgets the values whose digests only a pepper can tell that is given up; whether there were any. The version
+    /// grows then.
+    pub fn forget_under(&mut self, pepper: PepperVersion) -> bool {
+        let before = self.values.len();
+        self.values.retain(|value| value.digest.pepper() != pepper);
+        let is_changed = before != self.values.len();
+        self.version += u64::from(is_changed);
+        is_changed
     }
 
     /// Takes note of a value that the operator has set. The version grows if, and only if, it is new.
@@ -282,6 +318,25 @@ mod tests {
         assert_eq!(record.observe_operator_value(digest(1), at(5)), Observed::New);
         assert_eq!(record.observe_operator_value(digest(1), at(9)), Observed::Known);
         assert_eq!((record.version, record.last_changed_at, record.values.len()), (1, at(5), 1));
+    }
+
+    #[test]
+    fn a_value_under_another_pepper_stays_the_value_that_it_is() {
+        let two = PepperVersion::new(2).unwrap();
+        let renewed = |number: u8| Digest::under(two, [number; 32]);
+        let mut record = CredentialRecord::new(CredentialKind::ApiKey, at(0));
+        record.observe_operator_values(&[digest(1), digest(2)], at(0));
+        record.rotate(&[], digest(3), at(1), NONE).unwrap();
+        record.begin_rotation("r", &[], digest(4), at(2)).unwrap();
+        let pairs = [(digest(1), renewed(1)), (digest(4), renewed(4)), (digest(9), renewed(9))];
+        let version = record.version;
+        assert!(record.renew(&pairs) && !record.renew(&pairs), "once");
+        assert_eq!(record.version, version + 1);
+        assert_eq!(record.observe_operator_value(renewed(1), at(3)), Observed::Superseded);
+        assert_eq!(record.pending.as_ref().unwrap().digest, renewed(4));
+        assert_eq!(record.peppers().filter(|pepper| *pepper == two).count(), 2);
+        assert!(record.forget_under(PepperVersion::FIRST) && !record.forget_under(PepperVersion::FIRST));
+        assert_eq!(record.values.len(), 1);
     }
 
     #[test]

@@ -109,6 +109,9 @@ pub enum CredentialError {
     /// The text or file is no master key.
     #[error("a master key is 32 random bytes, as 64 hex digits or as Base64")]
     MasterKey,
+    /// The text or file is no pepper.
+    #[error("a pepper is 32 random bytes, as 64 hex digits or as Base64")]
+    Pepper,
     /// A stored secret does not open.
     #[error(
         "the stored secret does not open: it was encrypted under another key or for another place, or has changed"
@@ -146,6 +149,7 @@ impl Coded for CredentialError {
             Self::Entropy => "credential-entropy",
             Self::SecretName(_) => "credential-secret-name",
             Self::MasterKey => "credential-master-key",
+            Self::Pepper => "credential-pepper",
             Self::Sealed => "credential-sealed",
             Self::ForeignHash(_) => "credential-foreign-hash",
             Self::ForeignRecord(_) => "credential-foreign-record",
@@ -161,7 +165,7 @@ impl Coded for CredentialError {
             Self::Scope { .. } => "scopes are exact names such as orders:read; `*` alone grants everything",
             Self::KeyEnded { .. } => "issue a new key",
             Self::ValueReused(_) => "rotate to a value that was never used, or let one be generated",
-            Self::MasterKey => {
+            Self::MasterKey | Self::Pepper => {
                 "make one with `openssl rand -base64 32` and keep it apart from the data directory"
             }
             Self::Entropy => "look at the operating system's random source before making any key",

@@ -39,6 +39,10 @@ pub enum CredentialEvent {
     SecretDestroyed,
     /// Another master key was put in force.
     MasterKeyRotated,
+    /// Another pepper was put in force.
+    PepperRotated,
+    /// A pepper that nothing needed was given up.
+    PepperDropped,
 }
 
 /// One line of the append-only history; holds no secret and no digest.
@@ -46,7 +50,7 @@ pub enum CredentialEvent {
 pub struct HistoryEntry {
     /// When.
     pub at: Timestamp,
-    /// `API_KEY` and its like, an issued key's id, `secret:` and a secret's name, or `master_key`.
+    /// `API_KEY` and its like, an issued key's id, `secret:` and a secret's name, `master_key` or `pepper`.
     pub credential: String,
     /// What happened.
     pub event: CredentialEvent,

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    CredentialError, Digest, ForeignRoute, IssuedKey, KeyDraft, Pepper,
+    CredentialError, Digest, ForeignRoute, IssuedKey, KeyDraft, Peppers,
     error::shown,
     foreign::{Given, Sort},
     parse_network,
@@ -35,8 +35,10 @@ pub struct ImportedKey {
     pub key: IssuedKey,
     /// What kind of look-up finds it.
     pub route: ForeignRoute,
-    /// What [`ForeignRoute::lookup`] gives for it.
+    /// What [`ForeignRoute::lookup`] gives for it under the newest pepper.
     pub lookup: Digest,
+    /// And under the older ones, by which it may be known.
+    pub older_lookups: Vec<Digest>,
 }
 
 /// A prefix must tell keys apart, and must not be the key.
@@ -119,7 +121,7 @@ impl ImportRecord {
     /// [`CredentialError`] for the first field that cannot be taken, never with the hash.
     pub fn resolve(
         self,
-        pepper: &Pepper,
+        peppers: &Peppers,
         id: &str,
         prefix: &str,
         now: Timestamp,
@@ -136,20 +138,27 @@ impl ImportRecord {
             None => return Err(refused("hash_covers: `secret` needs the key_prefix before it")),
         };
         let sort = Sort { algorithm: self.algorithm.as_deref(), salt: self.salt.as_deref(), skipped };
-        let (route, lookup, digest, foreign) = match (Given::read(&self.hash, sort)?, &self.key_prefix) {
-            (Given::Plain(route, hash), _) => {
-                let digest = route.of_hash(pepper, &hash);
-                (route, digest, digest, None)
-            }
-            (Given::Checked(hash), Some(begins)) => {
-                let route = ForeignRoute::Prefix(begins.len() as u16); // 128 at most
-                (route, route.of_hash(pepper, begins.as_bytes()), Digest::DECOY, Some(hash))
-            }
-            (Given::Checked(_), None) => {
-                let problem = "key_prefix is needed: a salted or slow hash does not tell which key it is of";
-                return Err(refused(problem));
-            }
+        let of = |route: ForeignRoute, hash: &[u8]| {
+            let older = peppers.all().skip(1).map(|pepper| route.of_hash(pepper, hash)).collect::<Vec<_>>();
+            (route, route.of_hash(peppers.newest(), hash), older)
         };
+        let ((route, lookup, older_lookups), digest, foreign) =
+            match (Given::read(&self.hash, sort)?, &self.key_prefix) {
+                (Given::Plain(route, hash), _) => {
+                    let found_by = of(route, &hash);
+                    let digest = found_by.1;
+                    (found_by, digest, None)
+                }
+                (Given::Checked(hash), Some(begins)) => {
+                    let route = ForeignRoute::Prefix(begins.len() as u16); // 128 at most
+                    (of(route, begins.as_bytes()), Digest::DECOY, Some(hash))
+                }
+                (Given::Checked(_), None) => {
+                    let problem =
+                        "key_prefix is needed: a salted or slow hash does not tell which key it is of";
+                    return Err(refused(problem));
+                }
+            };
         let draft = KeyDraft {
             prefix: prefix.to_owned(),
             allowed_networks: self
@@ -162,7 +171,7 @@ impl ImportRecord {
         };
         let issued = IssuedKey::issue(draft, id, digest, now)?;
         let created_at = self.created_at.filter(|at| *at <= now).unwrap_or(now);
-        Ok(ImportedKey { key: IssuedKey { created_at, foreign, ..issued }, route, lookup })
+        Ok(ImportedKey { key: IssuedKey { created_at, foreign, ..issued }, route, lookup, older_lookups })
     }
 }
 
@@ -189,6 +198,7 @@ fn take<T: DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Pepper;
     use security_core::Coded;
     use serde_json::json;
 
@@ -197,7 +207,7 @@ mod tests {
 
     fn resolve(record: Value) -> Result<ImportedKey, CredentialError> {
         let pepper = Pepper::new(&Secret::new(vec![7; 32])).unwrap();
-        ImportRecord::from_json(record)?.resolve(&pepper, ID, "sk", NOW)
+        ImportRecord::from_json(record)?.resolve(&Peppers::new(pepper, []), ID, "sk", NOW)
     }
 
     fn hash() -> String {

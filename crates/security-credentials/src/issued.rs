@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use security_core::{Timestamp, redact_tokens};
 use serde::{Deserialize, Serialize};
 
-use crate::{CredentialError, Digest, ForeignHash, KeyRate, label};
+use crate::{CredentialError, Digest, ForeignHash, KeyRate, PepperVersion, label};
 
 /// What is stored of an issued key: everything but its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,21 @@ impl IssuedKey {
         self.digest = digest;
         self.version += 1;
         Ok(())
+    }
+
+    /// The peppers that judging the key needs: of the token in force and, if there is one, of the token before.
+    pub fn peppers(&self) -> (PepperVersion, Option<PepperVersion>) {
+        (self.digest.pepper(), self.previous.map(|(digest, _)| digest.pepper()))
+    }
+
+    /// Puts the same token's digest under another pepper in the place of the one in force; whether that was `old`.
+    pub fn renew(&mut self, old: &Digest, new: Digest) -> bool {
+        let is_it = self.digest == *old && *old != Digest::DECOY;
+        if is_it {
+            self.digest = new;
+            self.version += 1;
+        }
+        is_it
     }
 
     /// Puts the digest of an imported key's token, which has passed its foreign hash, in that hash's place.
@@ -168,6 +183,20 @@ mod tests {
         assert_eq!(key.revoke(at(1), "left the company"), Ok(true));
         assert_eq!(key.revoke(at(2), "again"), Ok(false));
         assert_eq!((key.version, key.revoked), (2, Some((at(1), "left the company".into()))));
+    }
+
+    #[test]
+    fn a_digest_is_renewed_only_in_place_of_its_own() {
+        let mut key = key();
+        let new = Digest::under(PepperVersion::new(2).unwrap(), [9; 32]);
+        assert!(!key.renew(&digest(2), new) && !key.renew(&new, new));
+        assert_eq!((key.digest, key.version), (digest(1), 1));
+        assert!(key.renew(&digest(1), new));
+        assert_eq!((key.digest, key.version), (new, 2));
+        key.rotate(digest(3), at(10), Duration::from_secs(5)).unwrap();
+        assert_eq!(key.peppers(), (PepperVersion::FIRST, PepperVersion::new(2)));
+        let mut imported = IssuedKey { digest: Digest::DECOY, ..key };
+        assert!(!imported.renew(&Digest::DECOY, new), "what stands for no digest is none");
     }
 
     #[test]

@@ -89,15 +89,16 @@ impl Held {
     /// does not tell its reason.
     pub(crate) fn judge(
         self,
-        digest: &Digest,
+        digests: &[Digest],
         now: Timestamp,
         allows_client: impl FnOnce() -> bool,
         grants_all: impl FnOnce() -> bool,
     ) -> KeyVerdict {
         // A key without a token before is compared twice all the same, so that it takes no less time.
         let (previous, until) = self.previous.unwrap_or((Digest::DECOY, Timestamp::MIN));
-        let current = black_box(self.current == *digest);
-        let former = black_box(previous == *digest) & self.previous.is_some() & !current;
+        let is = |held: Digest| digests.iter().fold(false, |found, digest| found | (held == *digest));
+        let current = black_box(is(self.current));
+        let former = black_box(is(previous)) & self.previous.is_some() & !current;
         // An end further ahead than any grace comes from a clock that was years ahead when the key was rotated.
         let in_grace = former & (now < until) & (until.since(now) <= IssuedKey::LONGEST_GRACE + CORRECTION);
         let (from_here, may) = (black_box(allows_client()), black_box(grants_all()));
@@ -119,7 +120,8 @@ impl Held {
 }
 
 impl IssuedKey {
-    /// Judges a presented token by its digest.
+    /// Judges a presented token by its digests: under the newest pepper, and under those that the key names
+    /// ([`IssuedKey::peppers`]).
     ///
     /// The secret comes first, in constant time, against the token in force and the one before: whoever has not
     /// the right one learns nothing else of the key. The key ends at `expires_at` exactly. Every one of
@@ -127,7 +129,7 @@ impl IssuedKey {
     /// IPv4-mapped one counts as IPv4, and a key bound to networks is refused without one.
     pub fn judge(
         &self,
-        digest: &Digest,
+        digests: &[Digest],
         now: Timestamp,
         required_scopes: &[&str],
         client: Option<IpAddr>,
@@ -139,7 +141,7 @@ impl IssuedKey {
             expires_at: self.expires_at,
         };
         held.judge(
-            digest,
+            digests,
             now,
             || self.allows_client(client),
             || required_scopes.iter().all(|scope| self.grants(scope)),
@@ -189,7 +191,7 @@ mod tests {
 
     fn reason(key: &IssuedKey, seconds: i64, scopes: &[&str], client: Option<&str>) -> &'static str {
         let client = client.map(|text| text.parse().unwrap());
-        key.judge(&digest(1), at(seconds), scopes, client).reason.as_str()
+        key.judge(&[digest(1)], at(seconds), scopes, client).reason.as_str()
     }
 
     #[test]
@@ -197,7 +199,7 @@ mod tests {
         let mut ended = key(|draft| draft.expires_at = Some(at(10)));
         ended.revoke(at(1), "").unwrap();
         for key in [key(|_| ()), ended] {
-            let verdict = key.judge(&digest(2), at(99), &["read"], None);
+            let verdict = key.judge(&[digest(2)], at(99), &["read"], None);
             assert_eq!(verdict, IssuedKey::judge_unknown(&digest(2)));
         }
         assert_eq!(IssuedKey::judge_unknown(&Digest::DECOY).reason, KeyReason::Unknown);
@@ -206,8 +208,8 @@ mod tests {
     #[test]
     fn the_decoy_opens_nothing() {
         let key = key(|_| ());
-        assert_eq!(key.judge(&Digest::DECOY, Timestamp::MIN, &[], None).reason, KeyReason::Unknown);
-        assert!(!key.judge(&Digest::DECOY, at(0), &[], None).superseded);
+        assert_eq!(key.judge(&[Digest::DECOY], Timestamp::MIN, &[], None).reason, KeyReason::Unknown);
+        assert!(!key.judge(&[Digest::DECOY], at(0), &[], None).superseded);
     }
 
     #[test]
@@ -262,7 +264,7 @@ mod tests {
         let mut key = key(|_| ());
         key.rotate(digest(2), at(10), Duration::from_secs(5)).unwrap();
         let judge = |digest: Digest, seconds| {
-            let verdict = key.judge(&digest, at(seconds), &[], None);
+            let verdict = key.judge(&[digest], at(seconds), &[], None);
             (verdict.reason.as_str(), verdict.in_grace, verdict.superseded)
         };
         assert_eq!(judge(digest(2), 10), ("ok", false, false));
@@ -276,7 +278,7 @@ mod tests {
         let mut key = key(|_| ());
         key.rotate(digest(2), at(100), Duration::ZERO).unwrap();
         for seconds in [100, 70, 0] {
-            let verdict = key.judge(&digest(1), at(seconds), &[], None);
+            let verdict = key.judge(&[digest(1)], at(seconds), &[], None);
             assert_eq!((verdict.reason.as_str(), verdict.superseded), ("unknown", true), "at {seconds}");
         }
         assert_eq!(key.view().previous_until, None);
@@ -287,13 +289,13 @@ mod tests {
         let mut key = key(|_| ());
         let ahead = Timestamp::from_seconds(250_000_000_000);
         key.rotate(digest(2), ahead, Duration::from_secs(60)).unwrap();
-        let judge = |now| key.judge(&digest(1), now, &[], None).reason;
+        let judge = |now| key.judge(&[digest(1)], now, &[], None).reason;
         assert_eq!(judge(ahead), KeyReason::Ok);
         assert_eq!(judge(ahead.minus(Duration::from_secs(3600))), KeyReason::Ok, "a correction");
         assert_eq!(judge(at(0)), KeyReason::Unknown);
         let mut longest = self::key(|_| ());
         longest.rotate(digest(2), at(0), IssuedKey::LONGEST_GRACE).unwrap();
-        assert_eq!(longest.judge(&digest(1), at(-3600), &[], None).reason, KeyReason::Ok);
+        assert_eq!(longest.judge(&[digest(1)], at(-3600), &[], None).reason, KeyReason::Ok);
     }
 
     #[test]

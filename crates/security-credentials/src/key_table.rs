@@ -4,8 +4,8 @@
 //!
 //! | part | what |
 //! | --- | --- |
-//! | header, 128 bytes | magic, layout, stamp, revision, number of keys, places of the parts, checksums |
-//! | slots, 64 bytes each | in the order of their ids: id, flags, digest, expiry, number of the settings, where the rest lies, checksum |
+//! | header, 128 bytes | magic, layout, stamp, revision, number of keys, places of the parts, checksums, peppers |
+//! | slots, 64 bytes each | in the order of their ids: id, which pepper, flags, digest, expiry, number of the settings, where the rest lies, checksum |
 //! | rest | names, owners, previous digests; settings of keys that found no room among the shared ones |
 //! | settings | scopes, networks, rate and prefix, once for all keys that share them |
 //! | directory | for each value of an id's first bits, the first slot with it and where the rest of that lies |
@@ -29,6 +29,8 @@ mod writer;
 
 use security_core::Revision;
 
+use crate::PepperVersion;
+
 use slot::STEP;
 
 pub use slot::KeySlot;
@@ -42,8 +44,11 @@ const HEADER: usize = 128;
 /// The header's bytes that its checksum covers.
 const HEADER_SUMMED: usize = HEADER - 4;
 const SLOT: usize = 64;
-/// Bytes of an id's number: 62^17 is below 2^104.
+/// Bytes of an id's number, 62^17 at most.
 const ID_BYTES: usize = 13;
+/// Of their bits, those that an id needs: 62^17 is below 2^102. The two above them say which of the header's peppers
+/// the digest is under.
+const ID_WIDTH: u32 = 102;
 /// Ids that are made at random are below 2^96; the directory divides that range.
 const ID_BITS: u32 = 96;
 
@@ -78,7 +83,15 @@ pub struct KeyTableLayout {
     settings_at: usize,
     directory_at: usize,
     bits: u32,
+    peppers: TablePeppers,
 }
+
+/// The peppers of a table's digests, which slots name by their places here. A place that is not used is 0 in the file, and
+/// as good as the first one; tables made before there were several use none, which is the first pepper.
+type TablePeppers = [PepperVersion; PEPPERS];
+
+const PEPPERS: usize = 4;
+const PEPPERS_AT: usize = 84;
 
 /// A table in memory, or mapped.
 #[derive(Clone, Copy)]
@@ -123,6 +136,11 @@ impl KeyTableLayout {
             rest_at: place(48),
             settings_at: place(56),
             directory_at: place(64),
+            peppers: {
+                let place = |at| PepperVersion::new(u32_at(header, PEPPERS_AT + 4 * at));
+                let first = place(0).unwrap_or(PepperVersion::FIRST);
+                std::array::from_fn(|at| place(at).unwrap_or(first))
+            },
         };
         let slots = usize::try_from(layout.keys).ok().and_then(|keys| keys.checked_mul(SLOT));
         let directory = layout.bits <= 28
@@ -240,7 +258,7 @@ impl<'t> KeyTable<'t> {
     fn open(&self, slot: &'t [u8; SLOT]) -> Option<KeySlot<'t>> {
         let rest = self.bytes.get(self.layout.rest_at..self.layout.settings_at)?;
         let settings = self.bytes.get(self.layout.settings_at..self.layout.directory_at)?;
-        KeySlot::open(slot, rest, settings)
+        KeySlot::open(slot, rest, settings, &self.layout.peppers)
     }
 }
 
@@ -270,7 +288,7 @@ fn bucket(id: u128, bits: u32) -> usize {
 }
 
 fn id_of(slot: &[u8; SLOT]) -> u128 {
-    u128::from_le_bytes(array_at(slot, 0)) & ((1 << (8 * ID_BYTES)) - 1)
+    u128::from_le_bytes(array_at(slot, 0)) & ((1 << ID_WIDTH) - 1)
 }
 
 /// Callers have checked that the bytes are there; zero where they are not.

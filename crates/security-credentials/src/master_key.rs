@@ -66,6 +66,11 @@ impl MasterKey {
         &self.id
     }
 
+    /// The 32 bytes, to be kept elsewhere.
+    pub fn into_bytes(self) -> Secret {
+        self.bytes
+    }
+
     /// The 32 bytes, for the file that keeps them.
     pub fn bytes(&self) -> &Secret {
         &self.bytes

@@ -153,7 +153,7 @@ mod tests {
     /// What `1` (the operator's value, set here) and `2` (the new one) are worth.
     fn worth(record: &CredentialRecord, seconds: i64) -> (Verdict, Verdict) {
         let set = AcceptedSet::new(Some(record), &[digest(1)], at(seconds));
-        (set.verify(&digest(1), at(seconds)), set.verify(&digest(2), at(seconds)))
+        (set.verify(&[digest(1)], at(seconds)), set.verify(&[digest(2)], at(seconds)))
     }
 
     fn begun() -> CredentialRecord {
@@ -327,9 +327,9 @@ mod tests {
                 prop_assert!(record.version - before.0 <= 1);
                 prop_assert_eq!(record.version == before.0, record == before.1);
                 let set = AcceptedSet::new(Some(&record), &[digest(1)], at(now));
-                prop_assert_eq!(set.verify(&digest(in_force), at(now)), Verdict::Accepted);
+                prop_assert_eq!(set.verify(&[digest(in_force)], at(now)), Verdict::Accepted);
                 for value in &failed {
-                    prop_assert!(!set.verify(&digest(*value), at(now)).is_accepted());
+                    prop_assert!(!set.verify(&[digest(*value)], at(now)).is_accepted());
                 }
             }
         }

@@ -4,7 +4,8 @@
 //! processes of a host share, and [`LayeredIndex`] is such a file with what changed since it was made.
 //!
 //! A look-up costs one probe for the value, one for each network length that is listed, one for each parent domain,
-//! and one for each of at most [`URL_BOUNDARIES`](walk::URL_BOUNDARIES) path boundaries of a URL.
+//! and, if a URL of its site may be listed, one for each of at most [`URL_BOUNDARIES`](walk::URL_BOUNDARIES) path
+//! boundaries of a URL.
 
 mod around;
 mod build;
@@ -13,6 +14,7 @@ mod layered;
 mod memory;
 mod probes;
 mod relation;
+mod sites;
 mod table;
 mod walk;
 

@@ -10,7 +10,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr2, memrchr};
 use url::{Host, Url};
 
 use crate::{domain, file, ip};
@@ -262,22 +262,39 @@ fn decoded(name: &str) -> Result<String, &'static str> {
 
 /// A canonical URL without user name and password; `None` when it has none.
 pub(crate) fn without_user(url: &str) -> Option<String> {
-    let start = url.find("://")? + 3;
-    let end = url[start..].find(['/', '?']).map_or(url.len(), |at| start + at);
-    let at = url[start..end].rfind('@')?;
+    let (start, end) = authority_of(url)?;
+    let at = memrchr(b'@', &url.as_bytes()[start..end])?;
     Some(format!("{}{}", &url[..start], &url[start + at + 1..]))
+}
+
+/// Where a canonical URL's authority (user, host and port) begins and ends.
+pub(crate) fn authority_of(url: &str) -> Option<(usize, usize)> {
+    let bytes = url.as_bytes();
+    // The first colon ends the scheme.
+    let start = memchr(b':', bytes).filter(|colon| bytes[*colon..].starts_with(b"://"))? + 3;
+    Some((start, memchr2(b'/', b'?', &bytes[start..]).map_or(bytes.len(), |at| start + at)))
+}
+
+/// Where a canonical URL's site ends: what stands before its path and its query.
+pub(crate) fn site_end(url: &str) -> usize {
+    authority_of(url).map_or(url.len(), |(_, end)| end)
 }
 
 /// The host of a canonical URL, without brackets, user and port.
 pub(crate) fn host_of(url: &str) -> Option<&str> {
-    let start = url.find("://")? + 3;
-    let end = url[start..].find(['/', '?']).map_or(url.len(), |at| start + at);
-    let authority = &url[start..end];
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => host.split(':').next(),
-    }
+    let (start, end) = authority_of(url)?;
+    Some(host_in(&url[start..end]))
+}
+
+/// The host in an authority.
+fn host_in(authority: &str) -> &str {
+    let bytes = authority.as_bytes();
+    let host = &authority[memrchr(b'@', bytes).map_or(0, |at| at + 1)..];
+    let (bare, end) = match host.strip_prefix('[') {
+        Some(rest) => (rest, b']'),
+        None => (host, b':'),
+    };
+    memchr(end, bare.as_bytes()).map_or(bare, |at| &bare[..at])
 }
 
 #[cfg(test)]

@@ -218,8 +218,8 @@ fn many_entries_are_all_found_and_take_less_than_twenty_four_bytes() {
 #[test]
 fn other_versions_and_rows_without_a_place_are_refused() {
     let mut newer = file_of(&[(of("domain:example.com"), 1)], 1 << 20);
-    newer[8] = 3;
-    assert_eq!(IndexFile::parse(newer).unwrap_err(), IndexFileError::OtherVersion(3));
+    newer[8] = 4;
+    assert_eq!(IndexFile::parse(newer).unwrap_err(), IndexFileError::OtherVersion(4));
     let mut builder = IndexBuilder::new(IndexId([0; 16]), [0; 16], 0, 1 << 20, InMemory::default());
     assert!(builder.insert(IocType::Domain, "example.com", -1).is_err());
     assert!(builder.insert(IocType::Domain, "example.com", 1 << 40).is_err());
@@ -238,4 +238,49 @@ fn a_damaged_bucket_is_told_by_whoever_meets_it() {
     assert_eq!(index.matches(&listed), Err(IndexDamaged));
     assert_eq!(index.matches_each(&[listed.into()], |_, _| ()), Err(IndexDamaged));
     assert!(index.file().unwrap().verify().is_err());
+}
+
+#[test]
+fn urls_of_listed_sites_are_found_and_the_filter_is_no_entry() {
+    let listed: Vec<_> = (0..20_000i64)
+        .map(|n| (of(&format!("url:http://host{}.example.com/a/{n}", n / 4)), n))
+        .chain([
+            (of("url:http://u@user.example.com/a"), 20_000),
+            (of("url:tcp://plain.example.com:4444"), 20_001),
+        ])
+        .collect();
+    let bytes = file_of(&listed, 1 << 16);
+    assert_eq!(bytes, file_of(&listed, 1 << 28), "however it was sorted");
+    let file = IndexFile::parse(bytes.clone()).unwrap();
+    file.verify().unwrap();
+    assert_eq!(file.len(), 20_002);
+    let sizes = file.sizes();
+    assert_eq!(sizes.iter().map(|size| size.name).collect::<Vec<_>>(), ["url", "sites of urls"]);
+    assert_eq!(sizes[1].entries, 5002, "each site once");
+    assert!(sizes.iter().map(|size| size.bytes).sum::<u64>() < 24 * file.len());
+    let index = LayeredIndex::over(file);
+    let asked: Vec<Indicator> = listed
+        .iter()
+        .flat_map(|(listed, _)| {
+            [listed.clone(), of(&format!("{listed}/below?x=1")), of(&format!("{listed}0"))]
+        })
+        .chain((0..5000).map(|n| of(&format!("url:http://other{n}.example.com/a/{n}"))))
+        .chain(["url:http://u@host7.example.com/a/28", "url:http://v@user.example.com/a"].map(of))
+        .collect();
+    let mut plain = MatchIndex::new();
+    listed.iter().for_each(|(indicator, row)| plain.insert(indicator, *row));
+    let expected: Vec<_> = asked.iter().map(|one| plain.matches(one)).collect();
+    assert!(asked.iter().zip(&expected).all(|(one, hits)| index.matches(one).unwrap() == *hits));
+    let together: Vec<_> = asked.iter().cloned().map(Checked::from).collect();
+    let mut met = Vec::new();
+    index.matches_each(&together, |at, hits| met.push((at, hits))).unwrap();
+    let of_plain = expected.into_iter().enumerate().filter(|(_, hits)| !hits.is_empty());
+    assert_eq!(met, of_plain.collect::<Vec<_>>());
+    // The filter stands last: a bit of it that is lost is told and hides nothing.
+    let mut damaged = bytes;
+    let blocks = damaged.len() - 5002usize.div_ceil(32) * 64;
+    damaged[blocks..].chunks_exact_mut(64).for_each(|block| block[11] ^= 4);
+    let index = LayeredIndex::over(IndexFile::parse(damaged).unwrap());
+    assert_eq!(index.matches(&listed[0].0), Err(IndexDamaged));
+    assert_eq!(index.matches_each(&[listed[0].0.clone().into()], |_, _| ()), Err(IndexDamaged));
 }

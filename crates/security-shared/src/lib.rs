@@ -1,7 +1,9 @@
-//! What the processes of one host share: the epoch page, the word table, counters, finished files, the fork generation.
+//! What the processes of one host share: the epoch page, the word table, counters, finished files, the fork generation; and
+//! memory that no core dump has.
 //!
 //! This is the only crate of the project with `unsafe`: one block that views a mapped file as atomics, one that
-//! maps a finished file for reading, one that has memory brought near, one that registers the fork handler, and four that take a variable out of the
+//! maps a finished file for reading, one that has memory brought near, three that put a
+//! value into pages of its own and take it out, one that registers the fork handler, and four that take a variable out of the
 //! environment. Everything else is plain code over
 //! [`std::sync::atomic::AtomicU64`], and the two protocols (`epoch`, `bucket`) are written apart from the memory they
 //! run on, so that their tests can try interleavings and kills that no real scheduler would give twice.
@@ -26,6 +28,7 @@ mod mapped_file;
 mod page;
 mod prefetch;
 mod read_map;
+mod undumped;
 mod words;
 
 pub use counters::SharedCounters;
@@ -33,4 +36,5 @@ pub use epoch::Epoch;
 pub use page::SharedPage;
 pub use prefetch::bring_near;
 pub use read_map::ReadMap;
+pub use undumped::{Undumped, undumped};
 pub use words::SharedWords;

@@ -15,7 +15,9 @@ mod permissions;
 mod rotation_lock;
 
 pub use documents::{Document, DocumentFolder};
-pub use embedded::{DatabaseStats, EmbeddedStore, KeyWalk, MAX_ALERTS, SavedForeignKeys, StoreStats};
+pub use embedded::{
+    DatabaseStats, EmbeddedStore, KeyWalk, KnownPepper, MAX_ALERTS, Renewal, SavedForeignKeys, StoreStats,
+};
 pub use head_file::HeadFile;
 pub use journal::{
     Broken, ChainReport, Claim, Durability, Journal, JournalOptions, JournalStats, JournalTail, MAX_RECORD,

@@ -81,7 +81,7 @@ fn a_store_of_the_step_before_is_brought_up_to_date() {
     let connection = raw(temp.path());
     let back = "
         DROP TABLE secret; DROP TABLE secret_key; DROP TABLE foreign_key; DROP TABLE foreign_route;
-        DROP TABLE ban; DROP TABLE ban_revision; PRAGMA user_version = 2;
+        DROP TABLE ban; DROP TABLE ban_revision; DROP TABLE pepper; PRAGMA user_version = 2;
     ";
     connection.execute_batch(back).unwrap();
     drop(connection);

@@ -39,6 +39,9 @@ const SECOND_TABLES: [&str; 2] = [
 /// Likewise, later still.
 const THIRD_TABLE: &str = include_str!("../../../testdata/inspect/innocent_third.toml");
 
+/// What samples from elsewhere showed to be refused.
+const FOURTH_TABLE: &str = include_str!("../../../testdata/inspect/innocent_fourth.toml");
+
 #[test]
 fn innocent_values_pass() {
     let n_values = passes(&TABLES, 200);
@@ -56,6 +59,12 @@ fn values_of_every_day_pass() {
 fn values_of_a_third_look_pass() {
     let n_values = passes(&[THIRD_TABLE], 200);
     assert!(n_values >= 250, "{n_values}");
+}
+
+#[test]
+fn values_that_samples_showed_pass() {
+    let n_values = passes(&[FOURTH_TABLE], 200);
+    assert!(n_values >= 45, "{n_values}");
 }
 
 /// Tries every value of some tables in every place, of which one in `most` may be refused, and gives how many values

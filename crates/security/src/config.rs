@@ -7,7 +7,10 @@ use std::{
 };
 
 use security_core::Secret;
-use security_credentials::{CredentialKind, MasterKey, RotationPolicies, RotationPolicy, Thresholds};
+use security_credentials::{
+    CredentialKind, MasterKey, PepperKey, RotationPolicies, RotationPolicy, Thresholds,
+};
+use security_shared::undumped;
 use security_web::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +178,10 @@ pub struct Settings {
     pub log: Option<Sourced<String>>,
     /// The document's credentials that are set here.
     pub credentials: Vec<(CredentialKind, Sourced<Secret>)>,
+    /// The operator's pepper of all digests; without one a key file is made.
+    pub pepper: Option<Sourced<PepperKey>>,
+    /// The operator's pepper before that.
+    pub previous_pepper: Option<Sourced<PepperKey>>,
     /// The operator's master key of stored secrets; without one a key file is made.
     pub master_key: Option<Sourced<MasterKey>>,
     /// The one before it, as long as secrets are encrypted under it.
@@ -251,8 +258,10 @@ impl Settings {
         }
         for (kind, value) in &file.credentials {
             if !value.is_empty() && !credentials.iter().any(|(known, _)| known == kind) {
-                credentials
-                    .push((*kind, Sourced { value: Secret::new(value.as_str()), source: file_source() }));
+                credentials.push((
+                    *kind,
+                    Sourced { value: undumped(Secret::new(value.as_str())), source: file_source() },
+                ));
             }
         }
 
@@ -268,9 +277,10 @@ impl Settings {
         };
         let password = match secret("TAXII_PASSWORD", environment)? {
             Some(found) => Some(found),
-            None => {
-                file.taxii.password.map(|value| Sourced { value: Secret::new(value), source: file_source() })
-            }
+            None => file
+                .taxii
+                .password
+                .map(|value| Sourced { value: undumped(Secret::new(value)), source: file_source() }),
         };
         let taxii = TaxiiDefaults {
             server_url: text("TAXII_SERVER_URL", &file.taxii.server_url),
@@ -283,6 +293,8 @@ impl Settings {
             data_dir: Sourced { value: absolute, source: data_dir.source },
             log,
             credentials,
+            pepper: pepper(PEPPER, environment)?,
+            previous_pepper: pepper(PREVIOUS_PEPPER, environment)?,
             master_key: master_key(MASTER_KEY, environment)?,
             previous_master_key: master_key(PREVIOUS_MASTER_KEY, environment)?,
             policies: file.policies,
@@ -325,6 +337,15 @@ impl Settings {
         }
         let filter = &self.breached_passwords;
         lines.push(line("breached_passwords", filter.value.display().to_string(), &filter.source));
+        for (name, found) in [(PEPPER, &self.pepper), (PREVIOUS_PEPPER, &self.previous_pepper)] {
+            lines.push(match found {
+                Some(found) => ConfigLine {
+                    note: Some(format!("pepper {}", found.value.id())),
+                    ..line(name, "****".into(), &found.source)
+                },
+                None => unset(name),
+            });
+        }
         for (name, found) in
             [(MASTER_KEY, &self.master_key), (PREVIOUS_MASTER_KEY, &self.previous_master_key)]
         {
@@ -389,9 +410,22 @@ impl Settings {
 pub(crate) const MASTER_KEY: &str = "SECURITY_MASTER_KEY";
 pub(crate) const PREVIOUS_MASTER_KEY: &str = "SECURITY_MASTER_KEY_PREVIOUS";
 
+/// What the operator's peppers are called.
+pub(crate) const PEPPER: &str = "SECURITY_PEPPER";
+pub(crate) const PREVIOUS_PEPPER: &str = "SECURITY_PEPPER_PREVIOUS";
+
+fn pepper(name: &str, environment: &Environment) -> Result<Option<Sourced<PepperKey>>> {
+    let Some(Sourced { value, source }) = secret(name, environment)? else { return Ok(None) };
+    let key = PepperKey::from_text(&value)
+        .and_then(|key| PepperKey::from_bytes(undumped(key.into_bytes())))
+        .map_err(|error| Error::Configuration(format!("{name} ({source}): {error}")))?;
+    Ok(Some(Sourced { value: key, source }))
+}
+
 fn master_key(name: &str, environment: &Environment) -> Result<Option<Sourced<MasterKey>>> {
     let Some(Sourced { value, source }) = secret(name, environment)? else { return Ok(None) };
     let key = MasterKey::from_text(&value)
+        .and_then(|key| MasterKey::from_bytes(undumped(key.into_bytes())))
         .map_err(|error| Error::Configuration(format!("{name} ({source}): {error}")))?;
     Ok(Some(Sourced { value: key, source }))
 }
@@ -408,7 +442,7 @@ fn secret(name: &str, environment: &Environment) -> Result<Option<Sourced<Secret
         (Some(_), Some(_)) => {
             Err(Error::Configuration(format!("{name} and {file_name} are both set; set one of them")))
         }
-        (Some((value, source)), None) => Ok(Some(Sourced { value: Secret::new(value), source })),
+        (Some((value, source)), None) => Ok(Some(Sourced { value: undumped(Secret::new(value)), source })),
         (None, Some((path, _))) => {
             let path = PathBuf::from(path);
             let mut bytes = read_small(&path)
@@ -419,7 +453,7 @@ fn secret(name: &str, environment: &Environment) -> Result<Option<Sourced<Secret
             if bytes.is_empty() {
                 return Err(Error::Configuration(format!("{file_name}: {} is empty", path.display())));
             }
-            Ok(Some(Sourced { value: Secret::new(bytes), source: Source::MountedFile(path) }))
+            Ok(Some(Sourced { value: undumped(Secret::new(bytes)), source: Source::MountedFile(path) }))
         }
         (None, None) => Ok(None),
     }

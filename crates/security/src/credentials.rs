@@ -9,6 +9,8 @@ mod imported;
 mod issued;
 mod keys;
 mod master_keys;
+mod peppers;
+mod renewal;
 mod request_key;
 mod rotation;
 mod scan;
@@ -24,8 +26,9 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use security_core::Domain;
 use security_credentials::{
-    AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest, ForeignRoute,
+    AcceptedSet, CredentialKind, CredentialRecord, CredentialStore, Digest, ForeignRoute, Peppers,
 };
+use security_shared::Undumped;
 
 pub use audit::AuditFilter;
 pub(crate) use audit::redacted;
@@ -36,6 +39,8 @@ pub(crate) use heads::Heads;
 pub use imported::{KeyImportReport, KeyRejection};
 pub use issued::{IssueRequest, KeyFilter};
 pub use master_keys::MasterKeyRotation;
+pub use peppers::PepperUse;
+pub(crate) use peppers::{FirstPeppers, first_peppers};
 pub(crate) use request_key::{RequestFacts, RequestKey};
 pub use rotation::{HookFailure, RotationHook, RotationStep, on_rotate};
 pub use scan::{
@@ -67,11 +72,13 @@ pub(crate) struct CredentialCache {
     /// How large the delta was when a table was last to be made.
     tried_at: AtomicUsize,
     watch: suspicion::Watch,
+    renewals: Arc<renewal::Renewals>,
 }
 
 /// The document's credentials, as compared with.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 struct Documents {
+    peppers: peppers::KeptPeppers,
     accepted: [AcceptedSet; CredentialKind::ALL.len()],
     records: Vec<CredentialRecord>,
     /// How imported keys are looked up; nothing where there are none.
@@ -88,11 +95,18 @@ impl Documents {
     }
 }
 
-impl Default for CredentialCache {
-    fn default() -> Self {
+impl CredentialCache {
+    /// One that has read nothing yet.
+    pub(crate) fn new(peppers: Undumped<Peppers>) -> Self {
+        let documents = Documents {
+            peppers: Arc::new(peppers),
+            accepted: Default::default(),
+            records: Vec::new(),
+            routes: Vec::new(),
+        };
         Self {
             follower: Follower::new(Domain::Credentials),
-            documents: ArcSwap::default(),
+            documents: ArcSwap::from_pointee(documents),
             keys: RwLock::default(),
             imported: imported::KnownTexts::default(),
             slow_hashes: imported::Turnstile::default(),
@@ -101,6 +115,7 @@ impl Default for CredentialCache {
             table_made: Arc::default(),
             tried_at: AtomicUsize::new(0),
             watch: suspicion::Watch::default(),
+            renewals: Arc::default(),
         }
     }
 }
@@ -146,10 +161,19 @@ impl Engine {
             records.retain(|record| record.kind != changed.kind);
             records.push(changed);
         }
+        // Read after what names them, and in place before that is.
+        let peppers = self.read_peppers()?;
+        if !Arc::ptr_eq(&peppers, &cache.documents.load().peppers) {
+            let known = Documents { peppers: peppers.clone(), ..(**cache.documents.load()).clone() };
+            cache.documents.store(Arc::new(known));
+        }
         let now = world::now();
+        for record in &mut records {
+            record.renew(&self.operator_renewals(record.kind, &peppers));
+        }
         let accepted = CredentialKind::ALL.map(|kind| {
             let record = records.iter().find(|record| record.kind == kind);
-            AcceptedSet::new(record, &self.operator_digests(kind), now)
+            AcceptedSet::new(record, &self.operator_digests(kind, &peppers), now)
         });
         match fresh.as_mut() {
             Some(fresh) => fresh.follow(changes.keys, changes.revision),
@@ -169,15 +193,25 @@ impl Engine {
         let routes = self.files.store.foreign_routes()?;
         let is_slow = |route: &ForeignRoute| matches!(route, ForeignRoute::Prefix(_));
         cache.may_hash_slowly.store(routes.iter().any(is_slow), Ordering::Relaxed);
-        cache.documents.store(Arc::new(Documents { accepted, records, routes }));
+        cache.documents.store(Arc::new(Documents { peppers, accepted, records, routes }));
         self.renew_key_table();
         Ok(())
     }
 
     /// The digests of what the operator has set in this process.
-    fn operator_digests(&self, kind: CredentialKind) -> Vec<Digest> {
+    fn operator_digests(&self, kind: CredentialKind, peppers: &Peppers) -> Vec<Digest> {
         let set = self.settings.credentials.iter().filter(|(known, _)| *known == kind);
-        set.map(|(_, value)| self.pepper.digest(value.value.expose())).collect()
+        set.map(|(_, value)| peppers.digest(value.value.expose())).collect()
+    }
+
+    /// Pairs of the digests that these have under older peppers, and under the newest.
+    fn operator_renewals(&self, kind: CredentialKind, peppers: &Peppers) -> Vec<(Digest, Digest)> {
+        let set = self.settings.credentials.iter().filter(|(known, _)| *known == kind);
+        let pairs = set.flat_map(|(_, value)| {
+            let new = peppers.digest(value.value.expose());
+            peppers.older_digests(value.value.expose()).map(move |old| (old, new))
+        });
+        pairs.collect()
     }
 
     fn documents(&self) -> Result<Arc<Documents>> {

@@ -2,28 +2,24 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use security_core::{Domain, Secret};
-use security_credentials::Pepper;
+use security_core::Domain;
 use security_intel::{IndicatorStore, IntelStore};
 use security_shared::SharedWords;
-use security_store::{
-    Durability, EmbeddedStore, Journal, JournalOptions, private_data_dir, private_dir, read_or_create_key,
-};
+use security_store::{Durability, EmbeddedStore, Journal, JournalOptions, private_data_dir, private_dir};
 use security_threat::AlertStore;
 use serde_json::{Value, json};
 
 use crate::{
     Error, Options, Result, WebPolicy,
     bans::BanCache,
-    config::{ConfigLine, MASTER_KEY, Settings, process_environment},
-    credentials::{BreachedInUse, CredentialCache, Heads},
+    config::{ConfigLine, MASTER_KEY, PEPPER, Settings, process_environment},
+    credentials::{BreachedInUse, CredentialCache, FirstPeppers, Heads, first_peppers},
     fork::OpenFiles,
     host_page::HostPage,
     hygiene,
     intel::{IndicatorCache, WarningCache},
     metrics::Metrics,
     threat::RuleCache,
-    world,
 };
 
 /// The folders of the data directory, as the document names them.
@@ -44,7 +40,6 @@ pub struct Engine {
     pub(crate) words: SharedWords,
     pub(crate) limit_seed: u64,
     pub(crate) web: Arc<WebPolicy>,
-    pub(crate) pepper: Pepper,
     pub(crate) heads: Heads,
     pub(crate) files: Arc<OpenFiles>,
     pub(crate) credentials: CredentialCache,
@@ -86,18 +81,12 @@ impl Engine {
         private_dir(&shared)?;
         let page = Arc::new(HostPage::open(&shared.join("page"))?);
         let words = SharedWords::open(&shared.join("words"), WORDS)?;
-        let key = read_or_create_key(
-            &data_dir.join("credentials").join("pepper.key"),
-            Pepper::LENGTH,
-            &mut world::SystemEntropy,
-        )?;
-        let pepper = pepper_of(&key, &data_dir)?;
-        let limit_seed = seed_of(&pepper);
         let store = EmbeddedStore::open(&data_dir, page.clone())?;
+        let FirstPeppers { peppers, limit_seed } = first_peppers(&settings, &store)?;
         let journal = Journal::open(&data_dir.join("logs"), journal_options(&settings))?;
         let engine = Self {
             generation: security_shared::fork::generation(),
-            credentials: CredentialCache::default(),
+            credentials: CredentialCache::new(peppers),
             breached: BreachedInUse::default(),
             indicators: IndicatorCache::default(),
             bans: BanCache::default(),
@@ -110,8 +99,7 @@ impl Engine {
             page,
             words,
             limit_seed,
-            heads: Heads::new(&data_dir, &pepper),
-            pepper,
+            heads: Heads::new(&data_dir),
             files: OpenFiles::new(store, journal)?,
         };
         engine.begin_audit_head();
@@ -140,6 +128,7 @@ impl Engine {
     /// When the disk is full or read-only.
     pub fn flush(&self) -> Result<()> {
         let flushed = self.files.journal.flush();
+        self.write_renewals();
         self.write_audit_head();
         Ok(flushed?)
     }
@@ -186,6 +175,7 @@ impl Engine {
                 "rules": rules.as_ref().map(|rules| rules.rules().len()),
                 "rule_problems": rules.as_ref().map(|rules| rules.problems().len()),
             },
+            "pepper": noted(&mut problems, self.pepper_status()),
             "credentials": noted(&mut problems, self.credential_status()),
             "epochs": named(Domain::ALL.iter().map(epoch)),
             "problems": problems,
@@ -201,6 +191,11 @@ impl Engine {
             if let Some(line) = lines.iter_mut().find(|line| line.name == kind.as_str()) {
                 line.note = Some(note);
             }
+        }
+        if let Some(note) = self.pepper_note()?
+            && let Some(line) = lines.iter_mut().find(|line| line.name == PEPPER)
+        {
+            line.note = Some(note);
         }
         if let Some(note) = self.master_key_note()?
             && let Some(line) = lines.iter_mut().find(|line| line.name == MASTER_KEY)
@@ -218,22 +213,6 @@ fn noted<T>(problems: &mut Vec<String>, read: Result<T>) -> Option<T> {
 
 fn named(counts: impl Iterator<Item = (String, u64)>) -> serde_json::Map<String, Value> {
     counts.map(|(name, count)| (name, count.into())).collect()
-}
-
-fn pepper_of(key: &Secret, data_dir: &Path) -> Result<Pepper> {
-    let path = data_dir.join("credentials").join("pepper.key");
-    Pepper::new(key).ok_or_else(|| {
-        security_core::StoreFault::new("store-damaged", "the pepper file does not hold 32 bytes")
-            .with_hint("restore it from a backup; without it no stored digest can be checked")
-            .at(&path)
-            .into()
-    })
-}
-
-/// The same in every process of the data directory, and unknown to clients who would aim at one table slot.
-fn seed_of(pepper: &Pepper) -> u64 {
-    let digest = pepper.digest(b"limits");
-    u64::from_le_bytes(std::array::from_fn(|at| digest.as_bytes()[at]))
 }
 
 fn journal_options(settings: &Settings) -> JournalOptions {

@@ -47,8 +47,8 @@ pub use bans::USUAL_BAN;
 pub use credentials::{
     AuditFilter, BreachedReport, FoundKey, HookFailure, IssueRequest, KeyAnswer, KeyCheck, KeyFilter,
     KeyImportReport, KeyRejection, KeyScanListener, KeyScanOptions, KeyScanTotals, KeyStatus,
-    MasterKeyRotation, RequestId, RotationHook, RotationStep, SecretDraft, SecretListing, SecretView,
-    SkippedFile, StoredSecret, UsageContext, key_pattern, on_rotate,
+    MasterKeyRotation, PepperUse, RequestId, RotationHook, RotationStep, SecretDraft, SecretListing,
+    SecretView, SkippedFile, StoredSecret, UsageContext, key_pattern, on_rotate,
 };
 pub use explain::{GivenRequest, review_policy};
 pub use intel::{

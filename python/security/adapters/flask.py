@@ -13,14 +13,13 @@ from security.adapters._shared import (
     PROBLEM,
     STATE,
     Answer,
-    Unbegun,
     as_policy,
     internal_error,
     problem,
     refused,
     state_of,
 )
-from security.adapters.wsgi import send
+from security.adapters.wsgi import begin, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -65,22 +64,10 @@ class _Middleware:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if STATE in environ and self.policy is None and state_of(environ) is not None:
             return self.application(environ, start_response)
-        try:
-            state = _security.begin_request(environ, self.policy)
-            is_plain = state.is_plain
-            refusal = None if is_plain else state.refusal()
-        except Exception:
-            return send(environ, start_response, Unbegun().answer())
-        environ[STATE] = state
+        state = begin(environ, self.policy, _judge_body)
+        if isinstance(state, Answer):
+            return send(environ, start_response, state)
         merge = state.merge_headers
-        if not is_plain:
-            if refusal is None and state.has_body:
-                _judge_body(environ, state)
-                refusal = state.refusal()
-            if refusal is not None:
-                answer = refused(refusal)
-                answer.headers = merge(answer.headers)
-                return send(environ, start_response, answer)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
             return start_response(status, merge(headers), exc_info)

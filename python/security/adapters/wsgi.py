@@ -43,23 +43,11 @@ class SecurityMiddleware:
         """Answers one request."""
         if STATE in environ and self.policy is None and _state_of(environ) is not None:
             return self.app(environ, start_response)
-        try:
-            state = _security.begin_request(environ, self.policy)
-            is_plain = state.is_plain
-            refusal = None if is_plain else state.refusal()
-        except Exception:
-            return send(environ, start_response, Unbegun().answer())
-        environ[STATE] = state
+        # What the server's stream raises is the server's to answer.
+        state = begin(environ, self.policy, judge_body)
+        if isinstance(state, Answer):
+            return send(environ, start_response, state)
         merge = state.merge_headers
-        if not is_plain:
-            if refusal is None and state.has_body:
-                # What the server's stream raises is the server's to answer.
-                judge_body(environ, state)
-                refusal = state.refusal()
-            if refusal is not None:
-                answer = refused(refusal)
-                answer.headers = merge(answer.headers)
-                return send(environ, start_response, answer)
         started = False
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
@@ -69,7 +57,7 @@ class SecurityMiddleware:
 
         try:
             body = self.app(environ, start)
-            if is_plain or state.body_limit is None:
+            if state.is_plain or state.body_limit is None:
                 return body
             # An application that is a generator reads only when its answer is asked for.
             return _watched(body, lambda: started, lambda: send(environ, start, refused(state.body_too_large())))
@@ -132,6 +120,34 @@ def _watched(
     finally:
         if hasattr(body, "close"):
             body.close()
+
+
+def begin(
+    environ: WSGIEnvironment,
+    policy: _security.PolicyOverride | None,
+    judge: Callable[[WSGIEnvironment, _security.RequestState], None],
+) -> _security.RequestState | Answer:
+    """Begins a request: its state where it may go on, else the answer that it gets at once.
+
+    :param judge: has the first bytes of a body judged.
+    """
+    try:
+        state = _security.begin_request(environ, policy)
+        is_plain = state.is_plain
+        refusal = None if is_plain else state.refusal()
+    except Exception:
+        return Unbegun().answer()
+    environ[STATE] = state
+    if is_plain:
+        return state
+    if refusal is None and state.has_body:
+        judge(environ, state)
+        refusal = state.refusal()
+    if refusal is None:
+        return state
+    answer = refused(refusal)
+    answer.headers = state.merge_headers(answer.headers)
+    return answer
 
 
 def send(environ: WSGIEnvironment, start_response: StartResponse, answer: Answer) -> Iterable[bytes]:

@@ -6,9 +6,10 @@ use ipnet::IpNet;
 use security_core::{Rate, Timestamp};
 
 use super::{
-    APART, CANARY, ELSEWHERE, EXPIRES, ID_BYTES, OWNED, REVOKED, ROTATED, SLOT, array_at, id_of, u32_at,
+    APART, CANARY, ELSEWHERE, EXPIRES, ID_BYTES, ID_WIDTH, OWNED, REVOKED, ROTATED, SLOT, TablePeppers,
+    array_at, id_of, u32_at,
 };
-use crate::{Digest, IssuedKey, KeyFacts, KeyRate, KeyVerdict, judge::Held, token};
+use crate::{Digest, IssuedKey, KeyFacts, KeyRate, KeyVerdict, PepperVersion, judge::Held, token};
 
 pub(super) const FLAGS_AT: usize = ID_BYTES;
 pub(super) const SETTINGS_AT: usize = FLAGS_AT + 1;
@@ -25,6 +26,11 @@ pub(super) const SETTINGS_STEP: usize = 16;
 pub(super) const NETWORK: usize = 18;
 /// A rest before its texts: checksum, length of the name, length of the owner.
 pub(super) const REST_HEAD: usize = 8;
+/// Bits of the name's length; those above say which of the table's peppers the token before the last rotation is under.
+pub(super) const NAME_WIDTH: u32 = 14;
+/// Where in the slot the digest's pepper stands, and how far up in that byte.
+pub(super) const PEPPER_AT: usize = ID_WIDTH as usize / 8;
+pub(super) const PEPPER_SHIFT: u32 = ID_WIDTH % 8;
 /// The token before the last rotation: digest, end of its grace.
 pub(super) const PREVIOUS: usize = 40;
 
@@ -35,12 +41,15 @@ pub struct KeySlot<'t> {
     /// From this key's rest on.
     rest: &'t [u8],
     settings: Settings<'t>,
+    peppers: &'t TablePeppers,
 }
 
 /// A key's own words, whose checksum has held.
 #[derive(Clone, Copy)]
 struct Rest<'t> {
     previous: &'t [u8],
+    /// Place of its pepper.
+    pepper: usize,
     apart: &'t [u8],
     name: &'t [u8],
     owner: &'t [u8],
@@ -57,7 +66,12 @@ struct Settings<'t> {
 
 impl<'t> KeySlot<'t> {
     /// `None` for a slot that does not pass its checksum, or is none.
-    pub(super) fn open(slot: &'t [u8; SLOT], area: &'t [u8], shared: &'t [u8]) -> Option<Self> {
+    pub(super) fn open(
+        slot: &'t [u8; SLOT],
+        area: &'t [u8],
+        shared: &'t [u8],
+        peppers: &'t TablePeppers,
+    ) -> Option<Self> {
         if sum(slot) != u32_at(slot, SUM_AT) || slot[FLAGS_AT] & ELSEWHERE != 0 {
             return None;
         }
@@ -69,7 +83,7 @@ impl<'t> KeySlot<'t> {
             }
             true => area.get(u32_at(Rest::open(slot, rest)?.apart, 0) as usize * STEP..)?,
         };
-        let opened = Self { slot, rest, settings: Settings::open(settings)? };
+        let opened = Self { slot, rest, settings: Settings::open(settings)?, peppers };
         // Judgements need it.
         (!opened.has(ROTATED) || opened.rest().is_some()).then_some(opened)
     }
@@ -79,10 +93,20 @@ impl<'t> KeySlot<'t> {
         &self.rest[..self.rest.len().min(REST_HEAD + 32)]
     }
 
+    /// As [`IssuedKey::peppers`].
+    pub fn peppers(&self) -> (PepperVersion, Option<PepperVersion>) {
+        (self.pepper(), self.previous().map(|(digest, _)| digest.pepper()))
+    }
+
+    /// Whether judging any key of the table needs this pepper alone.
+    pub fn needs_only(&self, pepper: PepperVersion) -> bool {
+        self.peppers.iter().all(|known| *known == pepper)
+    }
+
     /// As [`IssuedKey::judge`] judges the key that the slot was made of.
     pub fn judge(
         &self,
-        digest: &Digest,
+        digests: &[Digest],
         now: Timestamp,
         required_scopes: &[&str],
         client: Option<IpAddr>,
@@ -94,7 +118,7 @@ impl<'t> KeySlot<'t> {
             expires_at: self.expires_at(),
         };
         held.judge(
-            digest,
+            digests,
             now,
             || self.settings.allows_client(client),
             || required_scopes.iter().all(|scope| self.settings.grants(scope)),
@@ -168,16 +192,23 @@ impl<'t> KeySlot<'t> {
         self.slot[FLAGS_AT] & flag != 0
     }
 
-    fn digest(&self) -> Digest {
-        Digest::from_bytes(array_at(self.slot, DIGEST_AT))
+    /// The digest of the token in force.
+    pub fn digest(&self) -> Digest {
+        Digest::under(self.pepper(), array_at(self.slot, DIGEST_AT))
+    }
+
+    fn pepper(&self) -> PepperVersion {
+        self.peppers[usize::from(self.slot[PEPPER_AT] >> PEPPER_SHIFT) % self.peppers.len()]
     }
 
     fn previous(&self) -> Option<(Digest, Timestamp)> {
         if !self.has(ROTATED) {
             return None;
         }
-        let bytes = self.rest()?.previous;
-        Some((Digest::from_bytes(array_at(bytes, 0)), time(bytes, 32)))
+        let rest = self.rest()?;
+        let digest =
+            Digest::under(self.peppers[rest.pepper % self.peppers.len()], array_at(rest.previous, 0));
+        Some((digest, time(rest.previous, 32)))
     }
 
     fn rest(&self) -> Option<Rest<'t>> {
@@ -196,7 +227,8 @@ impl<'t> Rest<'t> {
     /// `None` when it does not pass its checksum.
     fn open(slot: &[u8; SLOT], bytes: &'t [u8]) -> Option<Self> {
         let length = |at| usize::from(u16::from_le_bytes(array_at(bytes, at)));
-        let (name_length, owner_length) = (length(4), length(6));
+        let (name_length, owner_length) = (length(4) & ((1 << NAME_WIDTH) - 1), length(6));
+        let pepper = length(4) >> NAME_WIDTH;
         let previous = if slot[FLAGS_AT] & ROTATED != 0 { PREVIOUS } else { 0 };
         let apart = if slot[FLAGS_AT] & APART != 0 { 4 } else { 0 };
         let end = REST_HEAD + previous + apart + name_length + owner_length;
@@ -206,7 +238,7 @@ impl<'t> Rest<'t> {
         let (previous, rest) = bytes.get(REST_HEAD..end)?.split_at_checked(previous)?;
         let (apart, texts) = rest.split_at_checked(apart)?;
         let (name, owner) = texts.split_at_checked(name_length)?;
-        Some(Self { previous, apart, name, owner })
+        Some(Self { previous, pepper, apart, name, owner })
     }
 }
 

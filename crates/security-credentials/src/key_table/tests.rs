@@ -22,7 +22,11 @@ fn build(keys: &mut [IssuedKey]) -> Vec<u8> {
 }
 
 fn digest() -> impl Strategy<Value = Digest> {
-    (0u8..4).prop_map(|number| Digest::from_bytes([number; 32]))
+    (0u8..4, 1u32..5).prop_map(|(number, pepper)| under(pepper, number))
+}
+
+fn under(pepper: u32, number: u8) -> Digest {
+    Digest::under(PepperVersion::new(pepper).unwrap(), [number; 32])
 }
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -65,7 +69,7 @@ fn keys() -> impl Strategy<Value = Vec<IssuedKey>> {
 proptest! {
     #[test]
     fn slots_judge_exactly_as_keys_do(
-        mut keys in keys(), presented in digest(), now in time(),
+        mut keys in keys(), presented in prop::collection::vec(digest(), 1..4), now in time(),
         scopes in prop::collection::vec("[a-c]{1,2}", 0..3),
         client in prop::option::of(prop::sample::select(vec!["192.0.2.7", "192.0.2.8", "::ffff:192.0.2.7", "2001:db8::1", "::1"])),
         strangers in prop::collection::vec("[0-2][0-9A-Za-z]{16}", 0..8),
@@ -82,6 +86,7 @@ proptest! {
                 slot.judge(&presented, now, &wanted, client),
                 key.judge(&presented, now, &wanted, client)
             );
+            prop_assert_eq!(slot.peppers(), key.peppers());
             prop_assert_eq!(slot.to_key(), Some(key.clone()));
             prop_assert!(!table.likely(&key.id).0.is_empty());
         }
@@ -105,7 +110,7 @@ proptest! {
                     let told = slot.to_key();
                     prop_assert!(told.is_none_or(|told| told == *key));
                     let now = Timestamp::from_seconds(3);
-                    let presented = Digest::from_bytes([1; 32]);
+                    let presented = [1, 2, 3, 4].map(|pepper| under(pepper, 1));
                     prop_assert_eq!(slot.judge(&presented, now, &[], None), key.judge(&presented, now, &[], None));
                 }
             }
@@ -120,6 +125,43 @@ proptest! {
         prop_assert!(KeyTableLayout::parse(&bytes[..cut.index(bytes.len())]).is_err());
         prop_assert!(KeyTableLayout::parse(&[bytes.as_slice(), &[0]].concat()).is_err());
         prop_assert!(KeyTableLayout::parse(&noise).is_err());
+    }
+}
+
+#[test]
+fn a_fifth_pepper_is_the_stores_to_tell_and_a_table_without_any_is_the_first() {
+    let mut keys: Vec<IssuedKey> = (1..=5)
+        .map(|pepper| IssuedKey { digest: under(pepper, 1), ..plain(&format!("{pepper:017}")) })
+        .collect();
+    let bytes = build(&mut keys);
+    let layout = KeyTableLayout::parse(&bytes).unwrap();
+    let table = layout.table(&bytes);
+    for key in &keys[..4] {
+        assert!(matches!(table.find(&key.id), Found::Key(slot) if slot.digest() == key.digest));
+    }
+    assert!(matches!(table.find(&keys[4].id), Found::Elsewhere));
+    // As tables were made before there were several.
+    let mut bytes = build(&mut [plain("00000000000000001")]);
+    bytes[PEPPERS_AT..PEPPERS_AT + 4 * PEPPERS].fill(0);
+    let sum = crc32fast::hash(&bytes[..HEADER_SUMMED]);
+    bytes[HEADER_SUMMED..HEADER].copy_from_slice(&sum.to_le_bytes());
+    let layout = KeyTableLayout::parse(&bytes).unwrap();
+    let Found::Key(slot) = layout.table(&bytes).find("00000000000000001") else { panic!("it is not found") };
+    assert_eq!(slot.digest(), under(1, 1));
+}
+
+#[test]
+fn a_name_too_long_for_its_place_is_the_stores_to_tell() {
+    for (length, fits) in [((1 << 14) - 1, true), (1 << 14, false)] {
+        let mut key = [IssuedKey { name: "n".repeat(length), ..plain("00000000000000001") }];
+        key[0].previous = Some((under(3, 2), Timestamp::MAX));
+        let bytes = build(&mut key);
+        let layout = KeyTableLayout::parse(&bytes).unwrap();
+        let found = layout.table(&bytes).find("00000000000000001");
+        assert_eq!(
+            matches!(found, Found::Key(slot) if slot.to_key().is_some_and(|read| read.name.len() == length)),
+            fits
+        );
     }
 }
 

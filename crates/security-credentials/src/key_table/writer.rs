@@ -6,12 +6,13 @@ use security_core::Revision;
 
 use super::{
     APART, CANARY, ELSEWHERE, ENTRY, EXPIRES, HEADER, HEADER_SUMMED, ID_BYTES, KeyTableError, MAGIC, OWNED,
-    REVOKED, ROTATED, SLOT, VERSION, bucket, directory_bytes,
+    PEPPERS, PEPPERS_AT, REVOKED, ROTATED, SLOT, VERSION, bucket, directory_bytes,
     slot::{
-        DIGEST_AT, EXPIRES_AT, FLAGS_AT, REST_AT, REST_HEAD, SETTINGS_AT, SETTINGS_STEP, STEP, SUM_AT, sum,
+        DIGEST_AT, EXPIRES_AT, FLAGS_AT, NAME_WIDTH, PEPPER_AT, PEPPER_SHIFT, REST_AT, REST_HEAD,
+        SETTINGS_AT, SETTINGS_STEP, STEP, SUM_AT, sum,
     },
 };
-use crate::{IssuedKey, KeyRate, token};
+use crate::{IssuedKey, KeyRate, PepperVersion, token};
 
 /// Slots that an entry of the directory leads to, on average: so many that the directory of a million keys stays in a
 /// processor's cache.
@@ -37,6 +38,8 @@ pub struct KeyTableWriter {
     shared: Vec<u8>,
     settings: HashMap<Box<[u8]>, Interned>,
     remembered: usize,
+    /// The peppers met so far, in the order of their places in the header.
+    peppers: Vec<PepperVersion>,
 }
 
 /// Where a settings entry lies.
@@ -70,6 +73,7 @@ impl KeyTableWriter {
             shared: Vec::new(),
             settings: HashMap::new(),
             remembered: 0,
+            peppers: Vec::new(),
         })
     }
 
@@ -145,6 +149,10 @@ impl KeyTableWriter {
             header.extend_from_slice(&number.to_le_bytes());
         }
         header.extend_from_slice(&crc32fast::hash(&self.directory).to_le_bytes());
+        debug_assert_eq!(header.len(), PEPPERS_AT);
+        for pepper in &self.peppers {
+            header.extend_from_slice(&pepper.number().to_le_bytes());
+        }
         header.resize(HEADER_SUMMED, 0);
         header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
         let header = header.try_into().map_err(|_| KeyTableError("the header has another length"))?;
@@ -166,7 +174,15 @@ impl KeyTableWriter {
         }
         let Some(settings) = settings(key) else { return Ok(None) };
         let owner = key.owner.as_deref().unwrap_or_default();
-        let Ok(name_length) = u16::try_from(key.name.len()) else { return Ok(None) };
+        let name_length = u16::try_from(key.name.len()).ok().filter(|length| length >> NAME_WIDTH == 0);
+        let Some(mut name_length) = name_length else { return Ok(None) };
+        let (pepper, before) = key.peppers();
+        let Some(pepper) = self.place_of(pepper) else { return Ok(None) };
+        if let Some(before) = before {
+            let Some(place) = self.place_of(before) else { return Ok(None) };
+            name_length |= u16::from(place) << NAME_WIDTH;
+        }
+        slot[PEPPER_AT] |= pepper << PEPPER_SHIFT;
         if key.name.len() + owner.len() > usize::from(u16::MAX) - 64 {
             return Ok(None);
         }
@@ -205,6 +221,18 @@ impl KeyTableWriter {
             (apart, APART),
         ];
         Ok(Some(flags.iter().filter(|(holds, _)| *holds).fold(0, |all, (_, flag)| all | flag)))
+    }
+
+    /// The place of a pepper in the header; `None` when there is none left.
+    fn place_of(&mut self, pepper: PepperVersion) -> Option<u8> {
+        let place = self.peppers.iter().position(|known| *known == pepper).unwrap_or(self.peppers.len());
+        if place == self.peppers.len() {
+            if place == PEPPERS {
+                return None;
+            }
+            self.peppers.push(pepper);
+        }
+        u8::try_from(place).ok()
     }
 
     /// Where a settings entry lies; written if no equal one is remembered.

@@ -10,13 +10,14 @@ use super::{
     IndexId, LONE, Place,
     around::Around,
     file::{
-        BLOCKS_V4, BLOCKS_V6, FIRST_SECTION, HEADER, MAGIC, NAME, SECTION, SECTIONS, V4, V6, VERSION,
+        BLOCKS_V4, BLOCKS_V6, FIRST_SECTION, HEADER, MAGIC, NAME, SECTION, SECTIONS, SITES, V4, V6, VERSION,
         header_check, section_name, v4_key, v6_key,
     },
+    sites,
     table::{self, BUCKET, MOST_ROWS, SLOTS},
     walk::Levels,
 };
-use crate::IocType;
+use crate::{IocType, url};
 
 /// Where sorted runs wait until all are there. They hold hashes and rows, and may be forgotten afterwards.
 pub trait Scratch {
@@ -56,6 +57,8 @@ pub struct IndexBuilder<S> {
     around_v4: Around,
     around_v6: Around,
     longest_url: usize,
+    /// The hash of the site that was noted last: the URLs of a site often follow one another.
+    last_site: Option<u64>,
 }
 
 impl<S: Scratch> IndexBuilder<S> {
@@ -77,6 +80,7 @@ impl<S: Scratch> IndexBuilder<S> {
             around_v4: Around::default(),
             around_v6: Around::default(),
             longest_url: 0,
+            last_site: None,
         }
     }
 
@@ -106,6 +110,7 @@ impl<S: Scratch> IndexBuilder<S> {
             Place::Text(kind, value) => {
                 if kind == IocType::Url {
                     self.longest_url = self.longest_url.max(value.len());
+                    self.note_site(&value[..url::site_end(value)]);
                 }
                 (kind as usize, table::hash(self.hash_key, value.as_bytes()))
             }
@@ -116,6 +121,14 @@ impl<S: Scratch> IndexBuilder<S> {
             self.spill()?;
         }
         Ok(())
+    }
+
+    fn note_site(&mut self, site: &str) {
+        let hash = sites::hash(self.hash_key, site);
+        if self.last_site.replace(hash) != Some(hash) {
+            self.counts[SITES] += 1;
+            self.pending.push((SITES as u128) << 104 | u128::from(hash) << 40);
+        }
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -164,7 +177,8 @@ impl<S: Scratch> IndexBuilder<S> {
         put(8, VERSION);
         put(24, length);
         put(64, self.revision);
-        put(72, sections.iter().map(|section| section.entries).sum());
+        let listed = sections.iter().filter(|section| section.number != SITES);
+        put(72, listed.map(|section| section.entries).sum());
         put(80, self.longest_url as u64);
         put(88, sections.len() as u64);
         for word in 0..3 {
@@ -269,13 +283,23 @@ impl<W: Write> TableWriter<W> {
         let (number, hash, row) = ((entry >> 104) as usize, (entry >> 40) as u64, entry as u64 & MOST_ROWS);
         if self.sections.last().is_none_or(|section| section.number != number) {
             self.end_section()?;
-            let homes = table::homes(self.counts[number]);
+            let homes = match number {
+                SITES => sites::blocks(self.counts[number]),
+                _ => table::homes(self.counts[number]),
+            };
             let start = self.position;
             self.sections.push(Written { number, start, homes, buckets: 0, entries: 0 });
         }
         let Some(section) = self.sections.last_mut() else { return Ok(()) };
         section.entries += 1;
         let home = table::home(hash, section.homes);
+        if number == SITES {
+            while self.at() < home {
+                self.write_bucket()?;
+            }
+            sites::note(&mut self.bucket, hash);
+            return Ok(());
+        }
         while self.at() < home || self.filled == SLOTS {
             self.write_bucket()?;
         }

@@ -9,8 +9,9 @@
 //! 20480 the sections' tables, one after another
 //! ```
 //!
-//! Numbers are little-endian. A section is a kind that is compared as text, or the addresses and networks of one
-//! family. The header is checked with the blocks when the file is opened, each bucket when it is read: opening costs the same
+//! Numbers are little-endian. A section is a kind that is compared as text, the addresses and networks of one family, or
+//! the filter of the sites of listed URLs.
+//! The header is checked with the blocks when the file is opened, each bucket when it is read: opening costs the same
 //! whatever the size, and a damaged page is found before it answers.
 
 use std::{
@@ -23,6 +24,7 @@ use serde::Serialize;
 use super::{
     Hit, Hits, MatchType, Place,
     around::{self, Around},
+    sites,
     table::{self, BUCKET, Bucket},
     walk::{Levels, Listing},
 };
@@ -30,7 +32,7 @@ use crate::{Indicator, IocType};
 
 pub(super) const MAGIC: u64 = u64::from_le_bytes(*b"SECMATCH");
 /// Raised whenever the layout, the hash or a canonical form changes: other versions are not read but made anew.
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 pub(super) const BLOCKS_V4: usize = 4096;
 pub(super) const BLOCKS_V6: usize = BLOCKS_V4 + around::BYTES;
 /// Everything before the tables.
@@ -42,13 +44,16 @@ pub(super) const NAME: usize = 24;
 /// The section of IPv4 and the one after it; kinds compared as text have their own numbers.
 pub(super) const V4: usize = IocType::ALL.len();
 pub(super) const V6: usize = V4 + 1;
-pub(super) const SECTIONS: usize = V6 + 1;
+/// The filter of the sites of listed URLs, which is no table.
+pub(super) const SITES: usize = V6 + 1;
+pub(super) const SECTIONS: usize = SITES + 1;
 
 /// A section's name in the file.
 pub(super) fn section_name(section: usize) -> &'static str {
     match section {
         V4 => "ipv4",
         V6 => "ipv6",
+        SITES => "sites of urls",
         _ => IocType::ALL.get(section).map_or("", |kind| kind.as_str()),
     }
 }
@@ -96,9 +101,9 @@ pub enum IndexFileError {
 /// What a section takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SectionSize {
-    /// The kind, or `ipv4` and `ipv6` for addresses and networks.
+    /// The kind, `ipv4` and `ipv6` for addresses and networks, or `sites of urls` for the filter of those.
     pub name: &'static str,
-    /// Indicators in it.
+    /// Indicators in it, or sites.
     pub entries: u64,
     /// Bytes of its table.
     pub bytes: u64,
@@ -119,6 +124,13 @@ pub(super) struct Probe {
     at: u64,
     section: usize,
     match_type: MatchType,
+}
+
+/// Where a site of URLs was noted, if it was.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SiteProbe {
+    hash: u64,
+    at: u64,
 }
 
 /// An index file, checked and ready to be asked. `B` is whatever holds the bytes: a mapping, a vector.
@@ -292,6 +304,36 @@ impl<B: AsRef<[u8]>> IndexFile<B> {
         }
     }
 
+    /// Where a site would be noted.
+    #[inline]
+    pub(super) fn site_probe(&self, site: &str) -> SiteProbe {
+        let hash = sites::hash(self.key, site);
+        SiteProbe { hash, at: table::home(hash, self.sections[SITES].homes) }
+    }
+
+    /// A byte of the block that a site would be noted in, which brings it near.
+    #[inline]
+    pub(super) fn touch_site(&self, probe: &SiteProbe) -> u8 {
+        let start = self.sections[SITES].start + probe.at as usize * BUCKET;
+        self.bytes.as_ref().get(start).copied().unwrap_or_default()
+    }
+
+    /// Whether a URL of that site may be listed.
+    #[inline]
+    pub(super) fn has_site(&self, probe: &SiteProbe) -> bool {
+        let section = &self.sections[SITES];
+        if section.entries == 0 {
+            return false;
+        }
+        match self.bucket(section, probe.at).filter(|block| block.is_whole(SITES as u64, probe.at)) {
+            Some(block) => sites::has(block.0, probe.hash),
+            None => {
+                self.damaged.store(true, Ordering::Relaxed);
+                true
+            }
+        }
+    }
+
     fn bucket(&self, section: &Section, at: u64) -> Option<Bucket<'_>> {
         if at >= section.buckets {
             return None;
@@ -310,6 +352,10 @@ impl<B: AsRef<[u8]>> Listing for IndexFile<B> {
 
     fn longest_url(&self) -> usize {
         self.longest_url
+    }
+
+    fn may_list_site(&self, site: &str) -> bool {
+        self.lists(IocType::Url) && self.has_site(&self.site_probe(site))
     }
 
     fn levels_v4(&self, key: u32) -> Levels {

@@ -1,14 +1,17 @@
 //! An index file and what changed since it was made.
 
+use std::hint::black_box;
+
 use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::{
     Hits, IndexFile, MatchIndex, MatchType,
+    file::SiteProbe,
     probes::{Probes, Probing},
     walk::{self, Levels, Listing},
 };
-use crate::{Checked, Indicator, IocType};
+use crate::{Checked, Indicator, IocType, url};
 
 /// Values whose buckets are asked for at once.
 const TOGETHER: usize = 32;
@@ -77,7 +80,7 @@ impl<B: AsRef<[u8]>> LayeredIndex<B> {
         if self.changed() == 0 {
             // Most of the time nothing changed since the file was made.
             let mut probes = Probes::default();
-            walk::matches(&Probing { file }, kind, value, &mut probes);
+            walk::matches(&Probing { file, site: None }, kind, value, &mut probes);
             probes.touch(file);
             probes.answer(file, 0..probes.len(), &mut hits);
         } else {
@@ -110,8 +113,10 @@ impl<B: AsRef<[u8]>> LayeredIndex<B> {
         for (number, some) in checked.chunks(TOGETHER).enumerate() {
             probes.clear();
             ends.clear();
-            for one in some {
-                walk::matches(&Probing { file }, one.kind(), one.value(), &mut probes);
+            let sites = sites_of(file, some);
+            for (at, one) in some.iter().enumerate() {
+                let site = sites.get(at).copied().flatten();
+                walk::matches(&Probing { file, site }, one.kind(), one.value(), &mut probes);
                 ends.push(probes.len());
             }
             probes.touch(file);
@@ -152,6 +157,25 @@ impl<B: AsRef<[u8]>> LayeredIndex<B> {
     }
 }
 
+/// Where the sites of URLs would be noted, asked for together; of nothing else, and not of URLs with a user, which are
+/// looked up by two sites.
+fn sites_of<B: AsRef<[u8]>>(
+    file: &IndexFile<B>,
+    checked: &[Checked<'_>],
+) -> SmallVec<[Option<SiteProbe>; TOGETHER]> {
+    let mut sites = SmallVec::new();
+    if !file.lists(IocType::Url) || checked.iter().all(|one| one.kind() != IocType::Url) {
+        return sites;
+    }
+    sites.extend(checked.iter().map(|one| {
+        let value = Some(one.value()).filter(|_| one.kind() == IocType::Url)?;
+        let site = &value[..url::site_end(value)];
+        (!site.contains('@')).then(|| file.site_probe(site))
+    }));
+    black_box(sites.iter().flatten().fold(0_u8, |all, probe| all ^ file.touch_site(probe)));
+    sites
+}
+
 /// Both layers, probed one after the other at each step, so that hits stay in their order.
 struct Both<'a, B> {
     file: &'a IndexFile<B>,
@@ -187,6 +211,10 @@ impl<B: AsRef<[u8]>> Listing for Both<'_, B> {
 
     fn longest_url(&self) -> usize {
         self.file.longest_url().max(self.index.added.longest_url())
+    }
+
+    fn may_list_site(&self, site: &str) -> bool {
+        self.file.may_list_site(site) || self.index.added.may_list_site(site)
     }
 
     fn levels_v4(&self, key: u32) -> Levels {

@@ -102,6 +102,10 @@ impl Listing for MatchIndex {
         self.longest_url
     }
 
+    fn may_list_site(&self, _: &str) -> bool {
+        self.lists(IocType::Url)
+    }
+
     fn levels_v4(&self, _: u32) -> Levels {
         self.v4.listed
     }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::{
     Hits, IndexFile, MatchType,
-    file::{Probe, V4, V6, v4_key, v6_key},
+    file::{Probe, SiteProbe, V4, V6, v4_key, v6_key},
     walk::{Levels, Listing},
 };
 use crate::IocType;
@@ -47,6 +47,8 @@ impl Probes {
 /// A file whose probes are noted instead of made.
 pub(super) struct Probing<'f, B> {
     pub(super) file: &'f IndexFile<B>,
+    /// Where the site of the one URL that is looked up would be noted, if that is known.
+    pub(super) site: Option<SiteProbe>,
 }
 
 impl<B: AsRef<[u8]>> Listing for Probing<'_, B> {
@@ -58,6 +60,13 @@ impl<B: AsRef<[u8]>> Listing for Probing<'_, B> {
 
     fn longest_url(&self) -> usize {
         self.file.longest_url()
+    }
+
+    fn may_list_site(&self, site: &str) -> bool {
+        match &self.site {
+            Some(probe) => self.file.has_site(probe),
+            None => self.file.may_list_site(site),
+        }
     }
 
     fn levels_v4(&self, key: u32) -> Levels {

@@ -17,6 +17,8 @@ pub(super) trait Listing {
     fn lists(&self, kind: IocType) -> bool;
     /// The longest URL ever listed: nothing longer is worth a probe.
     fn longest_url(&self) -> usize;
+    /// Whether a URL of this site ([`url::site_end`]) may be listed.
+    fn may_list_site(&self, site: &str) -> bool;
     /// The lengths of listed networks that may lie around an address or network of this key.
     fn levels_v4(&self, key: u32) -> Levels;
     fn levels_v6(&self, key: u128) -> Levels;
@@ -62,13 +64,14 @@ pub(super) fn matches<L: Listing>(listing: &L, kind: IocType, value: &str, hits:
             listing.push_networks_v6(level, key, MatchType::Exact, MatchType::Cidr, hits)
         }
         Place::Text(kind, value) => {
+            if kind == IocType::Url {
+                push_urls(listing, value, hits);
+                push_host(listing, kind, value, hits);
+                return;
+            }
             listing.push_text(kind, value, MatchType::Exact, hits);
             match kind {
                 IocType::Domain => push_parents(listing, value, MatchType::Subdomain, hits),
-                IocType::Url => {
-                    push_url_prefixes(listing, value, hits);
-                    push_host(listing, kind, value, hits);
-                }
                 IocType::Email | IocType::IpPort => push_host(listing, kind, value, hits),
                 _ => {}
             }
@@ -104,20 +107,30 @@ fn push_host<L: Listing>(listing: &L, kind: IocType, value: &str, hits: &mut L::
     }
 }
 
-fn push_url_prefixes<L: Listing>(listing: &L, value: &str, hits: &mut L::Sink) {
-    if !listing.lists(IocType::Url) {
-        return;
-    }
+fn push_urls<L: Listing>(listing: &L, value: &str, hits: &mut L::Sink) {
+    let site = url::site_end(value);
     // A listed URL with a user name is met exactly or not at all; a checked one is looked up without it too.
     let without_user = url::without_user(value);
-    let bare = without_user.as_deref().unwrap_or(value);
-    if without_user.is_some() {
-        listing.push_text(IocType::Url, bare, MatchType::UrlPrefix, hits);
+    if listing.may_list_site(&value[..site]) {
+        listing.push_text(IocType::Url, value, MatchType::Exact, hits);
+        if without_user.is_none() {
+            push_url_prefixes(listing, value, site, hits);
+        }
     }
+    if let Some(bare) = without_user {
+        let site = url::site_end(&bare);
+        if listing.may_list_site(&bare[..site]) {
+            listing.push_text(IocType::Url, &bare, MatchType::UrlPrefix, hits);
+            push_url_prefixes(listing, &bare, site, hits);
+        }
+    }
+}
+
+/// What lies above a URL without a user name whose site ends at `site`, the deepest first.
+fn push_url_prefixes<L: Listing>(listing: &L, bare: &str, site: usize, hits: &mut L::Sink) {
     let longest = listing.longest_url();
     let mut ends: SmallVec<[usize; 16]> = SmallVec::new();
-    let authority = bare.find("://").map_or(0, |at| at + 3);
-    for (at, byte) in bare.bytes().enumerate().skip(authority) {
+    for (at, byte) in bare.bytes().enumerate().skip(site) {
         if at > longest || ends.len() >= URL_BOUNDARIES {
             break;
         }

@@ -3,12 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use security_core::{Domain, Revision, StoreFault};
 use security_credentials::{
-    CredentialChanges, CredentialKind, CredentialRecord, CredentialStore, HistoryEntry, HistoryMark,
-    IssuedKey,
+    CredentialChanges, CredentialKind, CredentialRecord, CredentialStore, Digest, HistoryEntry, HistoryMark,
+    IssuedKey, PepperVersion,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{EmbeddedStore, pool::Database, pool::Done, whole};
+use super::{EmbeddedStore, peppers::expect_known, pool::Database, pool::Done, whole};
 use crate::fault::Trouble;
 
 /// The two tables that are alike: a key, a version, a revision and a record.
@@ -19,7 +19,7 @@ pub(super) struct Table {
     since: &'static str,
 }
 
-const CREDENTIAL: Table = Table {
+pub(super) const CREDENTIAL: Table = Table {
     insert: "INSERT INTO credential (kind, version, revision, sum, record) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO NOTHING",
     update: "UPDATE credential SET version = ?2, revision = ?3, sum = ?4, record = ?5
@@ -57,7 +57,8 @@ impl CredentialStore for EmbeddedStore {
     }
 
     fn save_credential(&self, record: &CredentialRecord, line: &HistoryEntry) -> Result<(), StoreFault> {
-        self.save(&CREDENTIAL, record.kind.as_str(), record.version, record, line)
+        let peppers = record.peppers().collect();
+        self.save(&CREDENTIAL, record.kind.as_str(), record.version, peppers, record, line)
     }
 
     fn issued_key(&self, id: &str) -> Result<Option<IssuedKey>, StoreFault> {
@@ -65,7 +66,7 @@ impl CredentialStore for EmbeddedStore {
     }
 
     fn save_issued_key(&self, key: &IssuedKey, line: &HistoryEntry) -> Result<(), StoreFault> {
-        self.save(&ISSUED_KEY, &key.id, key.version, key, line)
+        self.save(&ISSUED_KEY, &key.id, key.version, needed_pepper(key).into_iter().collect(), key, line)
     }
 
     fn credential_history(
@@ -129,23 +130,13 @@ impl EmbeddedStore {
         table: &Table,
         key: &str,
         version: u64,
+        peppers: Vec<PepperVersion>,
         record: &impl Serialize,
         line: &HistoryEntry,
     ) -> Result<(), StoreFault> {
-        let record = serde_json::to_string(record)
-            .map_err(|error| Trouble::from(error).at(self.credentials.path()))?;
         self.opened_credentials().write(Some(Domain::Credentials), |transaction| {
-            let revision = next_revision(transaction)?;
-            let sum = sum(key, version, revision, &record);
-            let statement = if version == 1 { table.insert } else { table.update };
-            let stored = transaction.prepare_cached(statement)?.execute(params![
-                key,
-                whole(version),
-                revision,
-                sum,
-                record
-            ])?;
-            if stored != 1 {
+            expect_known(transaction, peppers)?;
+            if !put(transaction, table, key, version, record)? {
                 return Err(StoreFault::conflict(key).into());
             }
             add_history(transaction, line)?;
@@ -154,6 +145,33 @@ impl EmbeddedStore {
         self.history_file.catch_up(&self.credentials);
         Ok(())
     }
+}
+
+/// Stores a record whose version is one above the stored one, or 1; whether that was so.
+pub(super) fn put(
+    transaction: &Transaction<'_>,
+    table: &Table,
+    key: &str,
+    version: u64,
+    record: &impl Serialize,
+) -> Result<bool, Trouble> {
+    let record = serde_json::to_string(record)?;
+    let revision = next_revision(transaction)?;
+    let sum = sum(key, version, revision, &record);
+    let statement = if version == 1 { table.insert } else { table.update };
+    let stored = transaction.prepare_cached(statement)?.execute(params![
+        key,
+        whole(version),
+        revision,
+        sum,
+        record
+    ])?;
+    Ok(stored == 1)
+}
+
+/// The pepper that a key cannot be without when it is stored: none of one that nobody may use, or whose digest is not known.
+pub(super) fn needed_pepper(key: &IssuedKey) -> Option<PepperVersion> {
+    (key.revoked.is_none() && key.digest != Digest::DECOY).then(|| key.digest.pepper())
 }
 
 /// The line that belongs to a change, in the change's own transaction.
@@ -175,7 +193,7 @@ impl Table {
         rows.next()?.map(read_row).transpose()
     }
 
-    fn since<T: DeserializeOwned>(
+    pub(super) fn since<T: DeserializeOwned>(
         &self,
         connection: &Connection,
         since: Revision,

@@ -5,11 +5,12 @@
 
 use rusqlite::{OptionalExtension, params};
 use security_core::{Domain, StoreFault};
-use security_credentials::{Digest, ForeignRoute, HistoryEntry, ImportedKey, IssuedKey};
+use security_credentials::{Digest, ForeignRoute, HistoryEntry, ImportedKey, IssuedKey, PepperVersion};
 
 use super::{
     EmbeddedStore,
-    credentials::{ISSUED_KEY, next_revision, sum},
+    credentials::{ISSUED_KEY, next_revision, read_row, sum},
+    peppers::expect_known,
     pool::Done,
 };
 use crate::fault::Trouble;
@@ -21,6 +22,22 @@ pub struct SavedForeignKeys {
     pub stored: usize,
     /// The places, in what was given, of keys that were not stored because what finds them finds another key.
     pub others: Vec<usize>,
+}
+
+/// How a look-up is stored: 32 bytes, and before them, unless it is under the first pepper, the version in four.
+pub(super) fn lookup_bytes(lookup: &Digest) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(36);
+    if lookup.pepper() != PepperVersion::FIRST {
+        bytes.extend_from_slice(&lookup.pepper().number().to_le_bytes());
+    }
+    bytes.extend_from_slice(lookup.as_bytes());
+    bytes
+}
+
+fn lookup_pepper(stored: &[u8]) -> PepperVersion {
+    let version =
+        stored.first_chunk().filter(|_| stored.len() == 36).map(|version| u32::from_le_bytes(*version));
+    version.and_then(PepperVersion::new).unwrap_or(PepperVersion::FIRST)
 }
 
 impl EmbeddedStore {
@@ -47,7 +64,30 @@ impl EmbeddedStore {
     pub fn foreign_key(&self, lookup: &Digest) -> Result<Option<String>, StoreFault> {
         self.opened_credentials().read(|connection| {
             let mut statement = connection.prepare_cached("SELECT id FROM foreign_key WHERE lookup = ?1")?;
-            Ok(statement.query_row([lookup.as_bytes()], |row| row.get(0)).optional()?)
+            Ok(statement.query_row([lookup_bytes(lookup)], |row| row.get(0)).optional()?)
+        })
+    }
+
+    /// Calls `each` with every imported key and the pepper that what finds it is under, until it answers `false`.
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn each_imported_key(
+        &self,
+        each: &mut dyn FnMut(PepperVersion, IssuedKey) -> bool,
+    ) -> Result<(), StoreFault> {
+        self.opened_credentials().read_one_state(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT k.id, k.version, k.revision, k.sum, k.record, f.lookup
+                 FROM foreign_key f JOIN issued_key k ON k.id = f.id",
+            )?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let lookup = row.get_ref(5)?.as_blob().map_err(rusqlite::Error::from)?;
+                if !each(lookup_pepper(lookup), read_row(row)?) {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 
@@ -77,16 +117,28 @@ impl EmbeddedStore {
                 .prepare_cached("INSERT INTO foreign_route (route) VALUES (?1) ON CONFLICT DO NOTHING")?;
             let mut history =
                 transaction.prepare_cached("INSERT INTO history (credential, line) VALUES (?1, ?2)")?;
+            expect_known(transaction, keys.iter().map(|(imported, _)| imported.lookup.pepper()))?;
             let revision = next_revision(transaction)?;
             let mut saved = SavedForeignKeys::default();
             let keys = keys.iter().zip(&texts).enumerate();
-            for (at, ((ImportedKey { key, route, lookup }, line), (record, line_text))) in keys {
-                if found_by.execute(params![lookup.as_bytes(), key.id])? == 0 {
+            for (at, ((ImportedKey { key, route, lookup, older_lookups }, line), (record, line_text))) in keys
+            {
+                let mut find = transaction.prepare_cached("SELECT id FROM foreign_key WHERE lookup = ?1")?;
+                let mut found = |lookup: &Digest| -> rusqlite::Result<Option<String>> {
+                    find.query_row([lookup_bytes(lookup)], |row| row.get(0)).optional()
+                };
+                let mut older = None;
+                for lookup in older_lookups {
+                    older = older.or(found(lookup)?);
+                }
+                let older = older;
+                if older.is_some() || found_by.execute(params![lookup_bytes(lookup), key.id])? == 0 {
                     if key.foreign.is_some() {
-                        let found: String = transaction
-                            .prepare_cached("SELECT id FROM foreign_key WHERE lookup = ?1")?
-                            .query_row([lookup.as_bytes()], |row| row.get(0))?;
-                        let known: Option<IssuedKey> = ISSUED_KEY.one(transaction, &found)?;
+                        let id = match older {
+                            Some(id) => id,
+                            None => found(lookup)?.unwrap_or_default(),
+                        };
+                        let known: Option<IssuedKey> = ISSUED_KEY.one(transaction, &id)?;
                         if known.is_some_and(|known| known.foreign.is_some() && known.foreign != key.foreign)
                         {
                             saved.others.push(at);

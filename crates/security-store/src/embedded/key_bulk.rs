@@ -6,7 +6,8 @@ use security_credentials::{HistoryEntry, IssuedKey};
 
 use super::{
     EmbeddedStore,
-    credentials::{next_revision, read_row, sum},
+    credentials::{needed_pepper, next_revision, read_row, sum},
+    peppers::expect_known,
     pool::Done,
     whole,
 };
@@ -75,6 +76,7 @@ impl EmbeddedStore {
             ));
         }
         let stored = self.opened_credentials().write(Some(Domain::Credentials), |transaction| {
+            expect_known(transaction, keys.iter().filter_map(|(key, _)| needed_pepper(key)))?;
             let mut key_statement = transaction.prepare_cached(
                 "INSERT INTO issued_key (id, version, revision, sum, record) VALUES (?1, 1, ?2, ?3, ?4)
                  ON CONFLICT DO NOTHING",

@@ -15,6 +15,7 @@ mod key_runs;
 mod key_table;
 mod labels;
 mod match_file;
+mod peppers;
 mod pool;
 mod schema;
 mod secrets;
@@ -31,6 +32,7 @@ pub use alerts::MAX_ALERTS;
 pub use foreign_keys::SavedForeignKeys;
 use history_file::HistoryFile;
 pub use key_bulk::KeyWalk;
+pub use peppers::{KnownPepper, Renewal};
 use pool::Database;
 
 use crate::{fault, gate::Gate, permissions};

@@ -84,6 +84,13 @@ pub(super) static CREDENTIALS: Schema = Schema {
             network TEXT PRIMARY KEY, until INTEGER NOT NULL, sum INTEGER NOT NULL, record TEXT NOT NULL
         ) STRICT, WITHOUT ROWID;
     ",
+        // A digest names its pepper itself. What is given up keeps its row until its key's file is gone.
+        "
+        CREATE TABLE pepper (
+            version INTEGER PRIMARY KEY AUTOINCREMENT, key_id TEXT NOT NULL UNIQUE, made_at INTEGER NOT NULL,
+            limit_seed INTEGER NOT NULL, dropped INTEGER NOT NULL DEFAULT 0
+        ) STRICT;
+    ",
     ],
 };
 

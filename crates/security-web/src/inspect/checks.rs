@@ -15,16 +15,25 @@ pub(super) fn is_tag(text: &[u8], start: usize, end: usize) -> bool {
     if text.get(end) == Some(&b'>') && !BY_THEMSELVES.contains(&&text[start..end]) {
         return false;
     }
-    text[end - 1] == b' ' || text.get(end).is_none_or(|byte| !is_word(*byte) && *byte != b'-')
+    // `<math.h>`, `<object|list>`: names of something else.
+    text[end - 1] == b' ' || text.get(end).is_none_or(|byte| !is_word(*byte) && !b"-.|,;)`".contains(byte))
 }
 
 /// A chain of `../` that climbs out rather than tidies up.
 pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
     let mut cursor = Cursor::new(text, start);
-    let mut climbs = 0;
+    let (mut climbs, mut n_stays) = (0, 0);
     let mut is_odd = false;
     loop {
         let dots = cursor.skip(|byte| byte == b'.');
+        // `./` stays where it is.
+        if dots == 1 && climbs > 0 && cursor.skip(|byte| matches!(byte, b'/' | b'\\')) > 0 {
+            n_stays += 1;
+            if n_stays > 8 {
+                break;
+            }
+            continue;
+        }
         // A line's end in between is dropped by some.
         if dots == 2
             && climbs < 8
@@ -54,7 +63,10 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
         .rsplit(|byte| b" \"'=,(".contains(byte))
         .next()
         .map_or(0, |prior| {
-            prior.split(|byte| matches!(byte, b'/' | b'\\')).filter(|segment| !segment.is_empty()).count()
+            prior
+                .split(|byte| matches!(byte, b'/' | b'\\'))
+                .filter(|segment| !matches!(*segment, b"" | b"."))
+                .count()
         });
     let is_asset = names_an_asset(rest);
     let is_tidy = climbs < 3 && (depth >= climbs || is_asset);
@@ -66,7 +78,7 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
 }
 
 /// What pages refer to by `../`.
-fn names_an_asset(rest: &[u8]) -> bool {
+pub(super) fn names_an_asset(rest: &[u8]) -> bool {
     const ENDS: [&[u8]; 14] = [
         b".css", b".js", b".png", b".jpg", b".jpeg", b".gif", b".svg", b".webp", b".ico", b".md", b".html",
         b".ts", b".woff2", b".mjs",
@@ -102,7 +114,9 @@ fn names_a_file(rest: &[u8], is_sentence: bool) -> bool {
 /// A path of the system as a whole value, or behind an equals sign.
 pub(super) fn is_system_path(text: &[u8], start: usize, _end: usize) -> bool {
     let near = &text[start.saturating_sub(WINDOW)..text.len().min(start + WINDOW)];
-    !near.contains(&b' ') && (start == 0 || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
+    let is_drive = start == 1 && text[start] == b':';
+    !near.contains(&b' ')
+        && (start == 0 || is_drive || matches!(text[start - 1], b'=' | b':' | b'/' | b'"' | b'\''))
 }
 
 /// A path that is the whole value, not one that a text or a command line tells of.
@@ -110,6 +124,40 @@ pub(super) fn is_alone(text: &[u8], start: usize, end: usize) -> bool {
     let near = text[start.saturating_sub(WINDOW)..text.len().min(end + WINDOW)].trim_ascii();
     // A chain of parents is a path wherever it stands, also with a line's end in it.
     !near.contains(&b' ') || has(near, b"../") || has(near, b".. /") || has(near, b"..\\")
+}
+
+/// Files that only servers have, as a path that is the whole value.
+pub(super) fn is_server_file(text: &[u8], start: usize, end: usize) -> bool {
+    const SHORTEST: usize = 4;
+    let is_drive = || text.get(1) == Some(&b':') && matches!(text.get(2), Some(b'/' | b'\\'));
+    let is_path = matches!(text.first(), Some(b'/' | b'\\' | b'.')) || is_drive();
+    let behind = &text[end..];
+    start >= SHORTEST
+        && is_path
+        && (behind.is_empty() || behind.starts_with(b"?") || behind.starts_with(b"%"))
+        && matches!(text[start - 1], b'/' | b'\\')
+        && start < WINDOW
+        && !text[..end].contains(&b' ')
+}
+
+/// `\\\\host\\c$\\`: the disk of a machine, as the whole value.
+pub(super) fn is_share(text: &[u8], start: usize, _end: usize) -> bool {
+    text.starts_with(b"\\\\")
+        && start > 2
+        && start < WINDOW
+        && !text[2..start].iter().any(|byte| b"\\ ".contains(byte))
+}
+
+/// A call with something more than a name: programs hand on what they have, and texts name a function with brackets.
+pub(super) fn is_call_with_text(text: &[u8], _start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    cursor.skip(|byte| is_word(byte) || matches!(byte, b' ' | b'.'));
+    cursor.peek() != Some(b')')
+}
+
+/// A function that is called, and not made.
+pub(super) fn is_no_definition(text: &[u8], start: usize, _end: usize) -> bool {
+    !text[..start].ends_with(b"def ") && !text[..start].ends_with(b"function ")
 }
 
 /// `..` as a segment.
@@ -151,6 +199,30 @@ pub(super) fn is_key(text: &[u8], start: usize, _end: usize) -> bool {
         && !text[..start].ends_with(b"`")
 }
 
+/// `process.exit(`: programs end so in a line of their own; what is injected has little else.
+pub(super) fn is_end_of_process(text: &[u8], start: usize, end: usize) -> bool {
+    const SHORT: usize = 64;
+    is_code(text, start, end)
+        && (text.len() < SHORT || before(text, start).is_some_and(|byte| b"({,'\"+&|".contains(&byte)))
+}
+
+/// `String.fromCharCode(88`: of numbers; programs have names there.
+pub(super) fn is_char_code(text: &[u8], _start: usize, end: usize) -> bool {
+    let rest = Cursor::new(text, end).rest().trim_ascii_start();
+    rest.first().is_some_and(u8::is_ascii_digit) || rest.starts_with(b"...") || rest.starts_with(b"parseint")
+}
+
+/// `__proto__` that leads to something, or is the name of something; in short values anywhere.
+pub(super) fn is_proto(text: &[u8], _start: usize, end: usize) -> bool {
+    const SHORT: usize = 64;
+    let rest = &text[end..];
+    text.len() < SHORT
+        || matches!(
+            rest,
+            [b'[' | b'.', ..] | [b'"' | b'\'', b']' | b':', ..] | [b']', ..] | [b'"' | b'\'', b' ', b':', ..]
+        )
+}
+
 /// What a sentence does not merely name.
 pub(super) fn is_not_told(text: &[u8], start: usize, end: usize) -> bool {
     !prose::names(text, start, end)
@@ -189,7 +261,8 @@ pub(super) fn is_way_out(text: &[u8], start: usize, end: usize) -> bool {
 
 /// A function asked for by its name: not the mode that Python compiles a program in.
 pub(super) fn is_call_by_name(text: &[u8], start: usize, _end: usize) -> bool {
-    !has(&text[start.saturating_sub(WINDOW)..start], b"compile(")
+    let near = &text[start.saturating_sub(WINDOW)..start];
+    !has(near, b"compile(") && !has(near, b"hasattr(")
 }
 
 /// A pickle that stands there, or comes from elsewhere; programs load what they named.
@@ -229,7 +302,7 @@ const TEMPLATE_ROOTS: [&[u8]; 13] = [
 
 /// What a template does not need and an attack does.
 static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    const WORDS: [&[u8]; 45] = [
+    const WORDS: [&[u8]; 46] = [
         b"__",
         b".class",
         b"getclass",
@@ -238,6 +311,7 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         b"processbuilder",
         b"popen(",
         b"system(",
+        b"sleep(",
         b"exec(",
         b"eval(",
         b"_self",
@@ -282,10 +356,15 @@ static TEMPLATE_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| {
         .expect("a few hundred bytes of words fit")
 });
 
-/// What a template's inside leads out by; the names of roots only where they are one: `matrix.config` is a field.
-fn leads_out(inside: &[u8]) -> bool {
+/// What a template's inside leads out by; the names of roots only where they are one: `matrix.config` is a field. Where
+/// it may well be the text of a program, empty brackets and quotation marks lead nowhere.
+fn leads_out(inside: &[u8], is_program: bool) -> bool {
+    const OF_PROGRAMS: [&[u8]; 7] = [b"''", b"\"\"", b"[].", b"().", b"`", b"constructor", b"file("];
     TEMPLATE_WORDS.find_overlapping_iter(inside).any(|hit| {
         let is_field = |prior: usize| is_word(inside[prior]) || inside[prior] == b'.';
+        if is_program && OF_PROGRAMS.contains(&&inside[hit.start()..hit.end()]) {
+            return false;
+        }
         hit.pattern().as_usize() >= TEMPLATE_ROOTS.len() || !hit.start().checked_sub(1).is_some_and(is_field)
     })
 }
@@ -295,6 +374,11 @@ pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
     if rest.first() == Some(&text[end - 1]) {
         // `{{{`: the innermost pair is the one that counts, and it is a hit of its own.
+        return false;
+    }
+    // `///@{ /**` groups, `!@(pkg-config)` runs: in files that are no templates.
+    let prior = start.checked_sub(1).map(|at| text[at]);
+    if text[start] == b'@' && (rest.first() == Some(&b' ') || matches!(prior, Some(b'!' | b'/'))) {
         return false;
     }
     let close: &[u8] = match (text[start], text[end - 1]) {
@@ -312,8 +396,23 @@ pub(super) fn is_template(text: &[u8], start: usize, end: usize) -> bool {
         && inside.iter().filter(|byte| byte.is_ascii_digit()).count() >= 2
         && inside.iter().any(|byte| matches!(byte, b'*' | b'+' | b'-' | b'/'));
     let is_whole = is_closed && matches!(inside, b"self" | b"debug" | b"request" | b"settings" | b"app");
-    has_math || is_whole || (is_closed || memchr::memchr(b'(', inside).is_some()) && leads_out(inside)
+    // `${…}` within a JavaScript text; `{{` that a program writes and closes elsewhere.
+    let before = &text[start.saturating_sub(2 * WINDOW)..start];
+    let is_in_text = || memchr::memchr(b'`', before).is_some() && text.len() > SHORT_OF_PROGRAM;
+    let is_program = text[start] == b'$' && is_in_text() || !is_closed && text.len() > SHORT_OF_PROGRAM;
+    // A text that a program writes ends within.
+    let first = memchr::memchr(b'"', inside).and_then(|at| inside.get(at + 1));
+    let is_cut = text.len() > SHORT_OF_PROGRAM && first.is_some_and(|byte| b"),;".contains(byte));
+    if is_cut && !has(inside, b"__") {
+        return false;
+    }
+    has_math
+        || is_whole
+        || (is_closed || memchr::memchr(b'(', inside).is_some()) && leads_out(inside, is_program)
 }
+
+/// Shorter texts are no pieces of programs.
+const SHORT_OF_PROGRAM: usize = 48;
 
 /// `{% … %}`: with something that templates of users do not do.
 pub(super) fn is_directive(text: &[u8], _start: usize, end: usize) -> bool {
@@ -323,7 +422,7 @@ pub(super) fn is_directive(text: &[u8], _start: usize, end: usize) -> bool {
     let rest = cursor.rest();
     let inside = &rest[..memchr::memmem::find(rest, b"%}").unwrap_or(rest.len())];
     matches!(word, b"import" | b"debug" | b"from")
-        || leads_out(inside)
+        || leads_out(inside, false)
         || matches!(word, b"set" | b"print")
             && inside.iter().any(u8::is_ascii_digit)
             && inside.contains(&b'*')
@@ -372,8 +471,17 @@ pub(super) fn is_ldap(text: &[u8]) -> bool {
 }
 
 /// `axis::` of XPath with a node behind it.
-pub(super) fn is_axis(text: &[u8], _start: usize, end: usize) -> bool {
-    text.get(end).is_some_and(|byte| is_word(*byte) || *byte == b'*')
+pub(super) fn is_axis(text: &[u8], start: usize, end: usize) -> bool {
+    let mut cursor = Cursor::new(text, end);
+    if cursor.eat(b"*") || [&b"node("[..], b"text(", b"comment("].iter().any(|node| cursor.eat(node)) {
+        return true;
+    }
+    // `Child::new(one)` is a path of a program: there no step stands in front, and none behind.
+    let is_step = start.checked_sub(1).is_none_or(|at| b"/[(|=".contains(&text[at]));
+    let name = cursor.word();
+    !name.is_empty()
+        && (start.checked_sub(1).is_some_and(|at| text[at] == b'/')
+            || is_step && cursor.peek().is_none_or(|byte| b"/[=|".contains(&byte)))
 }
 
 /// `$ne` and friends where an operator stands: in brackets, in quotation marks, in front of a colon.
@@ -387,5 +495,9 @@ pub(super) fn is_operator(text: &[u8], start: usize, end: usize) -> bool {
 pub(super) fn is_doctype(text: &[u8], _start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
     let rest = &rest[..rest.iter().position(|byte| *byte == b'>').unwrap_or(rest.len())];
-    has(rest, b"[") || has(rest, b" system ") || has(rest, b" public ") && !has(rest, b"-//w3c//")
+    // A name leads nowhere.
+    let is_named = has(rest, b" system \"urn:") || has(rest, b" system 'urn:");
+    has(rest, b"[")
+        || has(rest, b" system ") && !is_named
+        || has(rest, b" public ") && !has(rest, b"-//w3c//")
 }

@@ -5,13 +5,13 @@ use super::{
     cursor::{Cursor, WINDOW, has, is_word},
     prose,
     signs::CHAIN,
-    written::{is_in_code, is_told_of},
+    written::{is_in_code, is_told_of, is_wrapped},
 };
 
 /// Behind `;`, `|`, `&&`, a backtick, `$(` or a line's end: a command.
 pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
-    // `^id$`: an alternative of a pattern, between its anchors.
-    if text[start] == b'|' && text.get(end) == Some(&b'^') && is_anchored(text, end + 1) {
+    // `^id$`, `^id|`: an alternative of a pattern.
+    if text[start] == b'|' && text.get(end) == Some(&b'^') && is_alternative(text, end + 1) {
         return false;
     }
     if text[start] == b'`' && is_markdown(text, start, end)
@@ -28,9 +28,12 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
         return true;
     }
     let mut cursor = Cursor::new(text, end);
+    let is_dollar = text[start] == b'$';
     cursor.skip_few(|byte| {
         matches!(byte, b' ' | b';' | b'|' | b'&' | b'(' | b'{' | b'!' | b'\n' | b'\r' | b'"' | b'\'')
+            || byte == b'`' && is_dollar
     });
+    let mark = cursor.at.checked_sub(1).map(|at| text[at]).filter(|byte| matches!(byte, b'"' | b'\''));
     let is_braced = text[..cursor.at].ends_with(b"{");
     let mut word = [0u8; 24];
     let mut length = unquoted(&mut cursor, &mut word);
@@ -54,6 +57,10 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     }
     let name = word.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or_default();
     let is_path = name.len() < word.len();
+    // `copy/paste` is no path, and `/properties/id` leads to no program.
+    if is_path && !matches!(word[0], b'.' | b'-') && !has(word, b"bin/") {
+        return false;
+    }
     let opener = text[start];
     // A row of a table of Markdown.
     if opener == b'|' && has(&text[..text.len().min(4 * WINDOW)], b"|-") {
@@ -64,13 +71,29 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     let is_strict = is_substitution || n_signs > 1 || is_run;
     // A list of fields (`name|id`) is no chain: the value before must not end in a name.
     let prior = text[..start].trim_ascii_end().last().copied();
-    let is_line = matches!(opener, b'\n' | b'\r');
-    let is_list = !is_strict
-        && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
-        && !(is_line && memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).take(3).count() < 3);
+    let is_line = memchr::memchr2(b'\n', b'\r', &text[start..cursor.at]).is_some();
     let rest = cursor.rest();
+    // `"id": …`, `'id',`: a name of data. `timeout => 5`, `date = 1`: one of a program.
+    let is_data = mark.is_some_and(|mark| {
+        rest.first() == Some(&mark)
+            && matches!(rest[1..].trim_ascii_start().first(), Some(b':' | b',' | b']'))
+    });
+    if is_data || rest.trim_ascii_start().starts_with(b"=") || is_line && is_declaration(rest) {
+        return false;
+    }
+    // `a;id;`: a list does not end so.
+    let ends_in_sign = matches!(opener, b';' | b'|')
+        && matches!(rest, [b';' | b'|'])
+        && memchr::memchr2(b';', b'|', &text[..start]).is_none();
+    let is_list = !is_strict
+        && !ends_in_sign
+        && prior.is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+        && (!is_line || memchr::memchr2_iter(b'\n', b'\r', text.trim_ascii()).nth(2).is_some());
     // `chmod('x')` is a function's call.
-    if !is_substitution && rest.starts_with(b"(") {
+    if rest.starts_with(b"()") || !is_substitution && rest.starts_with(b"(") {
+        return false;
+    }
+    if is_dollar && is_substitution_told(text, start, cursor.at) {
         return false;
     }
     if is_braced && rest.first() == Some(&b',') && kind(name).is_some() {
@@ -131,7 +154,9 @@ pub(super) fn is_command(text: &[u8], start: usize, end: usize) -> bool {
     // Asked last: most words behind a semicolon are no command's name.
     let is_told = || {
         matches!(opener, b';' | b'|' | b'&' | b'\n' | b'\r')
-            && (!is_path && is_told_of(text, start, name, cursor.at) || is_in_code(text, start))
+            && (!is_path && is_told_of(text, start, name, cursor.at)
+                || is_line && is_wrapped(text, start, cursor.at)
+                || is_in_code(text, start))
     };
     is_found && !is_told()
 }
@@ -154,11 +179,31 @@ fn runs_variable(text: &[u8], start: usize, end: usize) -> bool {
         })
 }
 
-/// A name and the dollar sign that ends a pattern.
-fn is_anchored(text: &[u8], from: usize) -> bool {
+/// `size_t *used;`, `printf (const …)`: what stands on a line of its own in a program.
+fn is_declaration(rest: &[u8]) -> bool {
+    let behind = rest.trim_ascii_start();
+    let is_pointer = matches!(behind, [b'*', next, ..] if next.is_ascii_alphabetic());
+    is_pointer || rest.len() > behind.len() && behind.starts_with(b"(")
+}
+
+/// `the substitution $(cat file) can be`: a sentence around it, and nothing that reaches out.
+fn is_substitution_told(text: &[u8], start: usize, behind: usize) -> bool {
+    let rest = Cursor::new(text, behind).rest();
+    let Some(close) = memchr::memchr(b')', rest) else { return false };
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b' ';
+    rest[..close].iter().all(is_plain) && prose::names(text, start, behind + close + 1)
+}
+
+/// A name, and the dollar sign or the next alternative of a pattern.
+fn is_alternative(text: &[u8], from: usize) -> bool {
     let mut cursor = Cursor::new(text, from);
-    !cursor.word().is_empty()
-        && cursor.eat(b"$")
+    if cursor.word().is_empty() {
+        return false;
+    }
+    if cursor.rest().starts_with(b"|^") {
+        return true;
+    }
+    cursor.eat(b"$")
         && cursor.peek().is_none_or(|byte| matches!(byte, b'|' | b')' | b'/' | b' ' | b'"' | b'\''))
 }
 
@@ -219,8 +264,58 @@ pub(super) fn is_whole_command(text: &[u8]) -> bool {
         };
         return is_count(b"-c ") || is_count(b"-n ") || is_count(b"-i ");
     }
+    // `perl -e '…'`: a program that stands there.
+    let runs_text = INTERPRETERS.iter().any(|(known, flag)| {
+        name.strip_prefix(*known)
+            .is_some_and(|rest| rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.'))
+            && rest.strip_prefix(*flag).is_some_and(|rest| matches!(rest, [b'\'' | b'"', ..]))
+    });
+    if runs_text {
+        return true;
+    }
+    // Behind the flags.
+    let mut rest = rest;
+    while let [b'-', ..] = rest {
+        let Some(space) = memchr::memchr(b' ', rest) else { return false };
+        rest = &rest[space + 1..];
+    }
     let is_root = rest.first() == Some(&b'/') && rest.get(1).is_none_or(|byte| byte.is_ascii_alphanumeric());
     (is_of_files(name) || found == Some(Kind::Plain)) && (is_root || rest.starts_with(b"c:\\"))
+}
+
+/// Programs that run a text, and the flag it stands behind.
+const INTERPRETERS: [(&[u8], &[u8]); 6] = [
+    (b"perl", b"-e "),
+    (b"ruby", b"-e "),
+    (b"python", b"-c "),
+    (b"php", b"-r "),
+    (b"node", b"-e "),
+    (b"lua", b"-e "),
+];
+
+/// The text that a value becomes where the two signs `\n` at its beginning are read as a line's end, as many shells
+/// and formats do.
+pub(super) fn with_lines(text: &[u8]) -> Option<Vec<u8>> {
+    let start = text.iter().position(|byte| !matches!(byte, b'"' | b'\''))?;
+    let is_line = |rest: &[u8]| rest.starts_with(b"\\n") || rest.starts_with(b"\\r\\n");
+    if start > 1 || !is_line(&text[start..]) {
+        return None;
+    }
+    let mut lines = Vec::new();
+    let mut rest = &text[start..text.len().min(start + 2 * WINDOW)];
+    while let Some(byte) = rest.first() {
+        match rest {
+            [b'\\', b'n' | b'r', ..] => {
+                lines.push(b'\n');
+                rest = &rest[2..];
+            }
+            _ => {
+                lines.push(*byte);
+                rest = &rest[1..];
+            }
+        }
+    }
+    Some(lines)
 }
 
 /// `for /f %i in (…) do`: a loop of the Windows shell.

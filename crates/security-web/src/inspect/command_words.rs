@@ -1,7 +1,7 @@
 //! The names of commands: those that are no word of a sentence, and those that are.
 
 /// Commands that are no word of a sentence, in order.
-const PLAIN: [&[u8]; 190] = [
+const PLAIN: [&[u8]; 191] = [
     b"aa-disable",
     b"adduser",
     b"ansible",
@@ -151,6 +151,7 @@ const PLAIN: [&[u8]; 190] = [
     b"strace",
     b"su",
     b"sudo",
+    b"sysinfo",
     b"systemctl",
     b"systeminfo",
     b"tac",

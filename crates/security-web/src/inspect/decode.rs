@@ -90,7 +90,11 @@ fn hex(bytes: &[u8]) -> Option<u32> {
 
 fn percent(rest: &[u8]) -> Option<(Code, usize)> {
     if let Some(b'u' | b'U') = rest.get(1) {
-        return Some((Code::Point(hex(rest.get(2..6)?)?), 6));
+        // Two of the private ones are slashes for systems that map to the best fit.
+        return match hex(rest.get(2..6)?)? {
+            0xefc8 | 0xf025 => Some((Code::Byte(b'/'), 6)),
+            point => Some((Code::Point(point), 6)),
+        };
     }
     let byte = hex(rest.get(1..3)?)?;
     Some((Code::Byte(u8::try_from(byte).ok()?), 3))
@@ -170,8 +174,7 @@ fn folded(rest: &[u8]) -> Option<(Code, usize)> {
     match rest[0] {
         first @ (0xc0 | 0xc1) => {
             // Some decoders look at the low bits only, so `%c0%2e` is a dot too.
-            let second =
-                tail(1).or_else(|| rest.get(1).filter(|b| **b < 0x80).map(|b| u32::from(b & 0x3f)))?;
+            let second = tail(1).or_else(|| rest.get(1).filter(|b| **b < 0x80).map(|b| u32::from(*b)))?;
             ascii(u32::from(first & 0x1f) << 6 | second, 2)
         }
         0xc2 if rest.get(1) == Some(&0xa0) => Some((Code::Byte(b' '), 2)),
@@ -184,6 +187,8 @@ fn folded(rest: &[u8]) -> Option<(Code, usize)> {
             _ => None,
         },
         0xf0 if rest.get(1) == Some(&0x80) => ascii((tail(2)? << 6) | tail(3)?, 4),
+        0xf8 if rest.get(1..3) == Some(&[0x80; 2]) => ascii((tail(3)? << 6) | tail(4)?, 5),
+        0xfc if rest.get(1..4) == Some(&[0x80; 3]) => ascii((tail(4)? << 6) | tail(5)?, 6),
         _ => None,
     }
 }
@@ -200,6 +205,40 @@ fn look_alike(bytes: &[u8]) -> Option<u8> {
         [0xe5, 0x98, 0x8a] => b'\n',
         [0xe5, 0x98, 0x8d] => b'\r',
         _ => return None,
+    })
+}
+
+/// Whether a step up, `../`, came about only by decoding what nobody who writes addresses encodes: its dots, or its
+/// slash twice.
+pub(super) fn hides_steps(raw: &[u8], decoded: &[u8]) -> bool {
+    // A dot that is encoded once may be a client's zeal.
+    const TWICE: &[u8] = b"%2e";
+    const DOTS: [&[u8]; 6] = [TWICE, b"%c0%ae", b"%e0%80%ae", b"%%32%65", b"%u002e", b"%uff0e"];
+    const MOST: usize = 4 << 10;
+    if !super::cursor::has(decoded, b"../") && !super::cursor::has(decoded, b"..\\") {
+        return false;
+    }
+    let mut text = raw[..raw.len().min(MOST)].to_ascii_lowercase();
+    if text.starts_with(b"..%25") && !super::checks::names_an_asset(decoded) {
+        return true;
+    }
+    for _ in 0..ROUNDS {
+        let Some(at) = memchr::memmem::find(&text, b"%25") else { break };
+        let mut plain = text[..at].to_vec();
+        let mut rest = &text[at..];
+        while let Some(next) = memchr::memmem::find(rest, b"%25") {
+            plain.extend_from_slice(&rest[..=next]);
+            rest = &rest[next + 3..];
+        }
+        plain.extend_from_slice(rest);
+        text = plain;
+    }
+    let is_twice = memchr::memmem::find(raw, b"%25").is_some();
+    DOTS.iter().filter(|dot| is_twice || **dot != TWICE).any(|dot| {
+        memchr::memmem::find_iter(&text, dot).any(|at| {
+            let behind = &text[at + dot.len()..];
+            behind.starts_with(b".") || behind.starts_with(dot) || text[..at].ends_with(b".")
+        })
     })
 }
 
@@ -304,8 +343,9 @@ mod tests {
             (b"&lt;x&gt", b"<x>"),
             (b"&#60;&#x3c;&#0000060x", b"<<<x"),
             (b"\\u003cx\\x3c\\u{3c}", b"<x<<"),
-            (b"%c0%ae%c0%af", b"./"),
+            (b"%c0%ae%c0%af%c0%5c", b"./\\"),
             (b"%e0%80%ae", b"."),
+            (b"%f8%80%80%80%ae%fc%80%80%80%80%af", b"./"),
             ("＜ｘ＞".as_bytes(), b"<x>"),
             (b"100% sure & fine \\ o", b"100% sure & fine \\ o"),
             (b"a&lting=1", b"a&lting=1"),

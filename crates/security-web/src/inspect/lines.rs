@@ -42,14 +42,50 @@ fn lines(decoded: &[u8]) -> (usize, impl Iterator<Item = (&[u8], bool)>) {
     (n_lines, rests.filter(|(line, _)| !line.is_empty()))
 }
 
+/// Whether a value begins as a whole mail, or a part of one, does: what follows are its own headers.
+fn is_message(decoded: &[u8]) -> bool {
+    const FIRST: [&[u8]; 10] = [
+        b"from:",
+        b"from ",
+        b"to:",
+        b"date:",
+        b"received:",
+        b"return-path:",
+        b"message-id:",
+        b"mime-version:",
+        b"project-id-version:",
+        b"--",
+    ];
+    FIRST.iter().any(|name| starts(decoded, name))
+}
+
+/// Whether a line is one of those that every mail has, and no answer is split by.
+fn is_of_message(line: &[u8]) -> bool {
+    const OF_ANSWERS: [&[u8]; 8] = [
+        b"set-cookie:",
+        b"content-length:",
+        b"transfer-encoding:",
+        b"http/",
+        b"location:",
+        b"refresh:",
+        b"access-control-",
+        b"content-security-policy:",
+    ];
+    !OF_ANSWERS.iter().any(|name| starts(line, name))
+}
+
 /// A line's end and then a header, or a request that a server in front does not see.
 pub(super) fn splits_header(decoded: &[u8], part: Part) -> bool {
     let (n_lines, mut rests) = lines(decoded);
     // An empty line ends a head; what follows would be the page.
     let is_page = part != Part::Body && decoded.starts_with(b"\r\n\r\n<")
         || n_lines <= FEW && memchr::memmem::find(decoded, b"\r\n\r\n<html").is_some();
+    let is_mail = !matches!(part, Part::Header | Part::Path) && is_message(decoded);
     is_page
         || rests.any(|(line, is_indented)| {
+            if is_mail && is_of_message(line) {
+                return false;
+            }
             // Nobody's path or header has a second line.
             matches!(part, Part::Header | Part::Path)
                 // Longer texts of bodies quote whole heads.
@@ -62,7 +98,7 @@ pub(super) fn splits_header(decoded: &[u8], part: Part) -> bool {
                         && !is_text(&line[name.len()..])
                         && !is_quoted(&line[name.len()..])
                 })
-                || n_lines <= FEW && (is_header(line) && part != Part::Body || is_request(line))
+                || n_lines <= FEW && (!is_indented && is_header(line) && part != Part::Body || is_request(line))
         })
 }
 
@@ -76,11 +112,16 @@ fn is_text(value: &[u8]) -> bool {
     value.trim_ascii().split(|byte| *byte == b' ').nth(3).is_some()
 }
 
-/// `X-Name: value`, `Remote-Addr: value`.
+/// `X-Name: value`, `Remote-Addr: value`; not the trailer of a commit, nor a word of a text.
 fn is_header(line: &[u8]) -> bool {
     let Some(colon) = line.iter().take(48).position(|byte| *byte == b':') else { return false };
     let name = &line[..colon];
-    name.contains(&b'-') && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    let value = line[colon + 1..].trim_ascii();
+    name.contains(&b'-')
+        && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+        && !name.ends_with(b"-by")
+        && value.first().is_some_and(|byte| !b"`[".contains(byte))
+        && !is_text(value)
 }
 
 /// `GET / HTTP/1.1`
@@ -98,7 +139,11 @@ pub(super) fn splits_mail(decoded: &[u8]) -> bool {
     const IN_FEW: [&[u8]; 4] = [b"cc:", b"to:", b"reply-to:", b"from:"];
     let (n_lines, mut rests) = lines(decoded);
     let has_address = |line: &[u8]| line[..line.len().min(120)].contains(&b'@');
+    let is_mail = is_message(decoded);
     rests.any(|(line, _)| {
+        if is_mail && !ALWAYS.iter().any(|name| starts(line, name)) {
+            return false;
+        }
         ALWAYS.iter().any(|name| starts(line, name)) && has_address(line)
             || n_lines <= FEW && IN_FEW.iter().any(|name| starts(line, name)) && has_address(line)
             // Two lines of which the second is a subject: what was meant to be a name or an address.
@@ -140,6 +185,10 @@ mod tests {
         ] {
             assert!(!splits_header(innocent.as_bytes(), Part::Query), "{innocent}");
         }
+        let mail = b"From: a@x.example\nTo: b@x.example\nX-One: two\nContent-Type: text/plain\n\nHello";
+        assert!(!splits_header(mail, Part::Query) && !splits_mail(mail));
+        assert!(splits_header(b"From: a@x.example\r\nSet-Cookie: a=b", Part::Query));
+        assert!(splits_mail(b"From: a@x.example\nBcc: b@x.example"));
         assert!(splits_mail(b"a@x.example\nBcc: b@x.example"));
         assert!(!splits_mail(b"Hi,\nplease cc: me\nTo: be decided"));
     }

@@ -7,6 +7,7 @@
 //! refused. Budgets bound everything; what is beyond them is a reason of its own, never a silent pass.
 
 mod base64;
+mod calls;
 mod checks;
 mod command;
 mod command_words;

@@ -278,6 +278,8 @@ pub(super) fn goes_on(rest: &[u8]) -> bool {
     let behind = rest.trim_ascii_start();
     match behind {
         [] => true,
+        // A dash that a text made of two.
+        [0xe2, 0x80, 0x93 | 0x94] => true,
         [b'?' | b'.' | b':' | b'!', ..] => behind.get(1).is_some_and(|next| !b" \n?.!".contains(next)),
         [first, ..] if is_letter(*first) => {
             behind.len() == rest.len()

@@ -54,6 +54,7 @@ rules! {
     PATH_DIRECTORY = "path-system-directory", "path-traversal", 5, 1;
     PATH_WRAPPER = "path-stream-wrapper", "path-traversal", 5, 1;
     PATH_NULL = "path-null-byte", "path-traversal", 5, 1;
+    REMOTE_FILE = "remote-file", "file-inclusion", 5, 1;
     COMMAND_CHAIN = "command-chain", "command-injection", 5, 1;
     COMMAND_SUBSTITUTION = "command-substitution", "command-injection", 5, 1;
     COMMAND_SHELL = "command-shell", "command-injection", 5, 1;

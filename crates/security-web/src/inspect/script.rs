@@ -1,13 +1,19 @@
 //! Exact checks for scripts: what calls, names or replaces something of a browser.
 
-use super::cursor::{Cursor, before, has, is_word};
+use super::{
+    cursor::{Cursor, before, has, is_word},
+    prose,
+};
 
 /// `alert(` and friends with an argument that probes have.
 pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
     // `rl.prompt()`; methods of what a browser has are told by their owner.
     let is_method = start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b'.');
     let rest = Cursor::new(text, end).rest();
+    // "wait for a prompt() call": nothing is asked, and a sentence tells of it.
+    let is_told = || rest.first() == Some(&b')') && prose::names(text, start, end);
     !is_method
+        && !is_told()
         && (rest.first().is_some_and(|byte| {
             byte.is_ascii_digit() || matches!(byte, b'\'' | b'"' | b'`' | b'/' | b'(' | b')')
         }) || [
@@ -16,6 +22,7 @@ pub(super) fn is_probe_call(text: &[u8], start: usize, end: usize) -> bool {
             b"self",
             b"location",
             b"origin",
+            b"event",
             b"this",
             b"string",
             b"atob",
@@ -37,6 +44,13 @@ pub(super) fn is_eval(text: &[u8], start: usize, end: usize) -> bool {
         // A module of the program's own is named without a host.
         const ELSEWHERE: [&[u8]; 6] = [b"//", b"http", b"data:", b"blob:", b"\\", b"/\\"];
         return ELSEWHERE.iter().any(|start| module.starts_with(start));
+    }
+    // `Function('f')`: a name is no program.
+    if text[..end].ends_with(b"function(")
+        && let Some((quote @ (b'\'' | b'"'), body)) = rest.split_first()
+        && memchr::memchr(*quote, body).is_some_and(|close| body[..close].iter().all(|byte| is_word(*byte)))
+    {
+        return false;
     }
     !is_name
         && [
@@ -67,7 +81,7 @@ pub(super) fn is_alias(text: &[u8], start: usize, end: usize) -> bool {
     let caller = start.checked_sub(2).map(|at| text[at]).is_some_and(|byte| is_word(byte) || byte == b']');
     let called = matches!(text.get(end + 1), Some(b'(' | b'`'));
     // Programs hand on what they ask: `input(prompt)`.
-    let caller = caller && (&text[start..end] != b"prompt" || text.len() < 48);
+    let caller = caller && (&text[start..end] != b"prompt" || text.len() < 32);
     match (prior, next) {
         (Some(b'('), Some(b')')) => caller || called,
         (Some(b'('), Some(b',')) => caller,
@@ -182,7 +196,10 @@ pub(super) fn is_new_html(text: &[u8], _start: usize, end: usize) -> bool {
 pub(super) fn has_code(behind: &[u8]) -> bool {
     let end = memchr::memchr(b'<', behind).unwrap_or(behind.len());
     let is_closed = behind[end..].get(..8).is_some_and(|tag| tag.eq_ignore_ascii_case(b"</script"));
-    end > 0 && (is_closed || behind[..end].iter().any(|byte| b"(=`[{;\\&/+%".contains(byte)))
+    // No script begins with what ends a sentence.
+    end > 0
+        && !b".,):?".contains(&behind[0])
+        && (is_closed || behind[..end].iter().any(|byte| b"(=`[{;\\&/+%".contains(byte)))
 }
 
 /// A script element that is more than its name.
@@ -241,6 +258,10 @@ fn runs(text: &[u8], start: usize, equals: usize) -> bool {
         .rposition(|byte| *byte == b'<')
         .is_some_and(|at| !window[at..].contains(&b'>') || window[at..].len() < 40);
     let breaks_out = matches!(before(text, start), Some(b'\'' | b'"' | b'`'));
+    let is_own = calls_own(&text[equals + 1..]);
+    if is_in_tag && is_own && !breaks_out {
+        return false;
+    }
     is_in_tag
         || breaks_out
         // Without a tag or a mark, as only attributes are written.
@@ -249,10 +270,27 @@ fn runs(text: &[u8], start: usize, equals: usize) -> bool {
             && [&b"("[..], b"`", b"location", b"document."].iter().any(|sign| has(rest, sign))
 }
 
+/// `="save()"`: a handler that only calls, without an argument, what the page would have to have; not what every
+/// browser has.
+pub(super) fn calls_own(value: &[u8]) -> bool {
+    const OF_BROWSERS: [&[u8]; 14] = [
+        b"alert", b"confirm", b"prompt", b"print", b"open", b"close", b"stop", b"eval", b"focus", b"blur",
+        b"find", b"submit", b"click", b"remove",
+    ];
+    let Some((mark @ (b'"' | b'\''), rest)) = value.split_first() else { return false };
+    let name = rest.iter().take(32).take_while(|byte| is_word(**byte)).count();
+    let behind = &rest[name..];
+    name > 2
+        && behind.starts_with(b"()")
+        && matches!(behind.get(2..4), Some([b';', last]) if last == mark) | (behind.get(2) == Some(mark))
+        && !OF_BROWSERS.iter().any(|known| known.eq_ignore_ascii_case(&rest[..name]))
+}
+
 /// `javascript:` with code behind it.
 pub(super) fn is_uri(text: &[u8], start: usize, end: usize) -> bool {
     let rest = Cursor::new(text, end).rest();
-    let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]));
+    // `test:javascript:unit` is the name of a script of somebody's.
+    let is_name = start.checked_sub(1).is_some_and(|at| is_word(text[at]) || text[at] == b':');
     !is_name
         && !is_nothing(rest)
         && !rest.starts_with(b" ")

@@ -91,7 +91,7 @@ const fn kinds(byte: u8) -> u32 {
         b'?' => JOKER.0 | rest,
         b'[' => JOKER.0 | ODD.0 | rest,
         b'%' => CODED.0 | ODD.0 | rest,
-        0xc0..=0xc2 | 0xca | 0xe0 | 0xe2 | 0xe3 | 0xe5 | 0xef | 0xf0 => CODED.0 | rest,
+        0xc0..=0xc2 | 0xca | 0xe0 | 0xe2 | 0xe3 | 0xe5 | 0xef | 0xf0 | 0xf8 | 0xfc => CODED.0 | rest,
         b'#' | b'{' | b'}' | b']' | b'^' | b'~' => ODD.0 | rest,
         _ => rest,
     }

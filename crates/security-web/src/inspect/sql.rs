@@ -89,21 +89,68 @@ pub(super) fn is_tautology(text: &[u8], start: usize, end: usize) -> bool {
 
 /// A value that begins with the joining word: what was in front of it is the application's own.
 pub(super) fn begins_with_tautology(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
     [&b"or "[..], b"and ", b"or(", b"xor "].iter().any(|word| {
         text.starts_with(word) && {
             let end = word.len() - 1;
             let mut cursor = Cursor::new(text, end);
             cursor.skip_few(|byte| matches!(byte, b' ' | b'('));
+            let from = cursor.at;
             let left = operand(&mut cursor);
+            let name = &text[from..cursor.at];
             cursor.skip_few(|byte| matches!(byte, b' ' | b')'));
             let compares = !comparison(&mut cursor).is_empty();
             cursor.skip_few(|byte| matches!(byte, b' ' | b'('));
+            let from = cursor.at;
             let right = operand(&mut cursor);
+            let is_same = name == &text[from..cursor.at] && cursor.is_end();
             let is_cut = has(cursor.rest(), b"--") || cursor.peek() == Some(b'#');
             let is_literal = |side: Option<Operand>| matches!(side, Some(Operand::Number | Operand::Text));
-            compares && (is_literal(left) && is_literal(right) || left.is_some() && right.is_some() && is_cut)
+            compares
+                && (is_literal(left) && is_literal(right)
+                    || left.is_some() && right.is_some() && (is_cut || is_same))
         }
     })
+}
+
+/// A value that is an expression between marks of the application: `' || f(1) || '`, `' or '' '`.
+pub(super) fn is_between_marks(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let Some((mark @ (b'\'' | b'"'), rest)) = text.split_first() else { return false };
+    let Some((last, inside)) = rest.split_last() else { return false };
+    if last != mark {
+        return false;
+    }
+    let inside = inside.trim_ascii();
+    let is_joined = inside.starts_with(b"||") && inside.ends_with(b"||") && inside.len() > 4;
+    let is_empty = [&b"or"[..], b"and", b"||", b"xor"]
+        .iter()
+        .any(|word| inside.strip_prefix(*word).is_some_and(|text| text.trim_ascii() == [*mark, *mark]));
+    is_joined || is_empty
+}
+
+/// A query that asks for what only the database knows: `select @@version`, `select current_user;`.
+pub(super) fn is_probe_statement(text: &[u8]) -> bool {
+    const NAMES: [&[u8]; 4] = [b"current_user", b"session_user", b"system_user", b"current_role"];
+    const CALLS: [&[u8]; 8] = [
+        b"current_setting(",
+        b"current_database(",
+        b"current_schema(",
+        b"version()",
+        b"user()",
+        b"database()",
+        b"schema()",
+        b"sqlite_version(",
+    ];
+    let Some(rest) = text.trim_ascii_start().strip_prefix(b"select ") else { return false };
+    let is_end = |rest: &[u8]| {
+        let rest = rest.trim_ascii();
+        rest.first().is_none_or(|byte| b";,-#".contains(byte)) || rest.starts_with(b"from ")
+    };
+    rest.strip_prefix(b"@@").is_some_and(|name| name.first().is_some_and(u8::is_ascii_alphabetic))
+        || NAMES.iter().any(|name| rest.strip_prefix(*name).is_some_and(is_end))
+        || CALLS.iter().any(|call| rest.starts_with(call))
+            && rest.iter().rposition(|byte| *byte == b')').is_some_and(|at| is_end(&rest[at + 1..]))
 }
 
 /// How often a mark stands in a text other than as an apostrophe between letters.
@@ -267,7 +314,7 @@ pub(super) fn is_stacked(text: &[u8], _start: usize, end: usize) -> bool {
         b"attach" => starts(&[b"database "]),
         b"set" => starts(&[b"@"]),
         b"begin" => starts(&[b"declare ", b"execute ", b"dbms_"]),
-        b"call" => rest
+        b"call" if gap > 0 => rest
             .iter()
             .position(|byte| !is_word(*byte) && *byte != b'.')
             .is_some_and(|at| at > 0 && rest[at] == b'('),
@@ -364,9 +411,11 @@ pub(super) fn is_order_probe(text: &[u8], start: usize, end: usize) -> bool {
     cursor.skip(|byte| matches!(byte, b' ' | b',' | b'0'..=b'9'));
     let is_cut =
         cursor.is_end() || cursor.eat(b"--") || cursor.eat(b"#") || cursor.eat(b";") || cursor.eat(b"/*");
+    // At a value's beginning, what it goes on from is the application's; there the rest has to be cut off.
+    let cuts_off = matches!(text[..cursor.at].trim_ascii_end().last(), Some(b'-' | b'#'));
     is_number
         && is_cut
-        && before(text, start).is_some_and(|byte| matches!(byte, b'\'' | b'"' | b')' | b'0'..=b'9'))
+        && before(text, start).map_or(cuts_off, |byte| matches!(byte, b'\'' | b'"' | b')' | b'0'..=b'9'))
 }
 
 /// `select … from` as close neighbours.

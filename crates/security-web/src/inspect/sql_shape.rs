@@ -3,7 +3,7 @@
 //! An injection has to leave the place it was put in: it closes a quotation mark, goes on from a number, or cuts off
 //! what follows. Text that does none of this, and has no word that only SQL has, counts from level 2 on.
 
-use super::cursor::{has, is_word};
+use super::cursor::{before, has, is_word};
 
 /// How many words make a sentence.
 const MOST_WORDS: usize = 8;
@@ -11,7 +11,7 @@ const MOST_WORDS: usize = 8;
 /// Whether a value is worth the tokeniser's time: it has what SQL is made of, and does not read as something that
 /// people and programs send in good faith.
 pub(super) fn is_suspicious(value: &[u8]) -> bool {
-    if is_of_lines(value) && !value.split(|byte| *byte == b'\n').any(leaves_by) {
+    if stays_in_lines(value) {
         return false;
     }
     let words = Words::of(value);
@@ -29,6 +29,36 @@ pub(super) fn is_suspicious(value: &[u8]) -> bool {
     // Short values with a quotation mark and no call are what the tokeniser was made for: `'='`, `1'-'1`.
     let is_short = marks.any && value.len() < 32 && memchr::memchr(b'(', value).is_none();
     (is_short || names_sql(value, &words, &marks)) && !is_innocent(value, &words, &marks)
+}
+
+/// Whether a text has several lines, of which none leaves its place.
+pub(super) fn stays_in_lines(value: &[u8]) -> bool {
+    is_of_lines(value) && !value.split(|byte| *byte == b'\n').any(leaves_by)
+}
+
+/// Whether a text has several lines, each with as many marks that open as close.
+pub(super) fn has_own_lines(value: &[u8]) -> bool {
+    has_lines(value) && value.split(|byte| *byte == b'\n').all(|line| Marks::of(line).is_balanced())
+}
+
+/// What stands outside of the quotation marks in a text of several lines, if the marks of each line are its own.
+pub(super) fn outside_of_lines(value: &[u8]) -> Option<Vec<u8>> {
+    let mut outside = Vec::new();
+    if !has_lines(value) {
+        return None;
+    }
+    for line in value.split(|byte| *byte == b'\n') {
+        if !Marks::of(line).are_own() {
+            return None;
+        }
+        outside.extend(without_quoted(line));
+        outside.push(b'\n');
+    }
+    Some(outside)
+}
+
+fn has_lines(value: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', value).nth(1).is_some()
 }
 
 /// A text of several lines, as programs and letters are: what one reads of its beginning says little of it.
@@ -201,9 +231,11 @@ impl Marks {
             match open {
                 None => {
                     open = Some(value[at]);
-                    marks.are_paired &= b" (\n=,[{:;`".contains(&prior) && !b" \n=)".contains(&next)
+                    marks.are_paired &= b" (\n=,[{:;`".contains(&prior)
+                        && (!b" \n=)".contains(&next) || is_sign_of_data(value, at))
                         // At the very beginning it may as well close what stood in front.
-                        && (at > 0 || is_word(next));
+                        && (at > 0 || is_word(next))
+                        && !goes_on_inside(value, at);
                 }
                 Some(mark) if mark == value[at] => {
                     open = None;
@@ -232,6 +264,25 @@ impl Marks {
     fn is_balanced(&self) -> bool {
         self.singles.is_multiple_of(2) && self.doubles.is_multiple_of(2)
     }
+}
+
+/// `plus: '=',`: a single sign between marks, where programs have a value.
+fn is_sign_of_data(value: &[u8], mark: usize) -> bool {
+    value.get(mark + 2) == Some(&value[mark])
+        && value.get(mark + 3).is_some_and(|byte| b",]})\n".contains(byte))
+        && before(value, mark).is_some_and(|byte| b":,([=".contains(&byte))
+}
+
+/// Whether what stands behind a mark reads as the rest of an expression that the mark has closed: `'or 1=1 or'`. A mark
+/// around nothing but the word quotes it.
+fn goes_on_inside(value: &[u8], mark: usize) -> bool {
+    let rest = &value[mark + 1..];
+    let behind = match rest {
+        [b'|', b'|', behind @ ..] | [b'&', b'&', behind @ ..] | [b'=', behind @ ..] => behind,
+        _ if joins(rest) => &rest[rest.iter().position(|byte| !is_word(*byte)).unwrap_or(rest.len())..],
+        _ => return false,
+    };
+    behind.first().is_some_and(|next| *next != value[mark] && *next != b'=')
 }
 
 /// Whether a text begins with a word that goes on with an expression.

@@ -20,11 +20,14 @@ pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
         Some(at) => (&text[..at], &text[at + 1..]),
         None => return None,
     };
-    if matches!(scheme, b"unix" | b"http+unix") && rest.starts_with(b"//") {
+    if matches!(scheme, b"unix" | b"http+unix")
+        && (rest.starts_with(b"//") || super::cursor::has(&rest[..rest.len().min(256)], b"|http"))
+    {
         return Some(&rules::SSRF_SCHEME);
     }
     if matches!(scheme, b"gopher" | b"dict" | b"tftp" | b"netdoc" | b"jar" | b"ldaps" | b"ldap" | b"ldapi")
         && (rest.starts_with(b"/") || rest.starts_with(b"http") || rest.starts_with(b"file:"))
+        && !rest.starts_with(b"// ")
     {
         return Some(&rules::SSRF_SCHEME);
     }
@@ -38,6 +41,33 @@ pub(super) fn target(text: &[u8]) -> Option<&'static rules::Rule> {
     let bare = rest.split(|byte| matches!(byte, b'/' | b':' | b'?')).next().unwrap_or_default();
     let bare = std::str::from_utf8(bare).ok().filter(|host| host.parse::<Ipv4Addr>().is_ok());
     judge(bare.or_else(|| host(rest))?)
+}
+
+/// A file of another host with the rest of the name that the application adds cut off: `http://x.example/a.txt?`, and
+/// a text in the address itself.
+pub(super) fn is_remote_file(text: &[u8]) -> bool {
+    const SCHEMES: [&[u8]; 4] = [b"http://", b"https://", b"ftp://", b"ftps://"];
+    let text = text.trim_ascii();
+    if text.contains(&b' ') {
+        return false;
+    }
+    if text.starts_with(b"data:text/plain;base64,") {
+        return true;
+    }
+    // `/main.php?dir=http://…`: behind the first equals sign.
+    let scheme = memchr::memmem::find(text, b"://").unwrap_or(0);
+    let start = text[..scheme].iter().rposition(|byte| *byte == b'=').map_or(0, |at| at + 1);
+    let url = &text[start..];
+    let Some(rest) = SCHEMES.iter().find_map(|scheme| url.strip_prefix(*scheme)) else { return false };
+    let Some(slash) = memchr::memchr(b'/', rest) else { return false };
+    let is_named = rest.get(slash + 1).is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let is_cut = rest.ends_with(b"?") || rest.ends_with(b"%00") || rest.contains(&0);
+    let runs = || {
+        [&b"?&cmd="[..], b"?cmd=", b"?&c=", b"?c=", b"?&exec="]
+            .iter()
+            .any(|end| super::cursor::has(rest, end))
+    };
+    is_named && (is_cut || runs())
 }
 
 /// The host behind the slashes of a URL, without user, port and final dot.

@@ -102,6 +102,10 @@ fn without_harmless(value: &[u8]) -> Cow<'_, [u8]> {
             }
         }
     }
+    for at in memchr::memchr_iter(b'=', value).filter(|at| script::calls_own(&value[at + 1..])) {
+        let name = value[..at].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        masked.to_mut()[at - name..at].fill(b'z');
+    }
     // A comment that hides nothing; conditional ones do.
     let mut from = 0;
     while let Some(start) = memchr::memmem::find(&value[from..], b"<!--").map(|at| from + at + 4) {
@@ -126,7 +130,13 @@ fn without_harmless(value: &[u8]) -> Cow<'_, [u8]> {
     {
         masked.to_mut()[at] = b'z';
     }
-    if value.get(..DOCTYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(DOCTYPE)) {
+    let is_named = || {
+        let declaration = &value[..memchr::memchr(b'>', value).unwrap_or(value.len()).min(200)];
+        value.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"<!doctype"))
+            && memchr::memmem::find(declaration, b" SYSTEM \"urn:").is_some()
+            && !declaration.contains(&b'[')
+    };
+    if value.get(..DOCTYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(DOCTYPE)) || is_named() {
         let end = memchr::memchr(b'>', value).unwrap_or(value.len() - 1);
         masked.to_mut()[..=end].fill(b' ');
     }

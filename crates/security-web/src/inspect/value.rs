@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell};
 
 use super::{
-    base64, checks, command, decode, glob, lines, patterns,
+    base64, calls, checks, command, decode, glob, lines, patterns,
     place::{Part, Place},
     prose, rules,
     rules::Rule,
@@ -12,7 +12,7 @@ use super::{
         ANGLE, BRACKET, CHAIN, CODED, COLON, DASH, EQUALS, EXPRESSION, JOKER, LINE, NO_PROSE, NO_WORD, NULL,
         QUOTE, SPACE, SQL, Signs, TAB,
     },
-    sql, ssrf, tokenised,
+    sql, sql_shape, ssrf, tokenised,
     tokenised::Sql,
     work::Work,
 };
@@ -67,6 +67,15 @@ pub(super) fn look(raw: &[u8], place: &Place<'_>, paranoia: u8, scratch: &mut Sc
     if signs.has(NO_WORD) {
         look_at_decoded(text, signs, place, paranoia, &mut buffers, hits);
     }
+    if signs.has(COLON)
+        && place.part != Part::Path
+        && !hits.iter().any(|hit| hit.0 == &rules::PATH_TRAVERSAL)
+        && decode::hides_steps(raw, text)
+    {
+        hits.push((&rules::PATH_TRAVERSAL, 0, 40));
+        buffers.kept.clear();
+        buffers.kept.extend_from_slice(text);
+    }
     look_at_objects(raw, text, hits);
     if hits.is_empty() && base64::decode_text(text, buffers.spare) {
         let hidden = std::mem::take(buffers.spare);
@@ -102,11 +111,24 @@ fn look_at_decoded(
     let (has_sql, has_xss) = (Cell::new(false), Cell::new(false));
     // Asked only where something was found.
     let (is_text, is_long_text) = (OnceCell::new(), OnceCell::new());
+    let (is_quoted, has_own) = (OnceCell::new(), OnceCell::new());
     let mut note = |rule: &'static Rule, start: usize, end: usize| {
         if !is_wanted(rule, place, has_grammar, paranoia, start) || hits.iter().any(|hit| hit.0 == rule) {
             return;
         }
         if leaves_by_statement(rule) && prose::is_program(decoded) {
+            return;
+        }
+        // Programs compare and return as well.
+        let is_program = match rule {
+            _ if !signs.has(LINE) => false,
+            rule if rule == &rules::SQL_TAUTOLOGY => *is_quoted.get_or_init(|| is_tautology_quoted(decoded)),
+            rule if rule == &rules::NOSQL_SCRIPT => {
+                *has_own.get_or_init(|| sql_shape::has_own_lines(decoded))
+            }
+            _ => false,
+        };
+        if is_program {
             return;
         }
         let is_told = match needs_expression(rule, signs, normal.get(start..).unwrap_or_default()) {
@@ -137,10 +159,20 @@ fn look_at_decoded(
             Sql::Innocent => {}
         }
     }
-    if signs.has(EXPRESSION) && sql::begins_with_tautology(normal) {
+    let whole = match memchr::memrchr(b'/', normal).filter(|_| place.part == Part::Path) {
+        Some(slash) => &normal[slash + 1..],
+        None => normal,
+    };
+    if signs.has(EXPRESSION) && sql::begins_with_tautology(whole) {
         note(&rules::SQL_TAUTOLOGY, 0, all);
     }
+    if signs.has(SPACE) && sql::is_probe_statement(whole) {
+        note(&rules::SQL_SCHEMA, 0, all);
+    }
     if signs.has(QUOTE) {
+        if !has_grammar && sql::is_between_marks(whole) {
+            note(&rules::SQL_TAUTOLOGY, 0, all);
+        }
         if sql::has_comment_tail(normal) {
             note(&rules::SQL_COMMENT_TAIL, 0, all);
         }
@@ -203,6 +235,18 @@ fn look_at_decoded(
             note(rule, start, end + 16);
         }
     }
+    if signs.has(COLON)
+        && !has_grammar
+        && let Some(lines) = command::with_lines(normal)
+        && command::openers(&lines)
+            .take_while(|_| work.check())
+            .any(|(start, end)| command::is_command(&lines, start, end))
+    {
+        note(&rules::COMMAND_CHAIN, 0, all);
+    }
+    if signs.has(BRACKET) && !has_grammar && calls::is_call(whole) {
+        note(&rules::CODE_PHP, 0, all);
+    }
     if signs.has(SPACE) && place.part != Part::Path && !has_grammar && command::is_whole_command(normal) {
         note(&rules::COMMAND_SHELL, 0, all);
     }
@@ -221,10 +265,31 @@ fn look_at_decoded(
     {
         note(rule, 0, all);
     }
+    if signs.has(COLON)
+        && matches!(place.part, Part::Query | Part::Body | Part::Cookie)
+        && !place.is_for_browser()
+        && !place.is_for_search()
+        && ssrf::is_remote_file(normal)
+    {
+        note(&rules::REMOTE_FILE, 0, all);
+    }
     if is_normal && !hits.is_empty() {
         kept.clear();
         kept.extend_from_slice(decoded);
     }
+}
+
+/// Whether a comparison that was found stands between quotation marks that are a text's own, in each of its lines.
+fn is_tautology_quoted(decoded: &[u8]) -> bool {
+    let Some(outside) = sql_shape::outside_of_lines(decoded) else { return false };
+    let mut normal = Vec::new();
+    decode::normalise(&outside, &mut normal);
+    let mut is_found = false;
+    let mut work = Work::new();
+    patterns::scan(&normal, Signs::of(&normal), 1, &mut work, |rule, _, _| {
+        is_found |= rule == &rules::SQL_TAUTOLOGY;
+    });
+    !is_found
 }
 
 /// Whether a rule is about a statement behind something else, which a value that begins with a statement has no need of.

@@ -238,7 +238,10 @@ impl<'a> Walk<'a> {
             }
         }
         self.value(place, value);
-        if ["x-filename", "x-file-name", "x_filename"].iter().any(|known| known.eq_ignore_ascii_case(name)) {
+        if ["x-filename", "x-file-name", "x_filename", "x.filename"]
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+        {
             self.file_name(place, value);
         }
     }
@@ -398,14 +401,22 @@ impl<'a> Walk<'a> {
 
     /// A name that a web server would run what is behind, or obey.
     fn file_name(&mut self, place: Place<'_>, name: &[u8]) {
-        const ENDS: [&str; 17] = [
-            "php", "php3", "php4", "php5", "php7", "php8", "phtml", "phar", "pht", "phps", "jsp", "jspx",
-            "asp", "aspx", "ashx", "htaccess", "shtml",
+        const ENDS: [&str; 13] = [
+            "php", "phpt", "phtml", "phar", "pht", "phps", "jsp", "jspx", "asp", "aspx", "ashx", "htaccess",
+            "shtml",
         ];
         let name = String::from_utf8_lossy(&name[name.len().saturating_sub(64)..]).to_ascii_lowercase();
         let name = name.trim_end_matches(['.', ' ', '\0', '/', ':']);
         let end = name.rsplit('.').next().unwrap_or_default().trim_start();
-        if name.contains('.') && (ENDS.contains(&end) || name.ends_with("web.config")) {
+        // `php7`, and whatever number comes next.
+        let end = end.trim_end_matches(|byte: char| byte.is_ascii_digit());
+        // What stands behind one of these is cut off by the server or the disk.
+        let is_cut = [
+            ".asp;", ".aspx;", ".php;", ".jsp;", ".asa;", "::$data", ".php\0", ".asp\0", ".jsp\0", ".php%00",
+        ]
+        .iter()
+        .any(|end| name.contains(end));
+        if is_cut || name.contains('.') && (ENDS.contains(&end) || name.ends_with("web.config")) {
             self.hits.clear();
             self.hits.push((&rules::UPLOAD_SCRIPT, 0, name.len()));
             self.scratch.keep(name.as_bytes());

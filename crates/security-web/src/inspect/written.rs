@@ -62,7 +62,7 @@ const TELLERS: [&[u8]; 22] = [
     b"poweroff",
 ];
 /// Tools that are written of more often than any command of a system, and that begin a line.
-const TOOLS: [&[u8]; 24] = [
+const TOOLS: [&[u8]; 30] = [
     b"brew",
     b"bundle",
     b"cargo",
@@ -78,7 +78,13 @@ const TOOLS: [&[u8]; 24] = [
     b"gradle",
     b"helm",
     b"mvn",
+    b"jest",
     b"npx",
+    b"pnpm",
+    b"prettier",
+    b"tap",
+    b"tsc",
+    b"webpack",
     b"pip",
     b"pip3",
     b"poetry",
@@ -113,6 +119,31 @@ pub(super) fn is_told_of(text: &[u8], start: usize, name: &[u8], behind: usize) 
         && !reaches_out(name, &text[behind..text.len().min(behind + WINDOW)])
 }
 
+/// Whether a line's end is one of a text that was wrapped: three words in front of it, and the line goes on with words
+/// or is a single one.
+pub(super) fn is_wrapped(text: &[u8], start: usize, behind: usize) -> bool {
+    let prior = &text[start.saturating_sub(2 * WINDOW)..start];
+    let rest = &text[behind..text.len().min(behind + WINDOW)];
+    let end = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
+    // A word alone on its line: the sentence goes on in the next one.
+    let line = if end == 0 { rest.trim_ascii_start() } else { &rest[..end] };
+    let line = &line[..memchr::memchr2(b'\n', b'\r', line).unwrap_or(line.len())];
+    let is_plain = |word: &&[u8]| {
+        word.iter().all(|byte| byte.is_ascii_alphanumeric() || b"'.,-".contains(byte))
+            && word.iter().any(u8::is_ascii_alphabetic)
+            && !word.starts_with(b"-")
+    };
+    // "Python 2. From now on": the number of a version.
+    let words = line
+        .trim_ascii_start()
+        .split(|byte| *byte == b' ')
+        .skip_while(|word| word.iter().all(|byte| byte.is_ascii_digit() || b".,".contains(byte)));
+    rest.first().is_none_or(|byte| matches!(byte, b' ' | b'.' | b',' | b':' | b'\n' | b'\r'))
+        && is_sentence(prior)
+        && !SECRETS.iter().any(|secret| has(line, secret))
+        && words.take(3).filter(is_plain).count() == 3
+}
+
 /// Whether a place is inside of a pair of backticks that stands in a sentence, or of a fence that is closed again.
 pub(super) fn is_in_code(text: &[u8], start: usize) -> bool {
     let before = &text[start.saturating_sub(8 * WINDOW)..start];
@@ -136,8 +167,8 @@ pub(super) fn is_in_code(text: &[u8], start: usize) -> bool {
 /// Three words side by side.
 fn is_sentence(prior: &[u8]) -> bool {
     let mut run = 0;
-    prior.split(|byte| *byte == b' ').any(|word| {
-        let word = word.strip_suffix(b",").unwrap_or(word);
+    prior.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).any(|word| {
+        let word = word.strip_suffix(b",").or_else(|| word.strip_suffix(b".")).unwrap_or(word);
         let is_plain =
             !word.is_empty() && word.iter().all(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80);
         run = if is_plain { run + 1 } else { 0 };
@@ -151,7 +182,9 @@ fn is_command_line(prior: &[u8]) -> bool {
         return true;
     }
     let from = memchr::memrchr2(b'\n', b'\r', prior.trim_ascii_end()).map_or(0, |at| at + 1);
-    let line = prior[from..].trim_ascii_start();
+    let whole = prior[from..].trim_ascii_start();
+    let line = as_command(whole);
+    let is_setting = line.len() < whole.len();
     let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let Some(mut first) = words.next() else { return false };
     if matches!(first, b"#" | b"//") {
@@ -164,7 +197,18 @@ fn is_command_line(prior: &[u8]) -> bool {
     }
     let is_command =
         first.starts_with(b"./") || TOOLS.contains(&first) || kind(first).is_some() || is_runner(first);
-    is_command && words.next().is_some()
+    is_command && (is_setting || words.next().is_some())
+}
+
+/// A line without the key and the mark that a file of settings has in front of a command: `"test": "npm run …`.
+fn as_command(line: &[u8]) -> &[u8] {
+    let Some((mark @ (b'"' | b'\''), rest)) = line.split_first() else { return line };
+    let Some(close) = memchr::memchr(*mark, rest) else { return rest };
+    let value = rest[close + 1..].trim_ascii_start();
+    match value.strip_prefix(b":").map(<[u8]>::trim_ascii_start) {
+        Some([b'"' | b'\'', command @ ..]) => command,
+        _ => line,
+    }
 }
 
 fn reaches_out(name: &[u8], rest: &[u8]) -> bool {

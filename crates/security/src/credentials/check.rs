@@ -211,10 +211,13 @@ impl Engine {
         let documents = self.credentials.documents.load();
         let mut document = Verdict::Wrong;
         let mut digest = || {
-            let digest = self.pepper.digest(presented);
-            document = documents.accepted(CredentialKind::ApiKey).verify(&digest, now);
+            let digest = documents.peppers.digest(presented);
+            document = self.value_verdict(&documents, CredentialKind::ApiKey, presented, digest, now);
             digest
         };
+        // Asked for where a key names another pepper, which may have come after what was loaded above.
+        let older =
+            |version| Some(self.credentials.documents.load().peppers.of_version(version)?.digest(presented));
         let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
         let asked = Question { now, scopes: &scopes, client, words };
         let mut seen = |key: KeyFacts<'_>| {
@@ -234,14 +237,14 @@ impl Engine {
                 self.words.bring_near(counted);
                 digest()
             };
-            let (verdict, key) = self.judge_issued(token.id(), digest, asked, &mut seen)?;
+            let (verdict, key) = self.judge_issued(token.id(), digest, &older, asked, &mut seen)?;
             let is_ours = verdict.reason != KeyReason::Unknown || verdict.superseded;
             let found = if is_ours || document.is_accepted() || documents.routes.is_empty() {
                 Presented::Nobodys
             } else {
                 // Another store of ours may have issued it, before it was imported here.
-                let digest = self.pepper.digest(presented);
-                self.judge_imported(&documents.routes, presented, &digest, asked, &mut seen)?
+                let digest = documents.peppers.digest(presented);
+                self.judge_imported(&documents, presented, &digest, asked, &mut seen)?
             };
             match found {
                 Presented::Nobodys => Presented::Known(Cow::Borrowed(token.id()), verdict, key),
@@ -254,7 +257,7 @@ impl Engine {
                 Presented::Nobodys
             } else {
                 judged.reason = KeyReason::Unknown;
-                self.judge_imported(&documents.routes, presented, &digest, asked, &mut seen)?
+                self.judge_imported(&documents, presented, &digest, asked, &mut seen)?
             }
         };
         let (id, verdict, key) = match found {

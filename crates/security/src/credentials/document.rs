@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use security_core::{StoreFault, Timestamp};
 use security_credentials::{
-    CredentialEvent, CredentialKind, CredentialRecord, CredentialStore, ExpirationReport, HistoryEntry,
-    StrengthReport, Verdict,
+    CredentialEvent, CredentialKind, CredentialRecord, CredentialStore, Digest, ExpirationReport,
+    HistoryEntry, StrengthReport, Verdict,
 };
+use security_store::Renewal;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{LONGEST_SECRET, UsageContext};
+use super::{Documents, LONGEST_SECRET, UsageContext};
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
 /// How often a change is tried again when another process changed the same credential first.
@@ -40,8 +41,8 @@ impl Engine {
     /// Takes note of values that the operator set and nobody has seen before. Writes only then.
     pub(crate) fn observe_operator_credentials(&self) -> Result<()> {
         for (kind, _) in &self.settings.credentials {
-            let digests = self.operator_digests(*kind);
             let known = self.documents()?;
+            let digests = self.operator_digests(*kind, &known.peppers);
             if digests
                 .iter()
                 .all(|digest| known.record(*kind).is_some_and(|record| record.value(digest).is_some()))
@@ -49,32 +50,44 @@ impl Engine {
                 continue;
             }
             let request_id = generate_request_id();
-            self.change_credential(*kind, CredentialEvent::Seen, &request_id, Map::new(), |record| {
-                record.observe_operator_values(&digests, world::now());
-                Ok(())
-            })?;
+            self.change_credential(
+                *kind,
+                CredentialEvent::Seen,
+                &request_id,
+                Map::new(),
+                |record, digests| {
+                    record.observe_operator_values(digests, world::now());
+                    Ok(())
+                },
+            )?;
         }
         Ok(())
     }
 
-    /// Reads, changes and stores a record; again if somebody else was faster, up to [`ATTEMPTS`] times.
+    /// Reads, changes and stores a record (`change` is given the digests of what the operator has set in this process); again if somebody else was faster, up to [`ATTEMPTS`] times.
     pub(super) fn change_credential(
         &self,
         kind: CredentialKind,
         event: CredentialEvent,
         request_id: &str,
         details: Map<String, Value>,
-        mut change: impl FnMut(&mut CredentialRecord) -> Result<()>,
+        mut change: impl FnMut(&mut CredentialRecord, &[Digest]) -> Result<()>,
     ) -> Result<CredentialRecord> {
         for _ in 0..ATTEMPTS {
             let now = world::now();
             let mut record =
                 self.files.store.credential(kind)?.unwrap_or_else(|| CredentialRecord::new(kind, now));
+            // After the record: what it names is known then.
+            let peppers = self.peppers()?;
+            let stored = record.version;
+            record.renew(&self.operator_renewals(kind, &peppers));
             let before = record.version;
-            change(&mut record)?;
+            change(&mut record, &self.operator_digests(kind, &peppers))?;
             if record.version == before {
                 return Ok(record);
             }
+            // One change of what is stored.
+            record.version = stored + 1;
             let line = HistoryEntry {
                 at: now,
                 credential: kind.to_string(),
@@ -117,7 +130,46 @@ impl Engine {
         if presented.len() > LONGEST_SECRET {
             return Ok(Verdict::Wrong);
         }
-        Ok(documents.accepted(kind).verify(&self.pepper.digest(presented), world::now()))
+        Ok(self.value_verdict(&documents, kind, presented, documents.peppers.digest(presented), world::now()))
+    }
+
+    /// What a value is, by its digest under the newest pepper and, where something is remembered under others, by those
+    /// under them.
+    pub(super) fn value_verdict(
+        &self,
+        documents: &Documents,
+        kind: CredentialKind,
+        presented: &[u8],
+        newest: Digest,
+        now: Timestamp,
+    ) -> Verdict {
+        let accepted = documents.accepted(kind);
+        match accepted.peppers().iter().all(|pepper| *pepper == newest.pepper()) {
+            true => accepted.verify(&[newest], now),
+            false => self.value_verdict_under_all(documents, kind, presented, newest, now),
+        }
+    }
+
+    #[cold]
+    fn value_verdict_under_all(
+        &self,
+        documents: &Documents,
+        kind: CredentialKind,
+        presented: &[u8],
+        newest: Digest,
+        now: Timestamp,
+    ) -> Verdict {
+        let accepted = documents.accepted(kind);
+        let digests: Vec<Digest> =
+            std::iter::once(newest).chain(documents.peppers.older_digests(presented)).collect();
+        let verdict = accepted.verify(&digests, now);
+        if verdict == Verdict::Accepted
+            && let Some(old) =
+                digests.iter().skip(1).find(|old| accepted.verify(&[**old], now) == Verdict::Accepted)
+        {
+            self.renew_later(old, Renewal::Value { kind, old: *old, new: newest });
+        }
+        verdict
     }
 
     /// Judges a candidate's strength, and whether it is known from breaches where a filter is in place; it is neither
@@ -213,10 +265,16 @@ impl Engine {
             }
             let request_id = generate_request_id();
             let details = Map::from_iter([("planned_for".to_owned(), json!(planned))]);
-            self.change_credential(kind, CredentialEvent::RotationPlanned, &request_id, details, |record| {
-                record.plan_rotation(Some(planned));
-                Ok(())
-            })?;
+            self.change_credential(
+                kind,
+                CredentialEvent::RotationPlanned,
+                &request_id,
+                details,
+                |record, _| {
+                    record.plan_rotation(Some(planned));
+                    Ok(())
+                },
+            )?;
         }
         self.run_due_rotations()?;
         let reports = self.check_credential_expiration()?;
@@ -247,8 +305,10 @@ impl Engine {
         let documents = self.documents()?;
         let ended = |kind: CredentialKind| {
             let record = documents.record(kind)?;
-            let ends =
-                self.operator_digests(kind).into_iter().map(|digest| record.value(&digest)?.superseded_at);
+            let ends = self
+                .operator_digests(kind, &documents.peppers)
+                .into_iter()
+                .map(|digest| record.value(&digest)?.superseded_at);
             ends.max().flatten().map(|at| (kind, format!("superseded by rotation at {at}")))
         };
         Ok(CredentialKind::ALL.into_iter().filter_map(ended).collect())

@@ -1,7 +1,7 @@
 //! The audit head: what the audit trail must still have, remembered beside the credentials.
 //!
 //! `credentials/audit.head` holds how far each audit file went and the newest line of the store's history, under a MAC
-//! of the data directory's key. It is there before the first record of the trail, and is written after each
+//! of the pepper in force when it was written. It is there before the first record of the trail, and is written after each
 //! administrative act, at [`Engine::flush`] and at the end. The ends
 //! of files that nobody writes to any more go into the trail itself (`audit_sealed`), so that the head stays small:
 //! what vouches for them is then a record that the head vouches for.
@@ -14,8 +14,8 @@ use std::{
 
 use security_core::{Coded as _, StoreFault};
 use security_credentials::{
-    AuditHead, CredentialEvent, CredentialStore as _, HeadFault, HeadKey, HistoryEntry, HistoryMark,
-    JournalEnd, Pepper,
+    AuditHead, CredentialEvent, CredentialStore as _, HeadFault, HeadKeys, HistoryEntry, HistoryMark,
+    JournalEnd,
 };
 use security_store::{ChainReport, Claim, HeadFile, Journal, Stream};
 use serde_json::{Value, json};
@@ -44,7 +44,6 @@ const OLDER_STORE: &str = "the credential store is older than the audit trail";
 #[derive(Debug)]
 pub(crate) struct Heads {
     file: HeadFile,
-    key: HeadKey,
     /// What this process had written last: nothing is written twice.
     written: Mutex<Option<(JournalEnd, Option<HistoryMark>)>>,
     /// Why it could not be written last time.
@@ -52,14 +51,9 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    pub(crate) fn new(data_dir: &Path, pepper: &Pepper) -> Self {
+    pub(crate) fn new(data_dir: &Path) -> Self {
         let path = data_dir.join("credentials").join(NAME);
-        Self {
-            file: HeadFile::at(&path),
-            key: HeadKey::of(pepper),
-            written: Mutex::default(),
-            trouble: Mutex::default(),
-        }
+        Self { file: HeadFile::at(&path), written: Mutex::default(), trouble: Mutex::default() }
     }
 }
 
@@ -76,7 +70,8 @@ impl Engine {
             Some(_) => Ok(()),
             None => self.heads.file.update(|old| {
                 let is_first = old.is_none() && !Journal::has(&self.logs(), Stream::Audit)?;
-                Ok(is_first.then(|| self.heads.key.seal(&AuditHead::empty(world::now())).into_bytes()))
+                let keys = HeadKeys::of(&self.credentials.documents.load().peppers);
+                Ok(is_first.then(|| keys.seal(&AuditHead::empty(world::now())).into_bytes()))
             }),
         });
         self.note_head(begun);
@@ -97,7 +92,7 @@ impl Engine {
         *self.heads.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-    fn try_write_audit_head(&self) -> Result<()> {
+    pub(super) fn try_write_audit_head(&self) -> Result<()> {
         let (journal, store) = (&self.files.journal, &self.files.store);
         let Some(end) = journal.end(Stream::Audit) else { return Ok(()) };
         let now = Some((end, store.newest_history()?));
@@ -106,12 +101,14 @@ impl Engine {
         }
         let mut done = None;
         self.heads.file.update::<crate::Error>(|old| {
+            // What the old one was sealed under was known before it was.
+            let keys = self.head_keys();
             let mut head = match old {
                 None => {
                     self.adopt_trail()?;
                     AuditHead::empty(world::now())
                 }
-                Some(text) => self.heads.key.open(&text).map_err(|fault| self.refused(reason_of(fault)))?,
+                Some(text) => keys.open(&text).map_err(|fault| self.refused(&reason_of(fault)))?,
             };
             if let Some(mark) = head.history
                 && !store.has_history(mark)?
@@ -127,7 +124,7 @@ impl Engine {
             done = Some((end, newest));
             (head.number, head.at) = (head.number + 1, world::now());
             head.history = newest;
-            Ok(Some(self.heads.key.seal(&head).into_bytes()))
+            Ok(Some(keys.seal(&head).into_bytes()))
         })?;
         if done.is_some() {
             *self.heads.written.lock().unwrap_or_else(PoisonError::into_inner) = done;
@@ -194,9 +191,9 @@ impl Engine {
         match text {
             Err(fault) => wrong = Some(format!("the audit head cannot be read ({}): {fault}", fault.code())),
             Ok(None) => {}
-            Ok(Some(text)) => match self.heads.key.open(&text) {
+            Ok(Some(text)) => match self.head_keys().open(&text) {
                 Ok(read) => head = Some(read),
-                Err(fault) => wrong = Some(reason_of(fault).to_owned()),
+                Err(fault) => wrong = Some(reason_of(fault)),
             },
         }
         for end in head.iter().flat_map(|head| &head.ends) {
@@ -255,7 +252,7 @@ impl Engine {
 }
 
 /// What the trail calls the acts that the history has a line of.
-const ACTS: [&str; 9] = [
+const ACTS: [&str; 11] = [
     "key_issued",
     "key_rotated",
     "key_revoked",
@@ -265,6 +262,8 @@ const ACTS: [&str; 9] = [
     "secret_restored",
     "secret_destroyed",
     "master_key_rotated",
+    "pepper_rotated",
+    "pepper_dropped",
 ];
 
 fn is_act(event: CredentialEvent) -> bool {
@@ -272,7 +271,7 @@ fn is_act(event: CredentialEvent) -> bool {
     match event {
         E::Issued | E::Rotated | E::Revoked => true,
         E::SecretStored | E::SecretDeleted | E::SecretRestored | E::SecretDestroyed => true,
-        E::MasterKeyRotated => true,
+        E::MasterKeyRotated | E::PepperRotated | E::PepperDropped => true,
         // An import is one act for many lines, and the steps of a rotation belong to the act that ends with `Rotated`.
         E::Seen | E::RotationPlanned | E::Imported | E::Rehashed => false,
         E::RotationBegun | E::RotationSwitched | E::RotationFailed | E::Retired => false,
@@ -287,12 +286,16 @@ struct Act<'l> {
     request_id: std::borrow::Cow<'l, str>,
 }
 
-fn reason_of(fault: HeadFault) -> &'static str {
+fn reason_of(fault: HeadFault) -> String {
     match fault {
-        HeadFault::Shape => "the audit head is damaged",
+        HeadFault::Shape => "the audit head is damaged".to_owned(),
         HeadFault::Mac => {
-            "the audit head was changed, or belongs to another data directory: its MAC is not ours"
+            "the audit head was changed, or belongs to another data directory: its MAC is not ours".to_owned()
         }
+        HeadFault::Pepper(version) => format!(
+            "the audit head was sealed under pepper {version}, which the credential store does not know: {OLDER_STORE}, or \
+             they belong to two data directories"
+        ),
     }
 }
 

@@ -17,12 +17,18 @@ use security_credentials::{
     CredentialEvent, CredentialStore, Digest, ForeignHash, ForeignRoute, HistoryEntry, ImportRecord,
     ImportedKey, IssuedKey, KeyFacts, KeyReason, KeyVerdict, Token, is_guessable,
 };
+use security_store::Renewal;
 use serde::{Deserializer as _, Serialize, de};
 use serde_json::{Value, json};
 
 pub(super) use turnstile::Turnstile;
 
-use super::{issued::line, keys::Question};
+use super::{
+    Documents,
+    issued::line,
+    keys::{Question, digests_under},
+    peppers::KeptPeppers,
+};
 use crate::{Engine, Error, Result, utils::generate_request_id, world};
 
 /// Keys stored in one transaction.
@@ -103,7 +109,7 @@ impl Engine {
     /// Judges a key that has not our shape, as [`Engine::judge_issued`] does the others.
     pub(super) fn judge_imported<T>(
         &self,
-        routes: &[ForeignRoute],
+        documents: &Documents,
         presented: &[u8],
         digest: &Digest,
         asked: Question<'_>,
@@ -111,18 +117,29 @@ impl Engine {
     ) -> Result<Presented<'static, T>> {
         let texts = &self.credentials.imported;
         if let Some((id, judged_by)) = texts.find(digest) {
-            let (verdict, key) = self.judge_issued(&id, || judged_by, asked, seen)?;
+            let (verdict, key) = self.judge_issued(&id, || judged_by, &|_| None, asked, seen)?;
             // A store that was put back may know the key by its old hash again.
             if verdict.reason != KeyReason::Unknown || verdict.superseded {
                 return Ok(Presented::Known(Cow::Owned(id.into()), verdict, key));
             }
         }
         let mut wrong = Presented::Nobodys;
-        for route in routes {
-            let Some(lookup) = route.lookup(&self.pepper, presented) else { continue };
-            let Some(id) = self.files.store.foreign_key(&lookup)? else { continue };
+        let peppers = &documents.peppers;
+        // What an imported key is found by may still be under an older pepper than the newest.
+        let ways = documents.routes.iter().flat_map(|route| peppers.all().map(move |pepper| (route, pepper)));
+        for (route, pepper) in ways {
+            let Some(found_by) = route.lookup(pepper, presented) else { continue };
+            let Some(id) = self.files.store.foreign_key(&found_by)? else { continue };
+            let of_route = |version| route.lookup(peppers.of_version(version)?, presented);
+            let lookup = of_route(peppers.newest().version()).unwrap_or(found_by);
+            let renew_lookup = |verdict: KeyVerdict| {
+                if verdict.is_ok() && found_by.pepper() != lookup.pepper() {
+                    self.renew_later(&found_by, Renewal::Lookup { old: found_by, new: lookup });
+                }
+            };
             let ForeignRoute::Prefix(length) = route else {
-                let (verdict, key) = self.judge_issued(&id, || lookup, asked, seen)?;
+                let (verdict, key) = self.judge_issued(&id, || lookup, &of_route, asked, seen)?;
+                renew_lookup(verdict);
                 texts.remember(digest, &id, lookup);
                 return Ok(Presented::Known(Cow::Owned(id), verdict, key));
             };
@@ -133,13 +150,18 @@ impl Engine {
             else {
                 return Ok(Presented::Busy);
             };
-            let verdict = key.judge(digest, asked.now, asked.scopes, asked.client);
+            let of_text = |version| Some(peppers.of_version(version)?.digest(presented));
+            let under_others = digests_under(digest, [Some(key.peppers()), None], &of_text);
+            let digests = under_others.as_deref().unwrap_or(std::slice::from_ref(digest));
+            let verdict = key.judge(digests, asked.now, asked.scopes, asked.client);
             let right = verdict.reason != KeyReason::Unknown;
             if !right && !verdict.superseded {
                 // Another key's prefix may go on where this one's ends.
                 wrong = Presented::Known(Cow::Owned(id), verdict, None);
                 continue;
             }
+            renew_lookup(verdict);
+            self.renew_key(&id, Some(key.digest), digest, verdict);
             texts.remember(digest, &id, judged_by);
             let seen = seen((&key).into()).filter(|_| right);
             return Ok(Presented::Known(Cow::Owned(id), verdict, seen));
@@ -274,6 +296,7 @@ impl Engine {
 /// One import.
 struct Import<'e> {
     engine: &'e Engine,
+    peppers: KeptPeppers,
     prefix: String,
     now: Timestamp,
     request_id: String,
@@ -291,6 +314,7 @@ impl<'e> Import<'e> {
         Token::check_prefix(&prefix).map_err(|error| Error::invalid("prefix", error))?;
         Ok(Self {
             engine,
+            peppers: engine.peppers()?,
             prefix,
             now: world::now(),
             request_id: generate_request_id(),
@@ -306,7 +330,7 @@ impl<'e> Import<'e> {
         self.seen += 1;
         let resolved = ImportRecord::from_json(record).and_then(|record| {
             let id = Token::new_id(&mut world::SystemEntropy);
-            record.resolve(&self.engine.pepper, &id, &self.prefix, self.now)
+            record.resolve(&self.peppers, &id, &self.prefix, self.now)
         });
         let reason = match resolved {
             Ok(imported) if self.has_room_for(imported.route) => {

@@ -76,13 +76,20 @@ impl Engine {
         };
         let token = Token::generate(&draft.prefix, &mut world::SystemEntropy)
             .map_err(|error| Error::invalid("prefix", error))?;
-        let digest = self.pepper.digest(token.secret.expose());
-        let key = IssuedKey::issue(draft, &token.id, digest, now).map_err(refused)?;
+        let digest = || Ok::<_, Error>(self.peppers()?.digest(token.secret.expose()));
+        let mut key = IssuedKey::issue(draft, &token.id, digest()?, now).map_err(refused)?;
         let request_id = generate_request_id();
         let details = json!({"key_id": key.id, "name": key.name, "owner": key.owner, "scopes": key.scopes});
         self.audited("key_issued", &request_id, details.clone(), || {
             let line = line(&key, CredentialEvent::Issued, &request_id, &details);
-            Ok(self.files.store.save_issued_key(&key, &line)?)
+            match self.files.store.save_issued_key(&key, &line) {
+                // Its pepper was given up in between.
+                Err(fault) if fault.is_conflict() => {
+                    key.digest = digest()?;
+                    Ok(self.files.store.save_issued_key(&key, &line)?)
+                }
+                saved => Ok(saved?),
+            }
         })?;
         Ok((key.view(), token.secret))
     }
@@ -109,7 +116,7 @@ impl Engine {
         super::rotation::bounded(grace)?;
         let key = self.files.store.issued_key(key_id)?.ok_or_else(|| Error::not_found("key", key_id))?;
         let token = Token::renew(&key.prefix, &key.id, &mut world::SystemEntropy).map_err(refused)?;
-        let digest: Digest = self.pepper.digest(token.secret.expose());
+        let digest: Digest = self.peppers()?.digest(token.secret.expose());
         let request_id = generate_request_id();
         let details = json!({"key_id": key_id, "grace_seconds": grace.as_secs()});
         let view = self.change_key(

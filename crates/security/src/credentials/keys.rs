@@ -18,10 +18,10 @@ use std::{
 
 use security_core::{Coded as _, Revision, Timestamp};
 use security_credentials::{
-    CredentialStore, Digest, Found, IssuedKey, KeyFacts, KeyTable, KeyTableLayout, KeyVerdict,
+    CredentialStore, Digest, Found, IssuedKey, KeyFacts, KeyTable, KeyTableLayout, KeyVerdict, PepperVersion,
 };
 use security_shared::{ReadMap, bring_near};
-use security_store::EmbeddedStore;
+use security_store::{EmbeddedStore, Renewal};
 
 use crate::{Engine, Result, world};
 use delta::{Delta, Near};
@@ -128,11 +128,33 @@ impl Keys {
     }
 }
 
+/// The digests of a token under what is named beside the newest pepper, that one's among them; `None` where it is all that is
+/// named.
+pub(super) fn digests_under(
+    newest: &Digest,
+    named: [Option<(PepperVersion, Option<PepperVersion>)>; 2],
+    older: &dyn Fn(PepperVersion) -> Option<Digest>,
+) -> Option<Vec<Digest>> {
+    let each = || named.into_iter().flatten().flat_map(|(current, before)| [Some(current), before]).flatten();
+    if each().all(|pepper| pepper == newest.pepper()) {
+        return None;
+    }
+    let mut digests = vec![*newest];
+    for pepper in each() {
+        if digests.iter().all(|digest| digest.pepper() != pepper) {
+            digests.extend(older(pepper));
+        }
+    }
+    Some(digests)
+}
+
 impl Engine {
     /// Judges a token by its key's id: the verdict, and what `seen` makes of the key where the secret was right; `seen`
     /// gives `None` where [`KeyFacts::texts`] does. The caller has followed the store.
     ///
-    /// The digest is asked for while memory brings what the look-up will read.
+    /// The digest, under the newest pepper, is asked for while memory brings what the look-up will read; `older` gives those
+    /// under others, where what is found there names one. Once a token has passed by such a digest, that is put under the
+    /// newest pepper soon.
     ///
     /// Everything is done for every token alike, whether its id was given to anybody and whatever the verdict is: a
     /// neighbour is judged and seen in place of a key that is not there, and nobody hears of it.
@@ -140,6 +162,7 @@ impl Engine {
         &self,
         id: &str,
         digest: impl FnOnce() -> Digest,
+        older: &dyn Fn(PepperVersion) -> Option<Digest>,
         asked: Question<'_>,
         seen: &mut impl FnMut(KeyFacts<'_>) -> Option<T>,
     ) -> Result<(KeyVerdict, Option<T>)> {
@@ -165,16 +188,29 @@ impl Engine {
             if let (Some(slot), true) = (&slot, words) {
                 bring_near(slot.words());
             }
-            let of_near = near.as_ref().map(|near| (near.judge(&digest, now, scopes, client), near.facts()));
-            let of_slot = slot.map(|slot| (slot.judge(&digest, now, scopes, client), slot.facts()));
+            let named = [
+                near.as_ref().map(Near::peppers),
+                slot.filter(|slot| !slot.needs_only(digest.pepper())).map(|slot| slot.peppers()),
+            ];
+            let under_others = digests_under(&digest, named, older);
+            let digests = under_others.as_deref().unwrap_or(std::slice::from_ref(&digest));
+            let of_near = near.as_ref().map(|near| (near.judge(digests, now, scopes, client), near.facts()));
+            let of_slot = slot.map(|slot| (slot.judge(digests, now, scopes, client), slot.facts()));
             let is_near = near.as_ref().is_some_and(Near::is_it);
+            let held =
+                || if is_near { near.as_ref().map(Near::digest) } else { slot.map(|slot| slot.digest()) };
             let is_it = is_near || matches!(found, Found::Key(_));
             let is_elsewhere = !is_near && matches!(found, Found::Elsewhere);
             let judged = if is_near { of_near } else { of_slot.or(of_near) };
             let judged = judged.map(|(verdict, facts)| (verdict, black_box(seen(facts))));
             if !is_elsewhere {
                 match judged {
-                    Some((verdict, Some(seen))) if is_it => return Ok(told(verdict, seen)),
+                    Some((verdict, Some(seen))) if is_it => {
+                        if under_others.is_some() {
+                            self.renew_key(id, held(), &digest, verdict);
+                        }
+                        return Ok(told(verdict, seen));
+                    }
                     _ if !is_it => return Ok(unknown(&digest)),
                     // What the table says of the key is damaged.
                     _ => {}
@@ -183,8 +219,22 @@ impl Engine {
             digest
         };
         let Some(key) = self.files.store.issued_key(id)? else { return Ok(unknown(&digest)) };
-        let verdict = key.judge(&digest, now, scopes, client);
+        let under_others = digests_under(&digest, [Some(key.peppers()), None], older);
+        let digests = under_others.as_deref().unwrap_or(std::slice::from_ref(&digest));
+        let verdict = key.judge(digests, now, scopes, client);
+        self.renew_key(id, Some(key.digest), &digest, verdict);
         Ok(seen((&key).into()).map_or_else(|| unknown(&digest), |seen| told(verdict, seen)))
+    }
+
+    /// Puts a token that has passed by its digest under an older pepper under the newest one, soon.
+    pub(super) fn renew_key(&self, id: &str, held: Option<Digest>, new: &Digest, verdict: KeyVerdict) {
+        if let Some(old) = held
+            && verdict.is_ok()
+            && !verdict.in_grace
+            && old.pepper() < new.pepper()
+        {
+            self.renew_later(&old, Renewal::Key { id: id.to_owned(), old, new: *new });
+        }
     }
 
     pub(crate) fn issued_key_count(&self) -> Result<usize> {

@@ -101,7 +101,7 @@ impl Engine {
             if let Err(failure) = self.run_step(|| hook.retire()) {
                 return Err(Error::RotationFailed { credential: kind, step: RotationStep::Retire, failure });
             }
-            self.change_credential(kind, CredentialEvent::Retired, request_id, Map::new(), |record| {
+            self.change_credential(kind, CredentialEvent::Retired, request_id, Map::new(), |record, _| {
                 record.note_retired();
                 Ok(())
             })?;
@@ -176,7 +176,7 @@ impl Engine {
         });
         self.audit("credential_rotation_given_up", &pending.id, details.clone());
         let details = details.as_object().cloned().unwrap_or_default();
-        self.change_credential(kind, CredentialEvent::RotationFailed, &pending.id, details, |record| {
+        self.change_credential(kind, CredentialEvent::RotationFailed, &pending.id, details, |record, _| {
             record.give_up_rotation();
             Ok(())
         })?;
@@ -224,14 +224,14 @@ struct Rotation<'r> {
 
 impl Rotation<'_> {
     fn at_once(&self, new: &Secret) -> Result<()> {
-        let (digest, operator) = (self.engine.pepper.digest(new.expose()), self.operator());
-        self.change(CredentialEvent::Rotated, self.with_grace(), |record| {
-            record.rotate(&operator, digest, world::now(), self.grace)
+        let digest = self.engine.peppers()?.digest(new.expose());
+        self.change(CredentialEvent::Rotated, self.with_grace(), |record, operator| {
+            record.rotate(operator, digest, world::now(), self.grace)
         })
     }
 
     fn in_steps(&self, new: &Secret, hook: &dyn RotationHook) -> Result<()> {
-        let (engine, kind, operator) = (self.engine, self.kind, self.operator());
+        let (engine, kind) = (self.engine, self.kind);
         engine.give_up(kind)?;
         let owed = engine.files.store.credential(kind)?.is_some_and(|record| record.retire_at.is_some());
         if owed && hook.retires() {
@@ -240,20 +240,20 @@ impl Rotation<'_> {
         }
         // Request ids are the caller's and may come again; this one does not.
         let id = generate_request_id();
-        let digest = engine.pepper.digest(new.expose());
-        self.change(CredentialEvent::RotationBegun, self.with_grace(), |record| {
-            record.begin_rotation(&id, &operator, digest, world::now())
+        let digest = engine.peppers()?.digest(new.expose());
+        self.change(CredentialEvent::RotationBegun, self.with_grace(), |record, operator| {
+            record.begin_rotation(&id, operator, digest, world::now())
         })?;
         self.step(&id, RotationStep::Create, || hook.create(new))?;
         self.step(&id, RotationStep::Test, || hook.test(new))?;
         if hook.switches() {
-            self.change(CredentialEvent::RotationSwitched, Map::new(), |record| {
+            self.change(CredentialEvent::RotationSwitched, Map::new(), |record, _| {
                 record.switch_rotation(&id, world::now())
             })?;
             self.step(&id, RotationStep::Switch, || hook.switch(new))?;
         }
-        self.change(CredentialEvent::Rotated, self.with_grace(), |record| {
-            record.commit_rotation(&id, &operator, world::now(), self.grace, hook.retires())
+        self.change(CredentialEvent::Rotated, self.with_grace(), |record, operator| {
+            record.commit_rotation(&id, operator, world::now(), self.grace, hook.retires())
         })
     }
 
@@ -268,7 +268,7 @@ impl Rotation<'_> {
         if security_shared::fork::generation() == self.engine.generation() {
             let details = json!({"step": step, "error": failure.kind()});
             let details = details.as_object().cloned().unwrap_or_default();
-            let failed = self.change(CredentialEvent::RotationFailed, details, |record| {
+            let failed = self.change(CredentialEvent::RotationFailed, details, |record, _| {
                 record.fail_rotation(id, world::now())
             });
             if let Err(error) = failed {
@@ -284,22 +284,22 @@ impl Rotation<'_> {
         details: Map<String, Value>,
         mut change: impl FnMut(
             &mut security_credentials::CredentialRecord,
+            &[security_credentials::Digest],
         ) -> std::result::Result<(), security_credentials::CredentialError>,
     ) -> Result<()> {
-        let changed = self.engine.change_credential(self.kind, event, self.request_id, details, |record| {
-            change(record).map_err(|error| match error.code() {
-                "credential-rotation-over" => Error::RotationUnderWay { credential: self.kind, since: None },
-                _ => Error::invalid("credential_type", error),
-            })
-        });
+        let changed =
+            self.engine.change_credential(self.kind, event, self.request_id, details, |record, operator| {
+                change(record, operator).map_err(|error| match error.code() {
+                    "credential-rotation-over" => {
+                        Error::RotationUnderWay { credential: self.kind, since: None }
+                    }
+                    _ => Error::invalid("credential_type", error),
+                })
+            });
         changed.map(|_| ())
     }
 
     fn with_grace(&self) -> Map<String, Value> {
         Map::from_iter([("grace_seconds".to_owned(), Value::from(self.grace.as_secs()))])
-    }
-
-    fn operator(&self) -> Vec<security_credentials::Digest> {
-        self.engine.operator_digests(self.kind)
     }
 }

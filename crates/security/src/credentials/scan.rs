@@ -228,11 +228,13 @@ impl<'s> Scan<'s> {
         token: ParsedToken<'_>,
     ) -> Result<()> {
         self.engine.follow_credentials()?;
-        let digest = || self.engine.pepper.digest(token.expose());
+        let peppers = self.engine.credentials.documents.load().peppers.clone();
+        let digest = || peppers.digest(token.expose());
+        let older = |version| Some(peppers.of_version(version)?.digest(token.expose()));
         let asked = Question { now: world::now(), scopes: &[], client: None, words: true };
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut named = |key: KeyFacts<'_>| key.texts().map(|(name, owner)| (text(name), owner.map(text)));
-        let (verdict, key) = self.engine.judge_issued(token.id(), digest, asked, &mut named)?;
+        let (verdict, key) = self.engine.judge_issued(token.id(), digest, &older, asked, &mut named)?;
         let known = match key {
             Some(key) => Some(key),
             None => self.name_of(token.id())?,

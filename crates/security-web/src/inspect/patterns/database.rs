@@ -93,6 +93,10 @@ pub(super) const DATABASE: &[Family] = &[
             "master..",
             "sysibm.",
             "msysaccessobjects",
+            "from sysusers",
+            "from pg_group",
+            "from pg_roles",
+            "from pg_authid",
         ],
     ),
     Family::new(

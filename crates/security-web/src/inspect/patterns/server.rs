@@ -9,7 +9,45 @@ use super::{
 const TEMPLATE: u8 = 4;
 
 pub(super) const SERVER: &[Family] = &[
-    Family::new(&rules::PATH_TRAVERSAL, checks::is_traversal, &["../", "..\\", "..;/", "..../", "....\\"]),
+    Family::new(
+        &rules::PATH_TRAVERSAL,
+        checks::is_traversal,
+        &["../", "..\\", "..;/", ".../", "...\\", "..../", "....\\"],
+    ),
+    Family::new(
+        &rules::PATH_TRAVERSAL,
+        always,
+        &[
+            "..\u{1}/",
+            "..\u{1}\\",
+            "..0x2f",
+            "..0x5c",
+            "0x2e0x2e/",
+            "0x2e0x2e\\",
+            "0x2e0x2e0x2f",
+            "0x2e0x2e0x5c",
+        ],
+    ),
+    Family::new(&rules::PATH_FILE, checks::is_share, &["\\c$\\", "\\admin$\\", "\\ipc$"]),
+    Family::new(
+        &rules::PATH_FILE,
+        checks::is_server_file,
+        &[
+            "access_log",
+            "access.log",
+            "error_log",
+            "error.log",
+            "php.ini",
+            "httpd.conf",
+            "global.asa",
+            "metabase.xml",
+            "conf/server.xml",
+            "nginx.conf",
+            "my.ini",
+            "config.inc.php",
+            "conf\\server.xml",
+        ],
+    ),
     Family::new(&rules::PATH_DOTS, checks::is_parent, &["../", "..\\"]),
     Family::new(
         &rules::PATH_FILE,
@@ -47,6 +85,9 @@ pub(super) const SERVER: &[Family] = &[
             "/.docker/config",
             "c:/windows/",
             "c:\\windows\\",
+            "%systemroot%\\",
+            "%windir%\\",
+            "\\repair\\sam",
         ],
     ),
     Family::new(
@@ -68,6 +109,11 @@ pub(super) const SERVER: &[Family] = &[
             "/dev/tcp",
             "/var/log/",
             "/var/run/",
+            "/var/adm/",
+            "/var/spool/",
+            "/opt/lampp/",
+            ":\\xampp\\",
+            ":/xampp/",
             "/usr/local/etc/",
             "/usr/local/apache",
             "/run/secrets",
@@ -172,7 +218,6 @@ pub(super) const SERVER: &[Family] = &[
             "$_request[",
             "$_server[",
             "$_cookie[",
-            "base64_decode(",
             "create_function(",
             "call_user_func",
             "file_put_contents(",
@@ -194,6 +239,7 @@ pub(super) const SERVER: &[Family] = &[
             "\")(\"",
         ],
     ),
+    Family::new(&rules::CODE_PHP, checks::is_no_definition, &["base64_decode("]),
     Family::new(
         &rules::CODE_PHP,
         checks::begins,
@@ -213,8 +259,6 @@ pub(super) const SERVER: &[Family] = &[
         &rules::CODE_PYTHON,
         always,
         &[
-            "os.system(",
-            "os.popen(",
             "__subclasses__",
             "builtins.exec",
             "exec(bytes(",
@@ -231,6 +275,7 @@ pub(super) const SERVER: &[Family] = &[
             "io.popen(",
         ],
     ),
+    Family::new(&rules::CODE_PYTHON, checks::is_call_with_text, &["os.system(", "os.popen("]),
     Family::new(&rules::CODE_PYTHON, checks::is_call_by_name, &["'exec')", "\"exec\")"]),
     Family::new(&rules::CODE_PYTHON, checks::is_load, &["pickle.loads"]),
     Family::new(
@@ -248,6 +293,7 @@ pub(super) const SERVER: &[Family] = &[
         always,
         &[
             "java.lang.runtime",
+            "java.runtime",
             "java.lang.process",
             "processbuilder",
             "class.forname",
@@ -271,7 +317,7 @@ pub(super) const SERVER: &[Family] = &[
     Family::new(
         &rules::CODE_PROTOTYPE,
         always,
-        &["__proto__", "constructor[prototype]", "constructor\":{\"prototype"],
+        &["constructor[prototype]", "[constructor][prototype]", "constructor\":{\"prototype"],
     ),
     Family::new(
         &rules::TEMPLATE_EXPRESSION,
@@ -306,6 +352,12 @@ pub(super) const SERVER: &[Family] = &[
             "#foreach(",
             "<!--#exec",
             "<!--#include",
+            "<!--#echo",
+            "<!--#config",
+            "<!--#printenv",
+            "<!--#set ",
+            "<!--#fsize",
+            "<!--#flastmod",
             "@{import ",
             "get_admin_log",
             "= root.process",
@@ -459,8 +511,10 @@ pub(super) const SERVER: &[Family] = &[
     Family::new(
         &rules::CODE_NODE,
         checks::is_code,
-        &["process.env", "process.exit(", "process.kill(", "process.mainmodule", "process.binding"],
+        &["process.env", "process.mainmodule", "process.binding", "process.spawn("],
     ),
+    Family::new(&rules::CODE_NODE, checks::is_end_of_process, &["process.exit(", "process.kill("]),
     Family::new(&rules::CODE_PYTHON, checks::is_process, &["subprocess."]),
-    Family::new(&rules::CODE_PROTOTYPE, checks::is_key, &["__proto__", "constructor.prototype"]),
+    Family::new(&rules::CODE_PROTOTYPE, checks::is_key, &["constructor.prototype"]),
+    Family::new(&rules::CODE_PROTOTYPE, checks::is_proto, &["__proto__"]),
 ];

@@ -3,7 +3,7 @@
 use std::{hint::black_box, net::IpAddr, sync::Arc};
 
 use security_core::Timestamp;
-use security_credentials::{Digest, IssuedKey, KeyFacts, KeyVerdict};
+use security_credentials::{Digest, IssuedKey, KeyFacts, KeyVerdict, PepperVersion};
 
 /// So many changes are put into their places one by one; more are sorted in together.
 const FEW: usize = 64;
@@ -51,15 +51,25 @@ impl<'d> Near<'d> {
         self.key.as_ref().into()
     }
 
+    /// The digest of its token in force.
+    pub(super) fn digest(&self) -> Digest {
+        self.key.digest
+    }
+
+    /// As [`IssuedKey::peppers`].
+    pub(super) fn peppers(&self) -> (PepperVersion, Option<PepperVersion>) {
+        self.key.peppers()
+    }
+
     /// What the key says to a token, whosever that is.
     pub(super) fn judge(
         &self,
-        digest: &Digest,
+        digests: &[Digest],
         now: Timestamp,
         scopes: &[&str],
         client: Option<IpAddr>,
     ) -> KeyVerdict {
-        self.key.judge(digest, now, scopes, client)
+        self.key.judge(digests, now, scopes, client)
     }
 }
 
