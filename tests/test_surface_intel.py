@@ -102,6 +102,11 @@ class Indicators(EngineCase):
         self.assertEqual([one["value"] for one in security.scan_text(text, types=["ip"])], ["198.51.100.7"])
         self.assertEqual(len(security.scan_text(text, limit=2)), 2)
         self.assertEqual(security.scan_text(""), [])
+        # A URL without a scheme is met below its host.
+        bare = security.scan_text("asks evil[.]example/gate.php now")
+        self.assertEqual([one["value"] for one in bare], ["http://evil.example/gate.php"])
+        self.assertEqual(bare[0]["original"], "evil[.]example/gate.php")
+        self.assertEqual(bare[0]["matches"][0]["ioc"]["value"], "evil.example")
         # Findings beyond those looked up at a time, each in its place.
         many = "other.example " * 9000 + "evil.example"
         self.assertEqual([one["start"] for one in security.scan_text(many)], [9000 * 14])

@@ -13,7 +13,6 @@ use crate::{ExtractOptions, Found, IocType, extract};
 pub(crate) const DISARMED_SCHEMES: &[(&str, &str)] = &[
     ("hxxps", "https"),
     ("hxxp", "http"),
-    ("httpx", "http"),
     ("hxtps", "https"),
     ("hxtp", "http"),
     ("htxps", "https"),

@@ -265,8 +265,14 @@ proptest! {
         };
         let before = found(&text);
         let disarmed = defang(&text);
+        let after = found(&disarmed);
         for indicator in &before {
-            prop_assert!(found(&disarmed).contains(indicator), "{} in {disarmed:?}", indicator);
+            // A word behind a plain name is one of the sentence; behind a disarmed one it is the path of a URL, whose host
+            // is still there.
+            let host = format!("http://{}/", indicator.value().trim_end_matches(":80"));
+            let is_host = matches!(indicator.kind(), IocType::Domain | IocType::Ip | IocType::IpPort)
+                && after.iter().any(|one| one.kind() == IocType::Url && one.value().starts_with(&host));
+            prop_assert!(is_host || after.contains(indicator), "{} in {disarmed:?}", indicator);
         }
     }
 

@@ -26,6 +26,10 @@ use crate::{
 
 /// Finds indicators in a text, defanged ones among them, in one pass.
 ///
+/// A host or address with a path behind it (``evil[.]example/gate.php``) is one ``url``, below ``http://``; where ``url`` is
+/// not among ``types``, its host is found. A lone slash or word behind a name, a list joined by slashes and a number
+/// behind an address make no URL.
+///
 /// :param text: ``str`` or ``bytes`` (UTF-8; other bytes end a word).
 /// :param types: only these kinds (``list`` of ``str``).
 /// :param limit: the most results (``int``), 1 or more; None is all.

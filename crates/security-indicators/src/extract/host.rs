@@ -370,7 +370,7 @@ impl Scanner<'_> {
         }
         has_case_of_a_host(name, last)
             && !is_number_or_code(below, &lower, self.bytes.get(stop).copied())
-            && !self.is_of_code(start, stop, below, &lower)
+            && !(last.is_ascii() && self.is_of_code(start, stop, below, &lower))
     }
 
     /// Whether a canonical name with an ambiguous ending is rather a file.

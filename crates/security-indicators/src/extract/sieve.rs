@@ -214,10 +214,13 @@ fn judge(before: &Classes, here: &Classes, after: &Classes, wanted: Wanted) -> u
     found |= here.star & last_atom & next!(|c: &Classes| c.star, 1);
     found |= here.foreign_sign;
 
-    // The first letter of a word, also after `\n`, `\x22`, `\u003c` and `%2F`.
+    // The first letter of a word, also after `\n`, `\fB`, `\x22`, `\u003c` and `%2F`.
     let backslash = |c: &Classes| c.backslash;
-    let escaped =
-        last!(backslash, 2) | last!(backslash, 4) | last!(backslash, 6) | last!(|c: &Classes| c.percent, 3);
+    let escaped = last!(backslash, 2)
+        | last!(backslash, 3)
+        | last!(backslash, 4)
+        | last!(backslash, 6)
+        | last!(|c: &Classes| c.percent, 3);
     let starts = !last!(alnum, 1) | escaped;
     let technique = here.upper[2] & one & two & three & next!(digit, 4) & !next!(atom, 5);
     let number = here.upper[0] & next!(|c: &Classes| c.upper[1], 1) & next!(alnum, 2);
@@ -254,13 +257,7 @@ pub(super) fn is_meant(bytes: &[u8], at: usize) -> bool {
         }
         b':' => match byte(at + 1) {
             // Before a digit it may be an ssdeep hash.
-            b'/' => {
-                // One slash is enough after `hxxp` and `hxxps`.
-                let word = &bytes[at.saturating_sub(4)..at];
-                back(1).is_ascii_digit()
-                    || goes_on_as_slash(byte(at + 2))
-                    || word.windows(3).any(|three| three.eq_ignore_ascii_case(b"xxp"))
-            }
+            b'/' => back(1).is_ascii_digit() || goes_on_as_slash(byte(at + 2)) || takes_one_slash(bytes, at),
             b'[' | b'(' | b'{' | b'<' => opens_sign(bytes, at + 1),
             b'&' => matches!(byte(at + 2), b'#' | b's' | b'S'),
             _ => true,
@@ -295,6 +292,12 @@ pub(super) fn is_meant(bytes: &[u8], at: usize) -> bool {
         },
         _ => true,
     }
+}
+
+/// Whether one slash is enough behind the colon at a place: after `hxxp` and `hxxps`.
+pub(super) fn takes_one_slash(bytes: &[u8], colon: usize) -> bool {
+    let word = &bytes[colon.saturating_sub(4)..colon];
+    word.windows(3).any(|three| three.eq_ignore_ascii_case(b"xxp"))
 }
 
 /// Whether after `:` or a mark the slashes of `://` may go on here, disarmed or not.

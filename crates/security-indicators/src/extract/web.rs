@@ -6,7 +6,7 @@ use memchr::memchr;
 
 use super::{
     scan::{Scanner, label_char},
-    work,
+    sieve, work,
     wrap::wrap_at,
 };
 use crate::{
@@ -194,7 +194,8 @@ impl Scanner<'_> {
         let one_slash = || {
             // `hxxp:/evil.example`: nothing but a URL is meant.
             let goes_on = self.bytes.get(to + 2).is_some_and(u8::is_ascii_alphanumeric);
-            (disarmed && goes_on && self.bytes[to..].starts_with(b":/")).then_some((2, true))
+            (goes_on && self.bytes[to..].starts_with(b":/") && sieve::takes_one_slash(self.bytes, to))
+                .then_some((2, true))
         };
         let (len, sign) = scheme_end_at(self.text, to).or_else(one_slash)?;
         let encoded = self.bytes[to] == b'%';
@@ -395,7 +396,7 @@ impl Scanner<'_> {
                         continue;
                     }
                     match label_char(self.text, at) {
-                        Some((len, wide)) if !(wide && in_host && self.bytes[at - 1] < 0x80 && at > host) => {
+                        Some((len, wide)) if !(wide && in_host && at > host && self.bytes[at - 1] < 0x80) => {
                             if keep {
                                 clean.push_str(&self.text[at..at + len]);
                             }
