@@ -78,7 +78,7 @@ pub(super) fn is_traversal(text: &[u8], start: usize, _end: usize) -> bool {
 }
 
 /// What pages refer to by `../`.
-pub(super) fn names_an_asset(rest: &[u8]) -> bool {
+fn names_an_asset(rest: &[u8]) -> bool {
     const ENDS: [&[u8]; 14] = [
         b".css", b".js", b".png", b".jpg", b".jpeg", b".gif", b".svg", b".webp", b".ico", b".md", b".html",
         b".ts", b".woff2", b".mjs",

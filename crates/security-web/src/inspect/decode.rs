@@ -208,8 +208,7 @@ fn look_alike(bytes: &[u8]) -> Option<u8> {
     })
 }
 
-/// Whether a step up, `../`, came about only by decoding what nobody who writes addresses encodes: its dots, or its
-/// slash twice.
+/// Whether a step up, `../`, came about only by decoding what nobody who writes addresses encodes: its dots.
 pub(super) fn hides_steps(raw: &[u8], decoded: &[u8]) -> bool {
     // A dot that is encoded once may be a client's zeal.
     const TWICE: &[u8] = b"%2e";
@@ -219,9 +218,6 @@ pub(super) fn hides_steps(raw: &[u8], decoded: &[u8]) -> bool {
         return false;
     }
     let mut text = raw[..raw.len().min(MOST)].to_ascii_lowercase();
-    if text.starts_with(b"..%25") && !super::checks::names_an_asset(decoded) {
-        return true;
-    }
     for _ in 0..ROUNDS {
         let Some(at) = memchr::memmem::find(&text, b"%25") else { break };
         let mut plain = text[..at].to_vec();
