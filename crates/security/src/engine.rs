@@ -82,8 +82,10 @@ impl Engine {
         let page = Arc::new(HostPage::open(&shared.join("page"))?);
         let words = SharedWords::open(&shared.join("words"), WORDS)?;
         let store = EmbeddedStore::open(&data_dir, page.clone())?;
-        let FirstPeppers { peppers, limit_seed } = first_peppers(&settings, &store)?;
         let journal = Journal::open(&data_dir.join("logs"), journal_options(&settings))?;
+        // Before anything is read: what is open must be known to whoever forks.
+        let files = OpenFiles::new(store, journal)?;
+        let FirstPeppers { peppers, limit_seed } = first_peppers(&settings, &files.store)?;
         let engine = Self {
             generation: security_shared::fork::generation(),
             credentials: CredentialCache::new(peppers),
@@ -100,7 +102,7 @@ impl Engine {
             words,
             limit_seed,
             heads: Heads::new(&data_dir),
-            files: OpenFiles::new(store, journal)?,
+            files,
         };
         engine.begin_audit_head();
         engine.resolve_rotations();
