@@ -66,7 +66,7 @@ class Examples(EngineCase):
         self.assertEqual((status, said["key"], len(said["orders"])), (200, "reader", 2))
         self.assertEqual(headers["Cache-Control"], "no-store")
         order = {"item": "teapot"}
-        self.assertEqual(self.ask(port, "/api/orders", reader, order)[1]["error"], "scope-missing")
+        self.assertEqual(self.ask(port, "/api/orders", reader, order)[1]["error"], "credential-invalid")
         status, said, _ = self.ask(port, "/api/orders", writer, order)
         self.assertEqual((status, said["status"]), (201, "accepted"))
         attack = {"item": "<script>alert(1)</script>"}

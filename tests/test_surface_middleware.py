@@ -6,7 +6,9 @@ import asyncio
 import ipaddress
 import json
 import os
+import time
 import unittest
+import zlib
 from typing import Any
 from unittest import mock
 
@@ -34,6 +36,16 @@ class Addresses(EngineCase):
         self.reopen(config={"web": {"trusted_networks": ["198.51.100.0/24"]}})
         self.assertIs(security.is_ip_trusted("198.51.100.1"), True)
         self.assertIs(security.is_ip_trusted("10.1.2.3"), False)
+
+
+def with_checksum(body: str) -> str:
+    """A token of ours, as anybody can make one up."""
+    digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    check, rest = "", zlib.crc32(body.encode())
+    for _ in range(6):
+        rest, digit = divmod(rest, 62)
+        check = digits[digit] + check
+    return body + check
 
 
 class FlaskCase(EngineCase):
@@ -188,6 +200,37 @@ class Views(FlaskCase):
         self.assertEqual(self.get("/bare", headers=headers).status_code, 200)
         security.revoke_api_key(issued["id"])
         self.assertEqual(self.get("/bare", headers=headers).status_code, 403)
+
+    def test_refused_keys_are_refused_alike(self) -> None:
+        scopes = ["reports:read"]
+        issue = security.issue_api_key
+        revoked, rotated = issue("revoked", scopes=scopes), issue("rotated", scopes=scopes)
+        security.revoke_api_key(revoked["id"])
+        security.rotate_api_key(rotated["id"])
+        keys = {
+            "revoked": revoked["key"],
+            "superseded": rotated["key"],
+            "expired": issue("expired", scopes=scopes, expires_in=0.001)["key"],
+            "out of scope": issue("other", scopes=["reports:write"])["key"],
+            "elsewhere": issue("bound", scopes=scopes, allowed_networks=["192.0.2.0/24"])["key"],
+            "unknown": with_checksum(f"sk_{'A' * 17}_{'b' * 33}"),
+            "wrong": with_checksum(f"sk_{rotated['id']}_{'b' * 33}"),
+            "malformed": "wrong",
+        }
+        time.sleep(0.01)
+        answers = {}
+        for number, (name, value) in enumerate(keys.items()):
+            answer = self.get("/scoped", ip=f"198.51.100.{10 + number}", headers={"X-API-Key": value})
+            body = {key: said for key, said in answer.json.items() if key != "request_id"}
+            headers = {key: said for key, said in answer.headers if key not in ("X-Request-ID", "RateLimit")}
+            answers[name] = (answer.status_code, body, headers, len(answer.data))
+        self.assertEqual(answers["malformed"][0], 403)
+        for name, answer in answers.items():
+            self.assertEqual(answer, answers["malformed"], name)
+        security.flush()
+        logs = "".join(file.read_text("utf-8") for file in (self.data_dir / "logs").glob("requests-*"))
+        self.assertIn('"event":"scope_missing"', logs)
+        self.assertIn('"evidence":"reports:read"', logs)
 
     def test_the_limit_of_a_key(self) -> None:
         limited = {"X-API-Key": security.issue_api_key("limited", rate_limit="2/hour")["key"]}

@@ -10,6 +10,8 @@ use crate::Refusal;
 /// A response header: name and value.
 pub type Header = (&'static str, Cow<'static, str>);
 
+/// The category of a reason that says why a key that is somebody's was refused.
+pub(crate) const CREDENTIAL_CATEGORY: &str = "credential";
 /// The longest evidence and place a reason keeps, in characters.
 const LONGEST_EVIDENCE: usize = 200;
 
@@ -129,6 +131,13 @@ impl Decision {
     pub fn refused(mut self, refusal: &Refusal) -> Self {
         if self.action != Action::Allow {
             return self;
+        }
+        if refusal.name() != refusal.error() {
+            let missing = match refusal {
+                Refusal::ScopeMissing { required } => required.join(" "),
+                _ => String::new(),
+            };
+            self.note(Reason::new(refusal.name(), CREDENTIAL_CATEGORY, "key", &missing), 0);
         }
         self.action = refusal.action();
         self.status = refusal.status();

@@ -205,7 +205,7 @@ impl<'p> Judgement<'p> {
             Mode::Shadow if self.decision.shadowed().is_none() => {
                 let action = if refusal.action() == Action::Limit { "limit" } else { "deny" };
                 let status = refusal.status().to_string();
-                self.decision.note(Reason::new(refusal.error(), SHADOW_CATEGORY, action, &status), 0);
+                self.decision.note(Reason::new(refusal.name(), SHADOW_CATEGORY, action, &status), 0);
             }
             Mode::Shadow => {}
         }

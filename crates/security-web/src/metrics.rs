@@ -4,7 +4,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::{Action, Decision, PathClass, PathSet, WebError, error::shortened};
+use crate::{
+    Action, Decision, PathClass, PathSet, WebError, decision::CREDENTIAL_CATEGORY, error::shortened,
+};
 
 /// What is configured about metrics: the table `web.metrics`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -118,6 +120,10 @@ fn reason(error: &str, decision: &Decision) -> usize {
                 _ => "payload",
             }
         }
+        "credential-invalid" => {
+            let last = decision.reasons.iter().rev().find(|reason| reason.category == CREDENTIAL_CATEGORY);
+            last.map_or(error, |reason| &*reason.id)
+        }
         other => other,
     };
     REASONS.iter().position(|known| *known == named).unwrap_or(REASONS.len() - 1)
@@ -230,7 +236,7 @@ mod tests {
             }
             let other = REFUSED + REASONS.len() - 1;
             assert!(!counters.contains(&other), "{refusal:?} has a name");
-            counters.push(decision_counter(Stage::Request, &shadowed(refusal.error(), category)).unwrap());
+            counters.push(decision_counter(Stage::Request, &shadowed(refusal.name(), category)).unwrap());
         }
         let distinct: std::collections::BTreeSet<usize> = counters.iter().copied().collect();
         assert_eq!(distinct.len(), counters.len());

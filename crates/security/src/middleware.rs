@@ -169,6 +169,9 @@ impl RequestState {
         let refused = |refusal: &Refusal| {
             let decision = decision.clone().refused(refusal);
             engine.count(&self.policy, Stage::Key, &decision, None);
+            if let (Refusal::ScopeMissing { .. }, Credential::Checked { check, .. }) = (refusal, credential) {
+                engine.record_scopes_missing(&decision, check);
+            }
             Some(decision)
         };
         Ok(match credential {
@@ -417,6 +420,21 @@ impl Engine {
             "action": decision.action, "error": error,
             "client_ip": decision.client_ip, "method": clipped(request.method),
             "path": path, "reasons": decision.reasons,
+        });
+        self.files.journal.append(Stream::Requests, &redacted(&record));
+    }
+
+    /// That a valid key's scopes did not suffice, for the operator: its owner is not told. Few a client, as refusals are.
+    fn record_scopes_missing(&self, decision: &Decision, check: &RequestKey) {
+        let scope = LimitScope::RefusalRecord(decision.client_ip);
+        let now = world::now();
+        if !security_web::admit(&self.words, self.limit_seed, scope, *REFUSALS_RECORDED, now).admitted {
+            return;
+        }
+        let record = json!({
+            "at": now, "event": "scope_missing", "request_id": decision.request_id, "status": decision.status,
+            "client_ip": decision.client_ip, "key_id": check.key.as_ref().map(|(id, _)| id),
+            "reasons": decision.reasons,
         });
         self.files.journal.append(Stream::Requests, &redacted(&record));
     }

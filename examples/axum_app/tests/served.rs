@@ -89,7 +89,7 @@ async fn keys_and_scopes() {
     for (headers, status, error) in [
         (&[][..], 401, "credential-missing"),
         (&[("x-api-key", "wrong")], 403, "credential-invalid"),
-        (&[("x-api-key", other.as_str())], 403, "scope-missing"),
+        (&[("x-api-key", other.as_str())], 403, "credential-invalid"),
         (
             &[("x-api-key", reader.as_str()), ("authorization", "Bearer other")],
             400,
