@@ -185,10 +185,11 @@ impl RequestState {
 
     /// The headers that the answer gets, whatever it is.
     ///
-    /// :param authenticated: whether the answer is for the owner of a key alone (``bool``).
+    /// :param authenticated: whether the answer is for the owner of a key alone (``bool``); taken for true where a key was
+    ///     judged, right or wrong.
     /// :returns: ``list`` of pairs of ``str``.
     fn response_headers(&self, authenticated: bool) -> Vec<(String, String)> {
-        self.0.response_headers(authenticated)
+        self.0.response_headers(authenticated || self.0.was_key_judged())
     }
 
     /// An application's headers with those of the policy that it did not set itself, and ``X-Request-ID``.

@@ -44,7 +44,7 @@ pub(crate) fn merged<'py>(
     state: &RequestState,
     given: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let authenticated = state.api_key_valid();
+    let authenticated = state.was_key_judged();
     let of_policy = state.policy_headers(authenticated);
     let of_decision = &state.decision().headers;
     let merged = PyList::empty(py);

@@ -139,6 +139,12 @@ impl RequestState {
         matches!(self.credential.get(), Some(Credential::Checked { refusal: None, .. }))
     }
 
+    /// Whether a credential was looked at, a right one or a wrong one: what answers it is for nobody else, and its headers do
+    /// not tell which it was.
+    pub fn was_key_judged(&self) -> bool {
+        matches!(self.credential.get(), Some(Credential::Checked { .. }))
+    }
+
     /// The decision for a view that needs a key with all of these scopes. Nothing is verified or counted twice.
     /// # Errors
     /// When the store cannot be read: nothing is accepted then.

@@ -276,7 +276,7 @@ pub(crate) fn response_of<R: From<String>>(refusal: &Decision, answer: Option<&s
 
 /// The headers that the service did not set, and the id, which is ours whatever it says.
 pub(crate) fn add_headers<R>(response: &mut Response<R>, state: &RequestState) {
-    let ours = state.policy_headers(state.api_key_valid()).iter().chain(&state.decision().headers);
+    let ours = state.policy_headers(state.was_key_judged()).iter().chain(&state.decision().headers);
     for (name, value) in ours {
         if !response.headers().contains_key(*name)
             && let Ok(name) = HeaderName::from_bytes(name.as_bytes())
